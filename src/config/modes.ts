@@ -1,0 +1,63 @@
+/** The complete configuration of each mode, as `config/load.ts` produces it: every field present, nothing optional. */
+
+import type { LogLevel } from '../telemetry/log.ts'
+
+export interface Address {
+  readonly host: string
+  /** 0 takes any free port. */
+  readonly port: number
+}
+
+export type ArtifactsConfig =
+  | { readonly kind: 'fs'; readonly dir: string }
+  | {
+      readonly kind: 's3'
+      readonly bucket: string
+      readonly endpoint: string | null
+      readonly region: string
+      readonly access_key_id: string | null
+      readonly secret_access_key: string | null
+    }
+
+export interface CpConfig {
+  /** Absolute. Holds `edgefn.db`, `artifacts/`, `keys/`, `admin-key`. */
+  readonly data_dir: string
+  readonly listen: Address
+  /** Null switches the broker off; everything then works by polling [C11]. */
+  readonly mqtt_listen: Address | null
+  /** How nodes and developers reach the API; null: derived from `listen`. */
+  readonly public_url: string | null
+  /** How nodes reach the broker; null: the host of the public URL with the broker's port. */
+  readonly mqtt_public_url: string | null
+  readonly database_url: string
+  readonly database_auth_token: string | null
+  readonly artifacts: ArtifactsConfig
+  readonly heartbeat_ms: number
+  readonly log_level: LogLevel
+}
+
+export interface EdgeConfig {
+  readonly pop: string
+  readonly cp: string
+  /** Join token; null when the data directory holds credentials already. */
+  readonly token: string | null
+  /** Absolute. Holds `credentials.json`, `cache/`, `index.db`, `run/`. */
+  readonly data_dir: string
+  /** Null: the control plane names the node. */
+  readonly node_id: string | null
+  readonly listen: Address
+  readonly metrics_listen: Address
+  readonly workers: number
+  readonly executor_threads_max: number
+  /** False switches MQTT off on this node. */
+  readonly mqtt: boolean
+  readonly heartbeat_ms: number
+  /** How often the node asks for its plan even when nobody told it to. */
+  readonly sync_ms: number
+  readonly cache_bytes_max: number
+  readonly cache_files_max: number
+  readonly request_body_bytes_max: number
+  /** Resident bytes at which a worker is replaced. */
+  readonly worker_memory_bytes_max: number
+  readonly log_level: LogLevel
+}

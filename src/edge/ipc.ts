@@ -1,0 +1,87 @@
+/** Messages between the agent and its workers (Bun.spawn IPC, JSON). Both sides decode with these schemas. */
+
+import { z } from 'zod'
+
+import { functionIdSchema, revisionSchema, sha256Schema, versionSchema } from '../protocol/ids.ts'
+import { manifestSchema, routeSchema } from '../protocol/manifest.ts'
+
+/** A function as workers see it: manifest without what only fetching needs, and its statistics slot. */
+export const workerFunctionSchema = manifestSchema
+  .omit({ artifact_url: true, signature: true })
+  .extend({
+    /** Index of the function's record in the shared statistics (`edge/stats.ts`). */
+    slot: z.int().min(0),
+    /** Absolute path of the cached module; null when it is not in the cache and must be fetched first. */
+    path: z.string().nullable(),
+  })
+export type WorkerFunction = z.infer<typeof workerFunctionSchema>
+
+/** Errors cross the process border as code and message. */
+export const ipcErrorSchema = z.strictObject({ code: z.string(), message: z.string() })
+export type IpcError = z.infer<typeof ipcErrorSchema>
+
+/** Agent → worker. */
+export const toWorkerSchema = z.discriminatedUnion('type', [
+  /** Load, instantiate and keep one warm instance; do not route to it yet. Answered by `prepared`. */
+  z.strictObject({ type: z.literal('prepare'), function: workerFunctionSchema }),
+  /** Swap to this table in one assignment and retire what it no longer names. Answered by `assigned`. */
+  z.strictObject({
+    type: z.literal('assign'),
+    revision: revisionSchema,
+    functions: z.array(workerFunctionSchema),
+    routes: z.array(routeSchema),
+  }),
+  /** Answer to `fetch`. */
+  z.strictObject({
+    type: z.literal('fetched'),
+    function_id: functionIdSchema,
+    version: versionSchema,
+    path: z.string().nullable(),
+    error: ipcErrorSchema.nullable(),
+  }),
+  z.strictObject({
+    type: z.literal('set_log_level'),
+    level: z.enum(['debug', 'info', 'warn', 'error']),
+  }),
+  /** Stop accepting, finish what runs, exit 0. */
+  z.strictObject({ type: z.literal('drain') }),
+])
+export type ToWorker = z.infer<typeof toWorkerSchema>
+
+/** Worker → agent. */
+export const toAgentSchema = z.discriminatedUnion('type', [
+  /** The worker listens and has no functions yet. */
+  z.strictObject({ type: z.literal('ready'), pid: z.int(), port: z.int(), engine: z.string() }),
+  /** The worker cannot run at all (no libwasmedge, port taken); it exits after this. */
+  z.strictObject({ type: z.literal('failed'), error: ipcErrorSchema }),
+  z.strictObject({
+    type: z.literal('prepared'),
+    function_id: functionIdSchema,
+    version: versionSchema,
+    error: ipcErrorSchema.nullable(),
+  }),
+  z.strictObject({ type: z.literal('assigned'), revision: revisionSchema }),
+  /** A routed function is not in the cache, or its file there is damaged (`damaged`: its digest is not `sha256`) [R4.3]. */
+  z.strictObject({
+    type: z.literal('fetch'),
+    function_id: functionIdSchema,
+    version: versionSchema,
+    sha256: sha256Schema,
+    damaged: z.boolean(),
+  }),
+])
+export type ToAgent = z.infer<typeof toAgentSchema>
+
+/** What the agent passes to a worker process on its command line, as one JSON argument after `__worker`. */
+export const workerOptionsSchema = z.strictObject({
+  node_id: z.string(),
+  /** 0, 1, …: the worker's place; a replaced worker gets the place, and so the statistics file, of the dead one. */
+  index: z.int().min(0),
+  listen: z.strictObject({ host: z.string(), port: z.int() }),
+  stats_path: z.string(),
+  log_level: z.enum(['debug', 'info', 'warn', 'error']),
+  log_pretty: z.boolean(),
+  request_body_bytes_max: z.int().min(0),
+  executor_threads_max: z.int().min(1).max(64),
+})
+export type WorkerOptions = z.infer<typeof workerOptionsSchema>

@@ -1,0 +1,79 @@
+/** A call of a guest as it travels from ingress through pool and lane to the runtime, and what comes back. */
+
+import type { ErrorCode } from '../../errors.ts'
+import type { WorkerFunction } from '../ipc.ts'
+
+/** One HTTP request for a guest. Plain data: it is cloned to executor threads. */
+export interface GuestRequest {
+  readonly request_id: string
+  readonly method: string
+  /** Path with query string, as the client sent it after URL normalisation: `/a/b?x=1`. */
+  readonly target: string
+  /** Names in lower case, hop-by-hop fields already gone, in the order received. */
+  readonly headers: readonly (readonly [string, string])[]
+  readonly body: Uint8Array<ArrayBuffer>
+  readonly remote_address: string
+  readonly remote_port: number
+  readonly server_name: string
+  readonly server_port: number
+  readonly scheme: 'http' | 'https'
+  readonly protocol: 'HTTP/1.1' | 'HTTP/2.0'
+  /** Path of the matched route, for WAGI's SCRIPT_NAME and X_MATCHED_ROUTE. */
+  readonly route_path: string
+  readonly route_type: 'exact' | 'prefix' | 'regex'
+}
+
+/** The guest's response, already parsed and held to its limits. */
+export interface GuestResponse {
+  readonly status: number
+  /** No hop-by-hop and no length fields; always has a content-type when there is a body. */
+  readonly headers: readonly (readonly [string, string])[]
+  readonly body: Uint8Array<ArrayBuffer>
+}
+
+export type GuestLogLevel = 'debug' | 'info' | 'warn' | 'error'
+
+export interface GuestLogMessage {
+  readonly level: GuestLogLevel
+  readonly message: string
+  /** Milliseconds since the epoch. */
+  readonly at: number
+}
+
+/** What every call measures, however it ends. */
+export interface CallMeasures {
+  /** Milliseconds in the guest, instantiation included when it was cold. */
+  readonly execution_ms: number
+  /** Whether an instance had to be made for this call. */
+  readonly cold: boolean
+  readonly logs: readonly GuestLogMessage[]
+  readonly logs_dropped: number
+}
+
+export type Outcome =
+  | ({ readonly ok: true; readonly response: GuestResponse } & CallMeasures)
+  | ({
+      readonly ok: false
+      readonly code: ErrorCode
+      readonly message: string
+      readonly details?: Record<string, unknown>
+    } & CallMeasures)
+
+/**
+ * The pool as the ingress sees it. `invoke` never rejects: whatever happens becomes an Outcome. The deadline of the
+ * function's max_execution_ms starts when the guest does; waiting for an executor has its own limit (queueWaitMsMax).
+ */
+export interface Invoker {
+  invoke(fn: WorkerFunction, request: GuestRequest): Promise<Outcome>
+  /** Loads the module and keeps one warm instance. Rejects with EdgefnError when the function cannot be served. */
+  prepare(fn: WorkerFunction): Promise<void>
+  /** Makes `functions` the ones served; pools of others are retired when their last call ends. */
+  assign(functions: readonly WorkerFunction[]): void
+  /** Resolves when no call runs and all is closed. */
+  close(): Promise<void>
+}
+
+/** Key of a pool: versions of one function do not share instances. */
+export function poolKey(fn: Pick<WorkerFunction, 'function_id' | 'version' | 'sha256'>): string {
+  return `${fn.function_id}/${fn.version}/${fn.sha256}`
+}

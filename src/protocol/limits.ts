@@ -1,0 +1,83 @@
+/** Every limit that more than one part of edgefn must agree on: name, unit, value. Relations are asserted below. */
+
+const KIB = 1024
+const MIB = 1024 * KIB
+const GIB = 1024 * MIB
+
+export const LIMITS = {
+  /** WebAssembly pages of 64 KiB [R1.4]. */
+  memoryPagesMin: 1,
+  memoryPagesMax: 256,
+  memoryPagesDefault: 16,
+  /** Milliseconds one call may run [R6.2]. */
+  executionMsMin: 1,
+  executionMsMax: 900_000,
+  executionMsDefault: 500,
+  /** Bytes of an uploaded module. */
+  moduleBytesMax: 64 * MIB,
+  /** Bytes of a JSON body to the control plane. */
+  apiBodyBytesMax: 1 * MIB,
+  /** Bytes of one MQTT packet, either way. */
+  mqttPacketBytesMax: 1 * MIB,
+  /** Bytes of a request body at the edge (413 beyond). */
+  requestBodyBytesMax: 10 * MIB,
+  /** Bytes of a guest's response body (502 beyond). */
+  responseBodyBytesMax: 6 * MIB,
+  /** Header fields and their bytes (names and values) that a guest's response may have. */
+  responseHeadersMax: 100,
+  responseHeaderBytesMax: 64 * KIB,
+  /** Bytes of one log message of a guest and messages per second and function [R13.4]. */
+  logMessageBytesMax: 2 * KIB,
+  logMessagesPerSecondMax: 1000,
+  /** Hot instances per function and worker, and how long an idle one is kept [R5]. */
+  poolInstancesMin: 1,
+  poolInstancesMax: 10,
+  poolIdleMsMax: 5 * 60_000,
+  /** Instances per worker process; the address space ends at 10 920 (RELIABILITY finding 6). */
+  processInstancesMax: 2000,
+  /** Requests waiting in one worker for an executor, and how long one may wait. */
+  queueRequestsMax: 1024,
+  queueWaitMsMax: 10_000,
+  /** The edge's artifact cache [R15]. */
+  cacheBytesMax: 10 * GIB,
+  cacheFilesMax: 1000,
+  /** Tries to fetch an artifact before the failure is reported [R3.5]. */
+  fetchAttemptsMax: 5,
+  /** Exponential backoff between retries [R2.4]. */
+  backoffMsMin: 1_000,
+  backoffMsMax: 60_000,
+  /** Heartbeats [R7.1]; a node is degraded after two missed and offline after three. */
+  heartbeatMsDefault: 30_000,
+  /** Seconds that presigned URLs are good for [C7.2]. */
+  uploadUrlSecondsMax: 3_600,
+  downloadUrlSecondsMax: 3_600,
+  /** Seconds that a node's token and a join token live. */
+  nodeTokenSecondsMax: 30 * 24 * 3600,
+  joinTokenSecondsDefault: 15 * 60,
+  joinTokenSecondsMax: 7 * 24 * 3600,
+  /** Routing table of a node. */
+  routesMax: 200_000,
+  routePathCharsMax: 500,
+  routeHostCharsMax: 253,
+  /** Functions of a node; also the number of statistics slots per worker. */
+  functionsMax: 16_384,
+  /** Rows of one page of a list. */
+  pageRowsMax: 500,
+  pageRowsDefault: 100,
+} as const
+
+/** Bytes of a WebAssembly page. */
+export const PAGE_BYTES = 64 * KIB
+
+const RELATIONS: readonly (readonly [boolean, string])[] = [
+  [LIMITS.memoryPagesDefault <= LIMITS.memoryPagesMax, 'memoryPagesDefault'],
+  [LIMITS.executionMsDefault <= LIMITS.executionMsMax, 'executionMsDefault'],
+  [LIMITS.poolInstancesMin <= LIMITS.poolInstancesMax, 'poolInstancesMin'],
+  [LIMITS.poolInstancesMax < LIMITS.processInstancesMax, 'poolInstancesMax'],
+  [LIMITS.processInstancesMax < 10_000, 'processInstancesMax'],
+  [LIMITS.backoffMsMin < LIMITS.backoffMsMax, 'backoffMsMin'],
+  [LIMITS.joinTokenSecondsDefault <= LIMITS.joinTokenSecondsMax, 'joinTokenSecondsDefault'],
+]
+for (const [holds, name] of RELATIONS) {
+  if (!holds) throw new Error(`Limit ${name} contradicts another limit.`)
+}

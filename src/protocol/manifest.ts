@@ -1,0 +1,98 @@
+/** What a node must know to serve: the manifest of a function version, and routes. */
+
+import { z } from 'zod'
+
+import {
+  deploymentIdSchema,
+  functionIdSchema,
+  functionNameSchema,
+  routeIdSchema,
+  sha256Schema,
+  versionSchema,
+} from './ids.ts'
+import { LIMITS } from './limits.ts'
+
+/** Exports are found by this name, so it is what a wasm name may be, within reason. */
+export const entrypointSchema = z.string().regex(/^[\w.$:/#@-]{1,255}$/, 'must be an export name')
+
+export const memoryPagesSchema = z
+  .int('Memory pages must be between 1 and 256')
+  .min(LIMITS.memoryPagesMin, 'Memory pages must be between 1 and 256')
+  .max(LIMITS.memoryPagesMax, 'Memory pages must be between 1 and 256')
+
+export const maxExecutionMsSchema = z.int().min(LIMITS.executionMsMin).max(LIMITS.executionMsMax)
+
+/** How the host talks to a module (DESIGN section 6). */
+export const abiSchema = z.enum(['edgefn', 'wagi'])
+export type Abi = z.infer<typeof abiSchema>
+
+/** Per-function ceilings besides memory and time; null is no ceiling of its own. */
+export const quotasSchema = z.strictObject({
+  concurrency: z.int().min(1).max(10_000).nullable().default(null),
+  requests_per_second: z.number().positive().max(1_000_000).nullable().default(null),
+  burst: z.int().min(1).max(1_000_000).nullable().default(null),
+})
+export type Quotas = z.infer<typeof quotasSchema>
+
+/** Environment given to the guest (`env_get`, WASI environ). */
+export const environmentSchema = z
+  .record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/), z.string().max(4096))
+  .refine((env) => Object.keys(env).length <= 64, 'must have at most 64 variables')
+
+/** One version of one function, complete: everything an edge node needs to fetch, verify and run it [R2.2 P3]. */
+export const manifestSchema = z.strictObject({
+  function_id: functionIdSchema,
+  name: functionNameSchema,
+  version: versionSchema,
+  deployment_id: deploymentIdSchema,
+  abi: abiSchema,
+  entrypoint: entrypointSchema,
+  memory_pages: memoryPagesSchema,
+  max_execution_ms: maxExecutionMsSchema,
+  quotas: quotasSchema,
+  env: environmentSchema,
+  /** Where the normalised module can be fetched now; expires, so it is renewed with every plan. */
+  artifact_url: z.url(),
+  sha256: sha256Schema,
+  size_bytes: z.int().min(8).max(LIMITS.moduleBytesMax),
+  /** Ed25519 by the control plane over `artifactStatement(sha256)`, base64url. */
+  signature: z.string().min(1).max(200),
+})
+export type Manifest = z.infer<typeof manifestSchema>
+
+/** The bytes that the control plane signs for an artifact; a prefix keeps the signature from meaning anything else. */
+export function artifactStatement(sha256: string): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(`edgefn-artifact-v1:${sha256}`)
+}
+
+export const pathTypeSchema = z.enum(['exact', 'prefix', 'regex'])
+export type PathType = z.infer<typeof pathTypeSchema>
+
+export const HTTP_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
+export const methodSchema = z.enum(HTTP_METHODS)
+export type Method = z.infer<typeof methodSchema>
+
+/** Exact name, `*.example.com` for any name below, or `*` for any host; lower case, no port. */
+export const routeHostSchema = z
+  .string()
+  .max(LIMITS.routeHostCharsMax)
+  .regex(
+    /^(?:\*|(?:\*\.)?(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*|\[[0-9a-f:.]+\])$/,
+    'must be a host name in lower case, *.example.com, or * for any host',
+  )
+
+/**
+ * One line of a routing table. `path` is what `path_type` says: the whole path; a prefix that ends at a segment border
+ * (`/api` takes `/api` and `/api/x`, not `/apix`; `/` takes everything); or a regular expression over the whole path.
+ */
+export const routeSchema = z.strictObject({
+  route_id: routeIdSchema,
+  host: routeHostSchema,
+  path: z.string().min(1).max(LIMITS.routePathCharsMax),
+  path_type: pathTypeSchema,
+  /** Empty takes every method. */
+  methods: z.array(methodSchema).max(HTTP_METHODS.length),
+  priority: z.int().min(-1_000_000).max(1_000_000),
+  function_id: functionIdSchema,
+})
+export type Route = z.infer<typeof routeSchema>
