@@ -1,0 +1,36 @@
+/** What slices may ask of each other, as types; `cp/main.ts` hands the functions across (DESIGN section 8). */
+
+import type { FunctionView, VersionView } from '../protocol/api.ts'
+import type { FunctionId, Sha256 } from '../protocol/ids.ts'
+import type { Abi } from '../protocol/manifest.ts'
+import type { RequestContext } from './context.ts'
+import type { Sql, Transaction } from './db/database.ts'
+
+/** Given by the functions slice. */
+export interface FunctionLookup {
+  /** By id or name; throws `function_not_found`. */
+  resolve(sql: Sql, idOrName: string): Promise<FunctionView>
+  /** Null takes the newest ready version. Throws `version_not_found`, or `module_missing` when it has no module yet. */
+  version(sql: Sql, functionId: FunctionId, version: number | null): Promise<ReadyVersion>
+}
+
+/** A version whose module is stored, with what a manifest needs besides its URL. */
+export interface ReadyVersion extends VersionView {
+  readonly abi: Abi
+  readonly sha256: Sha256
+  readonly size_bytes: number
+  readonly signature: string
+}
+
+/** Given by the artifacts slice: a URL good for an hour from which nodes fetch a module. */
+export type PresignDownload = (
+  sha256: Sha256,
+) => Promise<{ readonly url: string; readonly expires_at: string }>
+
+/** Given by the deployments slice to the functions slice, called inside its transactions. */
+export interface FunctionHooks {
+  /** The function is being deleted: take it and its routes off every node. */
+  removed(tx: Transaction, context: RequestContext, functionId: FunctionId): Promise<void>
+  /** Something in its manifests changed (its name): nodes must get them again. */
+  changed(tx: Transaction, context: RequestContext, functionId: FunctionId): Promise<void>
+}
