@@ -1,0 +1,64 @@
+/** The few functions of libc that edgefn calls itself. */
+
+import { dlopen, FFIType } from 'bun:ffi'
+
+const { ptr, u64, i32 } = FFIType
+
+const LIBC_NAMES = ['libc.so.6', 'libc.so', 'libSystem.dylib']
+
+const SYMBOLS = {
+  clock_gettime: { args: [i32, 'buffer'], returns: i32 },
+} as const
+
+const COPY_SYMBOLS = {
+  // One symbol under two signatures: into a buffer of ours, and out of one.
+  memcpy: { args: ['buffer', ptr, u64], returns: ptr },
+} as const
+
+const COPY_OUT_SYMBOLS = {
+  memcpy: { args: [ptr, 'buffer', u64], returns: ptr },
+} as const
+
+function openAny<T extends Parameters<typeof dlopen>[1]>(symbols: T) {
+  let last: unknown
+  for (const name of LIBC_NAMES) {
+    try {
+      return dlopen(name, symbols).symbols
+    } catch (thrown) {
+      last = thrown
+    }
+  }
+  throw new Error('libc could not be opened.', { cause: last })
+}
+
+const CLOCK_MONOTONIC = process.platform === 'darwin' ? 6 : 1
+
+export interface Libc {
+  /** Milliseconds of the system's monotonic clock: the same in every thread and process, never set back. */
+  monotonicMs(): number
+  /** Copies `length` bytes from native memory into `target`. The caller has checked both ends. */
+  copyIn(target: Uint8Array, source: number, length: number): void
+  /** Copies the first `length` bytes of `source` to native memory. The caller has checked both ends. */
+  copyOut(target: number, source: Uint8Array, length: number): void
+}
+
+export function openLibc(): Libc {
+  const { clock_gettime } = openAny(SYMBOLS)
+  const { memcpy: memcpyIn } = openAny(COPY_SYMBOLS)
+  const { memcpy: memcpyOut } = openAny(COPY_OUT_SYMBOLS)
+  const timespec = new Float64Array(2)
+  const words = new Uint32Array(timespec.buffer)
+  return {
+    monotonicMs() {
+      clock_gettime(CLOCK_MONOTONIC, timespec)
+      const seconds = (words[0] ?? 0) + (words[1] ?? 0) * 2 ** 32
+      return seconds * 1000 + (words[2] ?? 0) / 1e6
+    },
+    copyIn(target, source, length) {
+      if (length > 0) memcpyIn(target, source as never, length)
+    },
+    copyOut(target, source, length) {
+      if (length > 0) memcpyOut(target as never, source, length)
+    },
+  }
+}

@@ -1,0 +1,110 @@
+/**
+ * A guest's linear memory, by copying: JavaScript never holds a view of native memory, so nothing dangles when the memory
+ * grows or goes. Every access is checked against the size at that moment.
+ */
+
+import { read } from 'bun:ffi'
+import type { Pointer } from 'bun:ffi'
+
+import type { MemoryHandle } from './handles.ts'
+import type { Libc } from './libc.ts'
+import type { Wasmedge } from './library.ts'
+
+const PAGE_BYTES = 65_536
+
+/** An address or length from the guest that lies outside its memory. */
+export class MemoryFault extends Error {
+  override readonly name = 'MemoryFault'
+}
+
+export class GuestMemory {
+  readonly #lib: Wasmedge
+  readonly #libc: Libc
+  readonly #scratch = new Uint8Array(8)
+  readonly #scratchView = new DataView(this.#scratch.buffer)
+  #base = 0
+  #bytes = 0
+
+  constructor(lib: Wasmedge, libc: Libc) {
+    this.#lib = lib
+    this.#libc = libc
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** Points at `memory` as it is now. Needed again after anything that may have grown it. */
+  attach(memory: MemoryHandle | null): void {
+    this.#base = 0
+    this.#bytes = 0
+    if (memory === null) return
+    const bytes = this.#lib.WasmEdge_MemoryInstanceGetPageSize(memory) * PAGE_BYTES
+    const base = bytes === 0 ? null : this.#lib.WasmEdge_MemoryInstanceGetPointer(memory, 0, bytes)
+    if (base === null) return
+    this.#base = Number(base)
+    this.#bytes = bytes
+  }
+
+  /** Forgets the memory, before its instance is deleted. */
+  detach(): void {
+    this.attach(null)
+  }
+
+  readU32(address: number): number {
+    return read.u32(this.#at(address, 4))
+  }
+
+  readU16(address: number): number {
+    return read.u16(this.#at(address, 2))
+  }
+
+  readU8(address: number): number {
+    return read.u8(this.#at(address, 1))
+  }
+
+  readU64(address: number): bigint {
+    return read.u64(this.#at(address, 8))
+  }
+
+  /** A copy of `length` bytes. */
+  readBytes(address: number, length: number): Uint8Array<ArrayBuffer> {
+    const at = this.#at(address, length)
+    const bytes = new Uint8Array(length >>> 0)
+    this.#libc.copyIn(bytes, at, length >>> 0)
+    return bytes
+  }
+
+  writeBytes(address: number, bytes: Uint8Array): void {
+    this.#libc.copyOut(this.#at(address, bytes.length), bytes, bytes.length)
+  }
+
+  writeU8(address: number, value: number): void {
+    this.#scratchView.setUint8(0, value)
+    this.#libc.copyOut(this.#at(address, 1), this.#scratch, 1)
+  }
+
+  writeU16(address: number, value: number): void {
+    this.#scratchView.setUint16(0, value, true)
+    this.#libc.copyOut(this.#at(address, 2), this.#scratch, 2)
+  }
+
+  writeU32(address: number, value: number): void {
+    this.#scratchView.setUint32(0, value, true)
+    this.#libc.copyOut(this.#at(address, 4), this.#scratch, 4)
+  }
+
+  writeU64(address: number, value: bigint): void {
+    this.#scratchView.setBigUint64(0, BigInt.asUintN(64, value), true)
+    this.#libc.copyOut(this.#at(address, 8), this.#scratch, 8)
+  }
+
+  /** The native address of `length` bytes at the guest's `address`; both are unsigned 32-bit whatever sign they carry. */
+  #at(address: number, length: number): Pointer {
+    const from = address >>> 0
+    if (from + (length >>> 0) > this.#bytes) {
+      throw new MemoryFault(`Address ${from} + ${length >>> 0} is outside ${this.#bytes} bytes.`)
+    }
+    return (this.#base + from) as Pointer
+  }
+}

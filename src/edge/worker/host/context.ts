@@ -1,0 +1,113 @@
+/** Everything host functions know and collect during one call. One guest runs in a thread at a time, so one of these is current. */
+
+import { LIMITS } from '../../../protocol/limits.ts'
+import type { WorkerFunction } from '../../ipc.ts'
+import type { GuestLogLevel, GuestLogMessage, GuestRequest } from '../call.ts'
+
+/** Why a host function ended the guest's call before it returned by itself. */
+export type EndReason = 'exit' | 'deadline' | 'response_too_large'
+
+/** Guest messages kept per call; what comes after is counted. The rate limit proper is the ingress's [R13.4]. */
+const logMessagesMax = LIMITS.logMessagesPerSecondMax
+
+const decoder = new TextDecoder()
+
+export class CallContext {
+  readonly fn: WorkerFunction
+  readonly request: GuestRequest
+  /** Monotonic milliseconds (`Libc.monotonicMs`). */
+  readonly startedMs: number
+  readonly deadlineMs: number
+  readonly logs: GuestLogMessage[] = []
+  logsDropped = 0
+  end: EndReason | null = null
+  exitCode = 0
+  /** How much of the body the guest has read from stdin. */
+  stdinOffset = 0
+  /** Stdio descriptors that the guest has closed. */
+  readonly closed = new Set<number>()
+  /** What the guest set with `response_head`; null when it did not. */
+  head: { readonly status: number; readonly lines: Uint8Array<ArrayBuffer> } | null = null
+  readonly #output: Uint8Array<ArrayBuffer>[] = []
+  #outputBytes = 0
+  readonly #partialLines = new Map<number, Uint8Array<ArrayBuffer>>()
+
+  constructor(fn: WorkerFunction, request: GuestRequest, startedMs: number, deadlineMs: number) {
+    this.fn = fn
+    this.request = request
+    this.startedMs = startedMs
+    this.deadlineMs = deadlineMs
+  }
+
+  /** Collects response bytes; false when they pass the limit, and the call is then to be ended. */
+  write(bytes: Uint8Array<ArrayBuffer>): boolean {
+    const limit = LIMITS.responseBodyBytesMax + LIMITS.responseHeaderBytesMax
+    if (this.#outputBytes + bytes.length > limit) {
+      this.end = 'response_too_large'
+      return false
+    }
+    this.#output.push(bytes)
+    this.#outputBytes += bytes.length
+    return true
+  }
+
+  get hasOutput(): boolean {
+    return this.#outputBytes > 0
+  }
+
+  /** All response bytes as one piece. */
+  takeOutput(): Uint8Array<ArrayBuffer> {
+    const [first] = this.#output
+    if (first !== undefined && this.#output.length === 1) return first
+    const joined = new Uint8Array(this.#outputBytes)
+    let at = 0
+    for (const piece of this.#output) {
+      joined.set(piece, at)
+      at += piece.length
+    }
+    return joined
+  }
+
+  /** Records a guest's message, cut to `logMessageBytesMax`. */
+  log(level: GuestLogLevel, bytes: Uint8Array): void {
+    if (this.logs.length >= logMessagesMax) {
+      this.logsDropped += 1
+      return
+    }
+    const message = decoder.decode(bytes.subarray(0, LIMITS.logMessageBytesMax))
+    this.logs.push({ level, message, at: Date.now() })
+  }
+
+  /** Turns what a guest writes to stdout or stderr into log messages, a line each; the rest waits for its newline. */
+  logStream(fd: number, level: GuestLogLevel, bytes: Uint8Array<ArrayBuffer>): void {
+    const waiting = this.#partialLines.get(fd)
+    let rest = waiting === undefined ? bytes : concat(waiting, bytes)
+    for (let newline = rest.indexOf(10); newline >= 0; newline = rest.indexOf(10)) {
+      if (newline > 0) this.log(level, rest.subarray(0, newline))
+      rest = rest.subarray(newline + 1)
+    }
+    if (rest.length > LIMITS.logMessageBytesMax) {
+      this.log(level, rest)
+      rest = rest.subarray(rest.length)
+    }
+    this.#partialLines.set(fd, rest)
+  }
+
+  /** Logs lines that never got their newline; when the call is over. */
+  flushStreams(): void {
+    for (const [fd, rest] of this.#partialLines) {
+      if (rest.length > 0) this.log(fd === 2 ? 'warn' : 'info', rest)
+    }
+    this.#partialLines.clear()
+  }
+}
+
+function concat(
+  first: Uint8Array<ArrayBuffer>,
+  second: Uint8Array<ArrayBuffer>,
+): Uint8Array<ArrayBuffer> {
+  const joined = new Uint8Array(first.length + second.length)
+  joined.set(first)
+  joined.set(second, first.length)
+  return joined
+}

@@ -1,0 +1,73 @@
+/** Host functions of the import module `edgefn` (DESIGN section 6, docs/GUEST-ABI.md). */
+
+import type { HostCall } from '../../../../ffi/host-module.ts'
+import { END_CALL } from '../../../../ffi/host-module.ts'
+import { LIMITS } from '../../../protocol/limits.ts'
+import type { GuestLogLevel } from '../call.ts'
+import type { Host, HostFunctionBody, HostFunctionTable } from './host.ts'
+
+/** Results below zero; documented in docs/GUEST-ABI.md. */
+const NOT_FOUND = -1
+const INVALID = -2
+
+const LEVELS: readonly GuestLogLevel[] = ['debug', 'info', 'warn', 'error']
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder()
+
+/** Copies as much of `value` as fits into the guest's buffer and returns its full length. */
+function fill(host: Host, buffer: number, capacity: number, value: Uint8Array): number {
+  host.memory.writeBytes(buffer, value.subarray(0, capacity >>> 0))
+  return value.length
+}
+
+const log: HostFunctionBody = (call, context, host) => {
+  const level = LEVELS[call.i32(0)] ?? 'info'
+  const length = Math.min(call.u32(2), LIMITS.logMessageBytesMax)
+  context.log(level, host.memory.readBytes(call.i32(1), length))
+  return undefined
+}
+
+const requestId: HostFunctionBody = (call, context, host) =>
+  fill(host, call.i32(0), call.i32(1), encoder.encode(context.request.request_id))
+
+/** Looks up `name` given by the guest in arguments 0 and 1 and fills its buffer in arguments 2 and 3. */
+function lookup(call: HostCall, host: Host, find: (name: string) => string | undefined): number {
+  const name = decoder.decode(host.memory.readBytes(call.i32(0), call.i32(1)))
+  const value = find(name)
+  if (value === undefined) return NOT_FOUND
+  return fill(host, call.i32(2), call.i32(3), encoder.encode(value))
+}
+
+const requestHeader: HostFunctionBody = (call, context, host) =>
+  lookup(call, host, (name) => {
+    const wanted = name.toLowerCase()
+    return context.request.headers.find(([field]) => field === wanted)?.[1]
+  })
+
+const envGet: HostFunctionBody = (call, context, host) =>
+  lookup(call, host, (name) =>
+    Object.hasOwn(context.fn.env, name) ? context.fn.env[name] : undefined,
+  )
+
+/** Sets status and header lines of a response that `response_write` fills; only once, and before the first write. */
+const responseHead: HostFunctionBody = (call, context, host) => {
+  const status = call.i32(0)
+  const length = call.u32(2)
+  if (context.head !== null || context.hasOutput || status < 200 || status > 599) return INVALID
+  if (length > LIMITS.responseHeaderBytesMax) return INVALID
+  context.head = { status, lines: host.memory.readBytes(call.i32(1), length) }
+  return 0
+}
+
+const responseWrite: HostFunctionBody = (call, context, host) =>
+  context.write(host.memory.readBytes(call.i32(0), call.i32(1))) ? 0 : END_CALL
+
+export const EDGEFN_FUNCTIONS: HostFunctionTable = {
+  log,
+  request_id: requestId,
+  request_header: requestHeader,
+  env_get: envGet,
+  response_head: responseHead,
+  response_write: responseWrite,
+}

@@ -1,0 +1,118 @@
+/** WASI: clocks, and waiting for them within the call's deadline. */
+
+import { END_CALL } from '../../../../../ffi/host-module.ts'
+import type { HostCall, HostResult } from '../../../../../ffi/host-module.ts'
+import type { CallContext } from '../context.ts'
+import type { Host, HostFunctionBody, HostFunctionTable } from '../host.ts'
+import { ERRNO } from './errno.ts'
+
+const CLOCK = { realtime: 0, monotonic: 1, process_cpu: 2, thread_cpu: 3 } as const
+const EVENT = { clock: 0, fd_read: 1, fd_write: 2 } as const
+const FLAG_ABSOLUTE = 1
+/** Set on a read event when the writer has closed, which a request body always has. */
+const FLAG_HANGUP = 1
+
+const SUBSCRIPTION_BYTES = 48
+const EVENT_BYTES = 32
+const subscriptionsMax = 1024
+
+/** Nothing ever writes here: waiting on it is sleeping. */
+const never = new Int32Array(new SharedArrayBuffer(4))
+
+/** Nanoseconds of a WASI clock; null for clocks that do not exist. CPU clocks count the call's own time. */
+function clockNs(id: number, context: CallContext, host: Host): bigint | null {
+  switch (id) {
+    case CLOCK.realtime:
+      return BigInt(Date.now()) * 1_000_000n
+    case CLOCK.monotonic:
+      return BigInt(Math.round(host.libc.monotonicMs() * 1e6))
+    case CLOCK.process_cpu:
+    case CLOCK.thread_cpu:
+      return BigInt(Math.round((host.libc.monotonicMs() - context.startedMs) * 1e6))
+    default:
+      return null
+  }
+}
+
+const clockTimeGet: HostFunctionBody = (call, context, host) => {
+  const time = clockNs(call.i32(0), context, host)
+  if (time === null) return ERRNO.inval
+  host.memory.writeU64(call.i32(2), time)
+  return ERRNO.success
+}
+
+const clockResGet: HostFunctionBody = (call, _context, host) => {
+  const id = call.u32(0)
+  if (id > CLOCK.thread_cpu) return ERRNO.inval
+  host.memory.writeU64(call.i32(1), id === CLOCK.realtime ? 1_000_000n : 1_000n)
+  return ERRNO.success
+}
+
+interface Subscription {
+  readonly userdata: bigint
+  readonly type: number
+  /** Milliseconds from now; 0 for what is ready at once. */
+  readonly waitMs: number
+  readonly errno: number
+  /** Bytes that can be read or written without waiting. */
+  readonly bytes: bigint
+  readonly flags: number
+}
+
+function readSubscription(at: number, context: CallContext, host: Host): Subscription {
+  const { memory } = host
+  const userdata = memory.readU64(at)
+  const type = memory.readU8(at + 8)
+  const ready = { userdata, type, waitMs: 0, errno: ERRNO.success, bytes: 0n, flags: 0 }
+  if (type === EVENT.clock) {
+    const timeout = memory.readU64(at + 24)
+    const now = clockNs(memory.readU32(at + 16), context, host)
+    if (now === null) return { ...ready, errno: ERRNO.inval }
+    const absolute = (memory.readU16(at + 40) & FLAG_ABSOLUTE) !== 0
+    const waitNs = absolute ? timeout - now : timeout
+    return { ...ready, waitMs: waitNs > 0n ? Number(waitNs) / 1e6 : 0 }
+  }
+  const fd = memory.readU32(at + 16)
+  if (context.closed.has(fd)) return { ...ready, errno: ERRNO.badf }
+  if (type === EVENT.fd_read && fd === 0) {
+    const left = context.request.body.length - context.stdinOffset
+    return { ...ready, bytes: BigInt(left), flags: FLAG_HANGUP }
+  }
+  if (type === EVENT.fd_write && (fd === 1 || fd === 2)) return { ...ready, bytes: 65_536n }
+  return { ...ready, errno: type > EVENT.fd_write ? ERRNO.inval : ERRNO.badf }
+}
+
+function writeEvent(at: number, subscription: Subscription, host: Host): void {
+  const { memory } = host
+  memory.writeU64(at, subscription.userdata)
+  memory.writeU16(at + 8, subscription.errno)
+  memory.writeU8(at + 10, subscription.type)
+  memory.writeU64(at + 16, subscription.bytes)
+  memory.writeU64(at + 24, BigInt(subscription.flags))
+}
+
+/** Waits for the earliest of the subscriptions; a wait that would pass the deadline ends the call there. */
+function pollOneoff(call: HostCall, context: CallContext, host: Host): HostResult {
+  const count = call.u32(2)
+  if (count === 0 || count > subscriptionsMax) return ERRNO.inval
+  const subscriptions = Array.from({ length: count }, (_, index) =>
+    readSubscription(call.u32(0) + index * SUBSCRIPTION_BYTES, context, host),
+  )
+  const waitMs = Math.min(...subscriptions.map((subscription) => subscription.waitMs))
+  const leftMs = context.deadlineMs - host.libc.monotonicMs()
+  if (waitMs > 0) Atomics.wait(never, 0, 0, Math.max(Math.min(waitMs, leftMs), 0))
+  if (waitMs >= leftMs) {
+    context.end = 'deadline'
+    return END_CALL
+  }
+  const events = subscriptions.filter((subscription) => subscription.waitMs <= waitMs)
+  events.forEach((event, index) => writeEvent(call.u32(1) + index * EVENT_BYTES, event, host))
+  host.memory.writeU32(call.u32(3), events.length)
+  return ERRNO.success
+}
+
+export const CLOCK_FUNCTIONS: HostFunctionTable = {
+  clock_res_get: clockResGet,
+  clock_time_get: clockTimeGet,
+  poll_oneoff: pollOneoff,
+}

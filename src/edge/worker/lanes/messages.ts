@@ -1,0 +1,37 @@
+/**
+ * Messages between a worker's main thread and its executor threads. Both ends are this file in one process, so they are
+ * typed, not parsed: the border checks happened at HTTP and IPC.
+ */
+
+import type { IpcError, WorkerFunction } from '../../ipc.ts'
+import type { GuestRequest } from '../call.ts'
+import type { RunReport } from '../runtime/runner.ts'
+
+export type ToThread =
+  | {
+      readonly type: 'call'
+      readonly fn: WorkerFunction
+      readonly instance: number
+      readonly request: GuestRequest
+    }
+  | { readonly type: 'prepare'; readonly fn: WorkerFunction; readonly instance: number }
+  | { readonly type: 'destroy'; readonly instance: number }
+  | { readonly type: 'unload'; readonly key: string }
+
+export type FromThread =
+  | { readonly type: 'ready'; readonly engine: string }
+  | { readonly type: 'failed'; readonly error: IpcError }
+  | { readonly type: 'done'; readonly report: RunReport }
+
+/** `workerData` of the threads that `main.ts` re-enters for. */
+export type ThreadData =
+  | {
+      readonly edgefn_thread: 'executor'
+      readonly control: SharedArrayBuffer
+      readonly index: number
+    }
+  | {
+      readonly edgefn_thread: 'watchdog'
+      readonly control: SharedArrayBuffer
+      readonly threads: number
+    }

@@ -1,0 +1,48 @@
+/** Entry of a worker's threads: an executor that runs guests, or the watchdog that stops them. */
+
+import { parentPort } from 'node:worker_threads'
+
+import { LibraryMissing } from '../../../../ffi/library.ts'
+import { errorMessage } from '../../../errors.ts'
+import { Engine } from '../runtime/engine.ts'
+import { Runner } from '../runtime/runner.ts'
+import { CallSlot } from './control.ts'
+import type { FromThread, ThreadData, ToThread } from './messages.ts'
+import { runWatchdog } from './watchdog.ts'
+
+/** Runs the thread that `data` asks for. The watchdog never returns; an executor lives by its messages. */
+export function runThread(data: ThreadData): void {
+  if (data.edgefn_thread === 'watchdog') return runWatchdog(data)
+  runExecutor(data.control, data.index)
+}
+
+function runExecutor(control: SharedArrayBuffer, index: number): void {
+  const port = parentPort
+  if (port === null) throw new Error('An executor runs only as a thread.')
+  const post = (message: FromThread) => port.postMessage(message)
+  let runner: Runner
+  try {
+    const engine = new Engine()
+    runner = new Runner(engine, new CallSlot(control, index))
+    post({ type: 'ready', engine: engine.version })
+  } catch (thrown) {
+    const code = thrown instanceof LibraryMissing ? 'engine_missing' : 'internal'
+    post({ type: 'failed', error: { code, message: errorMessage(thrown) } })
+    return
+  }
+  port.on('message', (message: ToThread) => {
+    switch (message.type) {
+      case 'call':
+        return post({
+          type: 'done',
+          report: runner.call(message.fn, message.instance, message.request),
+        })
+      case 'prepare':
+        return post({ type: 'done', report: runner.prepare(message.fn, message.instance) })
+      case 'destroy':
+        return runner.destroy(message.instance)
+      case 'unload':
+        return runner.unload(message.key)
+    }
+  })
+}

@@ -1,0 +1,110 @@
+/** The executor threads of a worker and their watchdog: started as needed, never more than `max` (DESIGN section 1). */
+
+import type { Worker } from 'node:worker_threads'
+
+import { errorMessage } from '../../../errors.ts'
+import type { StatsFile } from '../../stats.ts'
+import { controlBytes } from './control.ts'
+import { ExecutorThread, startThread } from './executor-thread.ts'
+
+export interface ThreadSetOptions {
+  /** Path of `main.ts`, which threads re-enter; `Bun.main` in the program itself. */
+  readonly entry: string
+  readonly max: number
+  readonly stats: StatsFile
+  /** A thread is gone or cannot be stopped: the process must be replaced, for its core may be burning. */
+  readonly onDefect: (reason: string) => void
+}
+
+export class ThreadSet {
+  readonly max: number
+  readonly #options: ThreadSetOptions
+  readonly #control: SharedArrayBuffer
+  readonly #threads: ExecutorThread[] = []
+  /** Which modules each thread has parsed. */
+  readonly #loaded: Set<string>[] = []
+  #watchdog: Worker | null = null
+  #tellLost: (thread: number) => void = () => {}
+
+  constructor(options: ThreadSetOptions) {
+    this.max = options.max
+    this.#options = options
+    this.#control = new SharedArrayBuffer(controlBytes(options.max))
+  }
+
+  /** Starts the first thread and the watchdog. Resolves to the engine's version; rejects with `engine_missing`. */
+  async open(): Promise<string> {
+    const version = await this.#add().ready
+    this.#watchdog = startThread(this.#options.entry, {
+      edgefn_thread: 'watchdog',
+      control: this.#control,
+      threads: this.max,
+    })
+    this.#watchdog.on('error', (thrown) =>
+      this.#options.onDefect(`The watchdog failed: ${errorMessage(thrown)}.`),
+    )
+    return version
+  }
+
+  onLost(listener: (thread: number) => void): void {
+    this.#tellLost = listener
+  }
+
+  get(index: number): ExecutorThread | undefined {
+    return this.#threads[index]
+  }
+
+  isFree(index: number): boolean {
+    return this.#threads[index]?.busy === false
+  }
+
+  anyFree(): boolean {
+    return this.#threads.length < this.max || this.#threads.some((thread) => !thread.busy)
+  }
+
+  /** A free thread, best one that has the module already; a new one when all are busy and there may be more; or null. */
+  free(key: string): ExecutorThread | null {
+    let found: ExecutorThread | null = null
+    for (const thread of this.#threads) {
+      if (thread.busy) continue
+      if (this.#loaded[thread.index]?.has(key) === true) return thread
+      found ??= thread
+    }
+    if (found !== null) return found
+    return this.#threads.length < this.max ? this.#add() : null
+  }
+
+  /** Notes that a thread has parsed a module. */
+  loaded(index: number, key: string): void {
+    this.#loaded[index]?.add(key)
+  }
+
+  /** Has every thread that holds the module drop it. */
+  unload(key: string): void {
+    for (const thread of this.#threads) {
+      if (this.#loaded[thread.index]?.delete(key) === true) thread.unload(key)
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#threads.map((thread) => thread.close()))
+    await this.#watchdog?.terminate()
+  }
+
+  #add(): ExecutorThread {
+    const index = this.#threads.length
+    const thread = new ExecutorThread({
+      entry: this.#options.entry,
+      control: this.#control,
+      index,
+      onLost: (reason) => {
+        this.#tellLost(index)
+        this.#options.onDefect(reason)
+      },
+    })
+    this.#threads.push(thread)
+    this.#loaded.push(new Set())
+    this.#options.stats.setWorker('executor_threads', this.#threads.length)
+    return thread
+  }
+}

@@ -1,0 +1,62 @@
+/** The watchdog thread: ends calls that pass their deadline (DESIGN section 3, RELIABILITY promise 2) [R6.2 P11]. */
+
+import type { AsyncHandle } from '../../../../ffi/handles.ts'
+import { openLibc } from '../../../../ffi/libc.ts'
+import { openWasmedge } from '../../../../ffi/library.ts'
+import { ControlHeader, SLOT, SlotCells, slotState } from './control.ts'
+
+/** Milliseconds between looks when no deadline is nearer. */
+const restMsMax = 50
+/** Milliseconds between repeated orders to one guest; an order given between two invocations of a call is lost. */
+const repeatMs = 2
+
+export interface WatchdogOptions {
+  readonly control: SharedArrayBuffer
+  readonly threads: number
+}
+
+/** Runs for ever; the thread ends with its process. */
+export function runWatchdog(options: WatchdogOptions): never {
+  const lib = openWasmedge()
+  const { monotonicMs } = openLibc()
+  const header = new ControlHeader(options.control)
+  const slots = Array.from(
+    { length: options.threads },
+    (_, index) => new SlotCells(options.control, index),
+  )
+  for (;;) {
+    const seen = Atomics.load(header.wake, 0)
+    const now = monotonicMs()
+    let next = now + restMsMax
+    for (const slot of slots) next = Math.min(next, lookAt(slot, now))
+    header.nextWakeMs = next
+    Atomics.wait(header.wake, 0, seen, Math.max(next - monotonicMs(), 0))
+  }
+
+  /** Does what the slot needs and returns when it wants to be looked at again. */
+  function lookAt(slot: SlotCells, now: number): number {
+    const word = Atomics.load(slot.state, 0)
+    switch (slotState(word)) {
+      case SLOT.running: {
+        const { deadlineMs, stop } = slot
+        // The word holds the call's number: if another call has begun since, its deadline was misread and nothing happens.
+        if (Atomics.load(slot.state, 0) !== word) return now
+        if (deadlineMs > now) return deadlineMs
+        const claimed = word - SLOT.running + SLOT.stopping
+        if (Atomics.compareExchange(slot.state, 0, word, claimed) !== word) return now
+        lib.WasmEdge_AsyncCancel(stop as AsyncHandle)
+        return now + repeatMs
+      }
+      case SLOT.stopping:
+        lib.WasmEdge_AsyncCancel(slot.stop as AsyncHandle)
+        return now + repeatMs
+      case SLOT.returned:
+        // Nothing is being cancelled at this point of the loop, so the runner may have its executor back.
+        Atomics.store(slot.state, 0, word - SLOT.returned + SLOT.idle)
+        Atomics.notify(slot.state, 0)
+        return now + restMsMax
+      default:
+        return now + restMsMax
+    }
+  }
+}

@@ -1,0 +1,246 @@
+/**
+ * Decides where each call runs: a hot instance if one is free, else a new one on a free executor thread, else it waits its
+ * turn [R5.1–R5.4]. Lives on the worker's main thread; guests run on executor threads only.
+ */
+
+import type { ErrorCode } from '../../../errors.ts'
+import { EdgefnError, toEdgefnError } from '../../../errors.ts'
+import { LIMITS } from '../../../protocol/limits.ts'
+import type { WorkerFunction } from '../../ipc.ts'
+import type { StatsFile } from '../../stats.ts'
+import type { GuestRequest, Invoker, Outcome } from '../call.ts'
+import { poolKey } from '../call.ts'
+import type { ExecutorThread } from '../lanes/executor-thread.ts'
+import type { ThreadSet } from '../lanes/thread-set.ts'
+import type { RunReport } from '../runtime/runner.ts'
+import { Pool, POOL_LIMITS } from './pool.ts'
+import type { Instance } from './pool.ts'
+import { WaitingList } from './waiting-list.ts'
+
+/** Milliseconds between looks for instances that have been idle too long. */
+const reapEveryMs = 15_000
+
+interface Job {
+  readonly kind: 'call' | 'prepare'
+  readonly fn: WorkerFunction
+  readonly pool: Pool
+  /** Null for a warm-up. */
+  readonly request: GuestRequest | null
+  readonly settle: (report: RunReport | EdgefnError) => void
+}
+
+export interface DispatcherOptions {
+  readonly threads: ThreadSet
+  readonly stats: StatsFile
+}
+
+export class Dispatcher implements Invoker {
+  readonly #threads: ThreadSet
+  readonly #stats: StatsFile
+  readonly #pools = new Map<string, Pool>()
+  readonly #waiting: WaitingList<Job>
+  readonly #reaper: ReturnType<typeof setInterval>
+  /** So that one function can never hold every thread. */
+  readonly #callsPerFunctionMax: number
+  #running = 0
+  /** Instances alive in all pools, retired ones included. */
+  #alive = 0
+  #nextInstance = 1
+  #closing: (() => void) | null = null
+
+  constructor(options: DispatcherOptions) {
+    this.#threads = options.threads
+    this.#stats = options.stats
+    this.#callsPerFunctionMax = Math.max(options.threads.max - 1, 1)
+    this.#waiting = new WaitingList(LIMITS.queueRequestsMax, LIMITS.queueWaitMsMax, (job) =>
+      job.settle(overloaded('No executor became free in time.')),
+    )
+    this.#reaper = setInterval(() => this.#reap(), reapEveryMs)
+    this.#reaper.unref()
+    options.threads.onLost((thread) => this.#forgetThread(thread))
+  }
+
+  async invoke(fn: WorkerFunction, request: GuestRequest): Promise<Outcome> {
+    const report = await new Promise<RunReport | EdgefnError>((settle) => {
+      this.#submit({ kind: 'call', fn, pool: this.#pool(fn), request, settle })
+    })
+    return report instanceof EdgefnError ? failedOutcome(report) : report.outcome
+  }
+
+  async prepare(fn: WorkerFunction): Promise<void> {
+    const pool = this.#pool(fn)
+    if (pool.size > 0) return
+    const report = await new Promise<RunReport | EdgefnError>((settle) => {
+      this.#submit({ kind: 'prepare', fn, pool, request: null, settle })
+    })
+    if (report instanceof EdgefnError) throw report
+    if (!report.outcome.ok) throw new EdgefnError(report.outcome.code, report.outcome.message)
+  }
+
+  assign(functions: readonly WorkerFunction[]): void {
+    const wanted = new Set(functions.map(poolKey))
+    for (const [key, pool] of this.#pools) {
+      if (wanted.has(key)) continue
+      this.#pools.delete(key)
+      for (const instance of pool.retire()) this.#destroy(instance)
+      if (pool.leased === 0) this.#threads.unload(key)
+    }
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#reaper)
+    for (const job of this.#waiting.drain()) {
+      job.settle(new EdgefnError('shutting_down', 'The worker is shutting down.'))
+    }
+    if (this.#running > 0) await new Promise<void>((resolve) => (this.#closing = resolve))
+    await this.#threads.close()
+  }
+
+  #pool(fn: WorkerFunction): Pool {
+    const key = poolKey(fn)
+    const kept = this.#pools.get(key)
+    if (kept !== undefined) return kept
+    const pool = new Pool(POOL_LIMITS)
+    this.#pools.set(key, pool)
+    return pool
+  }
+
+  #submit(job: Job): void {
+    if (this.#start(job)) return
+    if (!this.#waiting.add(job)) {
+      job.settle(overloaded(`${LIMITS.queueRequestsMax} requests are waiting already.`))
+    }
+    this.#stats.setWorker('queue_length', this.#waiting.length)
+  }
+
+  /** Starts the job if it can run now. */
+  #start(job: Job): boolean {
+    if (job.kind === 'call' && job.pool.leased >= this.#callsPerFunctionMax) return false
+    const instance = this.#lease(job)
+    const thread = instance === null ? undefined : this.#threads.get(instance.thread)
+    if (instance === null || thread === undefined) return false
+    void this.#run(job, instance, thread)
+    return true
+  }
+
+  /** P7: an idle instance that can run now comes before a new one. */
+  #lease(job: Job): Instance | null {
+    const { pool, fn } = job
+    const kept = pool.reuse((thread) => this.#threads.isFree(thread))
+    if (kept !== null) return kept
+    const thread = this.#threads.free(poolKey(fn))
+    if (thread === null) return null
+    if (this.#alive >= LIMITS.processInstancesMax && !this.#evictAnywhere()) return null
+    // A pool that is full of instances on busy threads gives one up for one that can run.
+    const evicted = pool.size >= POOL_LIMITS.instancesMax ? pool.evict() : null
+    if (evicted !== null) this.#destroy(evicted)
+    const created = pool.create(this.#nextInstance, thread.index, performance.now())
+    if (created === null) return null
+    this.#nextInstance += 1
+    this.#alive += 1
+    return created
+  }
+
+  async #run(job: Job, instance: Instance, thread: ExecutorThread): Promise<void> {
+    const { fn, pool } = job
+    this.#running += 1
+    let report: RunReport | EdgefnError
+    try {
+      report =
+        job.request === null
+          ? await thread.prepare(fn, instance.id)
+          : await thread.call(fn, instance.id, job.request)
+    } catch (thrown) {
+      report = toEdgefnError(thrown)
+    }
+    this.#running -= 1
+    this.#release(job, instance, report)
+    job.settle(report)
+    this.#countPool(fn, pool)
+    if (this.#closing !== null && this.#running === 0) return this.#closing()
+    this.#startWaiting()
+  }
+
+  #release(job: Job, instance: Instance, report: RunReport | EdgefnError): void {
+    const { fn, pool } = job
+    const alive = !(report instanceof EdgefnError) && report.alive
+    if (!(report instanceof EdgefnError)) {
+      instance.bytes = report.bytes
+      this.#threads.loaded(instance.thread, poolKey(fn))
+    }
+    const kept = pool.release(instance, alive, performance.now())
+    if (!kept) this.#alive -= 1
+    if (alive && !kept) this.#threads.get(instance.thread)?.destroy(instance.id)
+    if (pool.retired && pool.leased === 0 && !this.#pools.has(poolKey(fn))) {
+      this.#threads.unload(poolKey(fn))
+    }
+    if (!alive && job.kind === 'call' && fn.abi === 'edgefn') this.#rewarm(fn, pool)
+  }
+
+  /** Keeps the minimum alive after an instance had to go, if a thread is free for it anyway [R5]. */
+  #rewarm(fn: WorkerFunction, pool: Pool): void {
+    if (pool.retired || pool.size >= POOL_LIMITS.instancesMin || this.#waiting.length > 0) return
+    queueMicrotask(() => {
+      this.#start({ kind: 'prepare', fn, pool, request: null, settle: () => {} })
+    })
+  }
+
+  #startWaiting(): void {
+    if (this.#waiting.length === 0) return
+    this.#waiting.takeWhere(
+      (job) => this.#start(job),
+      () => this.#threads.anyFree(),
+    )
+    this.#stats.setWorker('queue_length', this.#waiting.length)
+  }
+
+  #reap(): void {
+    const now = performance.now()
+    for (const pool of this.#pools.values()) {
+      for (const instance of pool.reap(now)) this.#destroy(instance)
+    }
+  }
+
+  /** Destroys an instance that a pool has let go of while idle. */
+  #destroy(instance: Instance): void {
+    this.#alive -= 1
+    this.#threads.get(instance.thread)?.destroy(instance.id)
+  }
+
+  #evictAnywhere(): boolean {
+    for (const pool of this.#pools.values()) {
+      const evicted = pool.evict()
+      if (evicted === null) continue
+      this.#destroy(evicted)
+      return true
+    }
+    return false
+  }
+
+  #forgetThread(thread: number): void {
+    for (const pool of this.#pools.values()) this.#alive -= pool.forgetThread(thread)
+  }
+
+  #countPool(fn: WorkerFunction, pool: Pool): void {
+    if (pool.retired) return
+    this.#stats.set(fn.slot, 'instances', pool.size)
+    this.#stats.set(fn.slot, 'instance_bytes', pool.bytes)
+  }
+}
+
+function overloaded(message: string): EdgefnError {
+  return new EdgefnError('overloaded', message)
+}
+
+function failedOutcome(error: EdgefnError): Outcome {
+  const code: ErrorCode = error.code
+  return {
+    ok: false,
+    code,
+    message: error.message,
+    execution_ms: 0,
+    cold: false,
+    logs: [],
+    logs_dropped: 0,
+  }
+}

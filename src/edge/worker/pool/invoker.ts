@@ -1,0 +1,25 @@
+/** Puts threads and dispatcher together: the `Invoker` that the ingress calls. */
+
+import type { StatsFile } from '../../stats.ts'
+import type { Invoker } from '../call.ts'
+import { ThreadSet } from '../lanes/thread-set.ts'
+import { Dispatcher } from './dispatcher.ts'
+
+export interface InvokerOptions {
+  /** Path of `main.ts`, which threads re-enter; `Bun.main` in the program itself. */
+  readonly entry: string
+  readonly threads_max: number
+  readonly stats: StatsFile
+  /** Called when a thread is lost; the worker should finish what it can and exit, to be replaced. */
+  readonly onDefect: (reason: string) => void
+}
+
+/** Opens the engine. Rejects with EdgefnError `engine_missing` when this machine has no libwasmedge that fits. */
+export async function createInvoker(
+  options: InvokerOptions,
+): Promise<{ invoker: Invoker; engine: string }> {
+  const { entry, threads_max: max, stats, onDefect } = options
+  const threads = new ThreadSet({ entry, max, stats, onDefect })
+  const engine = await threads.open()
+  return { invoker: new Dispatcher({ threads, stats }), engine }
+}

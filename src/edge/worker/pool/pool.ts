@@ -1,0 +1,120 @@
+/**
+ * The hot instances of one function version in this worker [R5 P7 P8]: which exist, on which thread, which are idle. Pure
+ * bookkeeping; who runs what is the dispatcher's.
+ */
+
+import { LIMITS } from '../../../protocol/limits.ts'
+
+export interface Instance {
+  readonly id: number
+  readonly thread: number
+  bytes: number
+  /** Monotonic milliseconds of its last use. */
+  usedMs: number
+}
+
+export interface PoolLimits {
+  readonly instancesMin: number
+  readonly instancesMax: number
+  readonly idleMsMax: number
+}
+
+export const POOL_LIMITS: PoolLimits = {
+  instancesMin: LIMITS.poolInstancesMin,
+  instancesMax: LIMITS.poolInstancesMax,
+  idleMsMax: LIMITS.poolIdleMsMax,
+}
+
+export class Pool {
+  readonly #limits: PoolLimits
+  /** Most recently used last. */
+  #idle: Instance[] = []
+  readonly #leased = new Set<Instance>()
+  #retired = false
+
+  constructor(limits: PoolLimits) {
+    this.#limits = limits
+  }
+
+  /** Instances alive, idle or leased. */
+  get size(): number {
+    return this.#idle.length + this.#leased.size
+  }
+
+  get leased(): number {
+    return this.#leased.size
+  }
+
+  get bytes(): number {
+    let sum = 0
+    for (const instance of this.#idle) sum += instance.bytes
+    for (const instance of this.#leased) sum += instance.bytes
+    return sum
+  }
+
+  get retired(): boolean {
+    return this.#retired
+  }
+
+  /** Leases the idle instance that was used last on a thread that `isFree`; null when there is none [P7]. */
+  reuse(isFree: (thread: number) => boolean): Instance | null {
+    for (let index = this.#idle.length - 1; index >= 0; index -= 1) {
+      const instance = this.#idle[index]
+      if (instance === undefined || !isFree(instance.thread)) continue
+      this.#idle.splice(index, 1)
+      this.#leased.add(instance)
+      return instance
+    }
+    return null
+  }
+
+  /** Leases a new instance on `thread`; null when the pool is full. The caller makes it. */
+  create(id: number, thread: number, nowMs: number): Instance | null {
+    if (this.size >= this.#limits.instancesMax) return null
+    const instance: Instance = { id, thread, bytes: 0, usedMs: nowMs }
+    this.#leased.add(instance)
+    return instance
+  }
+
+  /**
+   * Ends a lease. `alive`: the instance may be used again. True: it is kept; false: it is not (any more) part of the pool,
+   * and if it is alive the caller destroys it [P8].
+   */
+  release(instance: Instance, alive: boolean, nowMs: number): boolean {
+    if (!this.#leased.delete(instance)) return false
+    if (!alive || this.#retired || this.size >= this.#limits.instancesMax) return false
+    instance.usedMs = nowMs
+    this.#idle.push(instance)
+    return true
+  }
+
+  /** Takes the least recently used idle instance out, to make room; null when none is idle. */
+  evict(): Instance | null {
+    return this.#idle.shift() ?? null
+  }
+
+  /** Takes out what has been idle too long, least recently used first, but keeps the minimum. */
+  reap(nowMs: number): Instance[] {
+    const reaped: Instance[] = []
+    for (;;) {
+      const oldest = this.#idle[0]
+      if (oldest === undefined || this.size <= this.#limits.instancesMin) return reaped
+      if (nowMs - oldest.usedMs < this.#limits.idleMsMax) return reaped
+      this.#idle.shift()
+      reaped.push(oldest)
+    }
+  }
+
+  /** No lease is given again; takes all idle instances out. Leased ones leave by `release`. */
+  retire(): Instance[] {
+    this.#retired = true
+    return this.#idle.splice(0)
+  }
+
+  /** Forgets the idle instances of a thread that is gone; leased ones leave by `release`. Returns how many. */
+  forgetThread(thread: number): number {
+    const before = this.#idle.length
+    this.#idle = this.#idle.filter((instance) => instance.thread !== thread)
+    return before - this.#idle.length
+  }
+}

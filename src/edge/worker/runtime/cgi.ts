@@ -1,0 +1,116 @@
+/** Guests' responses in CGI form (RFC 3875 section 6): parsed, held to limits, cleaned of what only the host may say. */
+
+import { EdgefnError } from '../../../errors.ts'
+import { LIMITS } from '../../../protocol/limits.ts'
+import type { GuestResponse } from '../call.ts'
+import { detectContentType } from './content-type.ts'
+
+const LF = 10
+const CR = 13
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
+// Field values: visible characters, space, tab and bytes from 0x80; no control characters (RFC 9110 section 5.5).
+const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
+
+/** Said by the host alone: connection handling, lengths and framing (RFC 9110 section 7.6.1). */
+const HOST_ONLY = new Set([
+  'connection',
+  'content-length',
+  'date',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+])
+
+const latin1 = new TextDecoder('latin1')
+
+/** A whole CGI response: header lines, an empty line, the body. Throws `invalid_response` saying what is wrong. */
+export function parseCgiResponse(bytes: Uint8Array<ArrayBuffer>): GuestResponse {
+  const end = findHeaderEnd(bytes)
+  if (end === null && bytes.length <= LIMITS.responseHeaderBytesMax) {
+    throw invalid('The response has no empty line between its header and its body.')
+  }
+  if (end === null || end.header > LIMITS.responseHeaderBytesMax) {
+    throw invalid(`The response header is over ${LIMITS.responseHeaderBytesMax} bytes.`)
+  }
+  return assemble(200, bytes.subarray(0, end.header), bytes.subarray(end.body))
+}
+
+/** A response whose status and header lines were given apart (`response_head`). */
+export function assembleResponse(
+  status: number,
+  lines: Uint8Array<ArrayBuffer>,
+  body: Uint8Array<ArrayBuffer>,
+): GuestResponse {
+  return assemble(status, lines, body)
+}
+
+function assemble(
+  givenStatus: number,
+  lines: Uint8Array<ArrayBuffer>,
+  body: Uint8Array<ArrayBuffer>,
+): GuestResponse {
+  if (body.length > LIMITS.responseBodyBytesMax) {
+    throw invalid(`The response body is over ${LIMITS.responseBodyBytesMax} bytes.`)
+  }
+  const fields = parseFields(lines)
+  const location = fields.find(([name]) => name === 'location')
+  const status = readStatus(fields) ?? (location === undefined ? givenStatus : 302)
+  const headers = fields.filter(([name]) => name !== 'status' && !HOST_ONLY.has(name))
+  if (body.length > 0 && !headers.some(([name]) => name === 'content-type')) {
+    headers.push(['content-type', detectContentType(body)])
+  }
+  return { status, headers, body }
+}
+
+/** Where the header block ends and the body begins; the block may be empty. */
+function findHeaderEnd(bytes: Uint8Array): { header: number; body: number } | null {
+  let lineStart = 0
+  for (;;) {
+    const newline = bytes.indexOf(LF, lineStart)
+    if (newline < 0) return null
+    if (newline > LIMITS.responseHeaderBytesMax) return { header: newline, body: newline + 1 }
+    const lineEnd = newline > lineStart && bytes[newline - 1] === CR ? newline - 1 : newline
+    if (lineEnd === lineStart) return { header: lineStart, body: newline + 1 }
+    lineStart = newline + 1
+  }
+}
+
+function parseFields(lines: Uint8Array): [string, string][] {
+  const fields: [string, string][] = []
+  for (const line of latin1.decode(lines).split('\n')) {
+    const text = line.endsWith('\r') ? line.slice(0, -1) : line
+    if (text !== '') fields.push(parseField(text))
+  }
+  if (fields.length > LIMITS.responseHeadersMax) {
+    throw invalid(`The response has more than ${LIMITS.responseHeadersMax} header fields.`)
+  }
+  return fields
+}
+
+function parseField(line: string): [string, string] {
+  const colon = line.indexOf(':')
+  const name = line.slice(0, Math.max(colon, 0)).toLowerCase()
+  const value = line.slice(colon + 1).trim()
+  if (colon < 1 || !TOKEN.test(name) || !VALUE.test(value)) {
+    throw invalid(`The response header has a malformed line: ${JSON.stringify(line.slice(0, 80))}.`)
+  }
+  return [name, value]
+}
+
+function readStatus(fields: readonly [string, string][]): number | null {
+  const field = fields.find(([name]) => name === 'status')
+  if (field === undefined) return null
+  const digits = /^([2-5]\d\d)(?: .*)?$/.exec(field[1])
+  if (digits === null) {
+    throw invalid(`The response has a malformed Status: ${JSON.stringify(field[1].slice(0, 80))}.`)
+  }
+  return Number(digits[1])
+}
+
+function invalid(message: string): EdgefnError {
+  return new EdgefnError('invalid_response', message)
+}

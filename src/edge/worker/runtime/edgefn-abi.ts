@@ -1,0 +1,171 @@
+/** The edgefn ABI (DESIGN section 6.1): an instance that is kept, with one request and one response buffer inside the guest. */
+
+import type { FunctionHandle, InstanceHandle, MemoryHandle } from '../../../../ffi/handles.ts'
+import { ValueArray } from '../../../../ffi/values.ts'
+import { EdgefnError } from '../../../errors.ts'
+import { PAGE_BYTES } from '../../../protocol/limits.ts'
+import type { WorkerFunction } from '../../ipc.ts'
+import type { GuestRequest, GuestResponse } from '../call.ts'
+import { poolKey } from '../call.ts'
+import { assembleResponse, parseCgiResponse } from './cgi.ts'
+import type { Engine } from './engine.ts'
+import { GuestExit, memoryLimit } from './guest-call.ts'
+import type { Invocation } from './invocation.ts'
+
+/** Bytes asked of the guest's `alloc` for a first request; doubled as requests need it. */
+const requestBytesMin = 4096
+/** Bytes of the response buffer, for guests with memory for it. */
+const responseBytesMax = PAGE_BYTES
+
+const encoder = new TextEncoder()
+
+interface Buffer {
+  readonly at: number
+  readonly capacity: number
+}
+
+export class EdgefnInstance {
+  readonly #engine: Engine
+  readonly #instance: InstanceHandle
+  readonly #memory: MemoryHandle
+  readonly #entry: FunctionHandle
+  readonly #alloc: FunctionHandle
+  readonly #handleParameters: ValueArray
+  readonly #allocParameters: ValueArray
+  readonly #result: ValueArray
+  #request: Buffer = { at: 0, capacity: 0 }
+  #response: Buffer = { at: 0, capacity: 0 }
+
+  private constructor(
+    engine: Engine,
+    instance: InstanceHandle,
+    memory: MemoryHandle,
+    entry: FunctionHandle,
+    alloc: FunctionHandle,
+  ) {
+    this.#engine = engine
+    this.#instance = instance
+    this.#memory = memory
+    this.#entry = entry
+    this.#alloc = alloc
+    this.#handleParameters = new ValueArray(engine.types, Array<'i32'>(10).fill('i32'))
+    this.#allocParameters = new ValueArray(engine.types, ['i32'])
+    this.#result = new ValueArray(engine.types, ['i32'])
+  }
+
+  /** Instantiates and initialises a loaded module. Throws EdgefnError; nothing is left behind then. */
+  static create(invocation: Invocation, fn: WorkerFunction): EdgefnInstance {
+    const { engine } = invocation
+    const { instance, memory } = invocation.instantiate(poolKey(fn))
+    try {
+      initialise(invocation, instance, memory)
+      const entry = engine.native.findFunction(instance, fn.entrypoint)
+      const alloc = engine.native.findFunction(instance, 'alloc')
+      if (entry === null || alloc === null) {
+        const missing = entry === null ? fn.entrypoint : 'alloc'
+        throw new EdgefnError('function_load_failed', `The module does not export ${missing}.`)
+      }
+      return new EdgefnInstance(engine, instance, memory, entry, alloc)
+    } catch (thrown) {
+      engine.deleteInstance(instance)
+      throw thrown
+    }
+  }
+
+  /** Bytes of linear memory now. */
+  get memoryBytes(): number {
+    this.#engine.host.memory.attach(this.#memory)
+    return this.#engine.host.memory.bytes
+  }
+
+  /** Asks the guest for its buffers, so that a warm instance has them before the first request. */
+  allocateBuffers(invocation: Invocation, requestBytes: number): void {
+    const pages = invocation.context.fn.memory_pages
+    if (this.#request.capacity < requestBytes) {
+      const capacity = Math.max(requestBytesMin, 2 ** Math.ceil(Math.log2(requestBytes + 1)))
+      this.#request = this.#allocate(invocation, capacity)
+    }
+    if (this.#response.capacity === 0) {
+      const capacity = Math.min(responseBytesMax, (pages * PAGE_BYTES) / 8)
+      this.#response = this.#allocate(invocation, capacity)
+    }
+  }
+
+  /** Runs one request. Throws EdgefnError: the guest's fault, the time limit, a malformed response. */
+  handle(invocation: Invocation, request: GuestRequest): GuestResponse {
+    const pieces = [
+      encoder.encode(request.method),
+      encoder.encode(request.target),
+      encoder.encode(request.headers.map(([name, value]) => `${name}: ${value}\r\n`).join('')),
+      request.body,
+    ]
+    this.allocateBuffers(
+      invocation,
+      pieces.reduce((sum, piece) => sum + piece.length, 0),
+    )
+    this.#engine.host.memory.attach(this.#memory)
+    let at = this.#request.at
+    pieces.forEach((piece, index) => {
+      this.#engine.host.memory.writeBytes(at, piece)
+      this.#handleParameters.setI32(index * 2, at)
+      this.#handleParameters.setI32(index * 2 + 1, piece.length)
+      at += piece.length
+    })
+    this.#handleParameters.setI32(8, this.#response.at)
+    this.#handleParameters.setI32(9, this.#response.capacity)
+    this.#run(invocation, this.#entry, this.#handleParameters)
+    return this.#readResponse(invocation, this.#result.getI32(0))
+  }
+
+  delete(): void {
+    this.#engine.deleteInstance(this.#instance)
+  }
+
+  #readResponse(invocation: Invocation, length: number): GuestResponse {
+    const { context } = invocation
+    if (length < 0) {
+      const message = `The function returned the error ${length}.`
+      throw new EdgefnError('function_error', message, { details: { result: length } })
+    }
+    if (length > this.#response.capacity) {
+      const message = `The function returned ${length} for a response buffer of ${this.#response.capacity} bytes.`
+      throw new EdgefnError('invalid_response', message)
+    }
+    if (context.head !== null) {
+      return assembleResponse(context.head.status, context.head.lines, context.takeOutput())
+    }
+    if (context.hasOutput) return parseCgiResponse(context.takeOutput())
+    return parseCgiResponse(this.#engine.host.memory.readBytes(this.#response.at, length))
+  }
+
+  #allocate(invocation: Invocation, capacity: number): Buffer {
+    this.#allocParameters.setI32(0, capacity)
+    this.#run(invocation, this.#alloc, this.#allocParameters)
+    const at = this.#result.getI32(0) >>> 0
+    const { bytes } = this.#engine.host.memory
+    if (at === 0 || at + capacity > bytes) throw memoryLimit(invocation.context.fn.memory_pages)
+    return { at, capacity }
+  }
+
+  #run(invocation: Invocation, fn: FunctionHandle, parameters: ValueArray): void {
+    invocation.invoke(fn, this.#memory, parameters, this.#result)
+  }
+}
+
+/** Reactors run `_initialize` once per instance; toolchains without reactors export `_start` for the same purpose. */
+function initialise(invocation: Invocation, instance: InstanceHandle, memory: MemoryHandle): void {
+  const { engine } = invocation
+  const start =
+    engine.native.findFunction(instance, '_initialize') ??
+    engine.native.findFunction(instance, '_start')
+  if (start === null) return
+  const nothing = new ValueArray(engine.types, [])
+  try {
+    invocation.invoke(start, memory, nothing, nothing)
+  } catch (thrown) {
+    if (!(thrown instanceof GuestExit)) throw thrown
+    if (thrown.exitCode === 0) return
+    const message = `The module's initialisation exited with code ${thrown.exitCode}.`
+    throw new EdgefnError('function_load_failed', message)
+  }
+}

@@ -1,0 +1,137 @@
+/** The runtime of one executor thread: the library, the host modules, the parsed modules and the executors it keeps. */
+
+import { NativeError } from '../../../../ffi/handles.ts'
+import type {
+  ExecutorHandle,
+  InstanceHandle,
+  ModuleHandle,
+  StoreHandle,
+} from '../../../../ffi/handles.ts'
+import { HostModule } from '../../../../ffi/host-module.ts'
+import type { HostFunction } from '../../../../ffi/host-module.ts'
+import { openLibc } from '../../../../ffi/libc.ts'
+import { openWasmedge } from '../../../../ffi/library.ts'
+import { GuestMemory } from '../../../../ffi/memory.ts'
+import { Native } from '../../../../ffi/native.ts'
+import type { StoppableExecutor } from '../../../../ffi/native.ts'
+import { readValueTypes } from '../../../../ffi/values.ts'
+import type { ValueKind } from '../../../../ffi/values.ts'
+import { EdgefnError } from '../../../errors.ts'
+import { HOST_IMPORTS } from '../../../wasm/host-imports.ts'
+import { ASSEMBLYSCRIPT_FUNCTIONS } from '../host/assemblyscript.ts'
+import type { CallContext } from '../host/context.ts'
+import { EDGEFN_FUNCTIONS } from '../host/edgefn.ts'
+import type { Host, HostFunctionTable } from '../host/host.ts'
+import { WASI_FUNCTIONS } from '../host/wasi/table.ts'
+
+const IMPLEMENTATIONS: Readonly<Record<string, HostFunctionTable>> = {
+  wasi_snapshot_preview1: WASI_FUNCTIONS,
+  edgefn: EDGEFN_FUNCTIONS,
+  env: ASSEMBLYSCRIPT_FUNCTIONS,
+}
+
+/** An instance and the executor it was made with. */
+export interface EngineInstance {
+  readonly handle: InstanceHandle
+  readonly executor: StoppableExecutor
+}
+
+export class Engine {
+  readonly native: Native
+  readonly host: Host
+  readonly version: string
+  readonly types: ReturnType<typeof readValueTypes>
+  readonly #store: StoreHandle
+  readonly #hostModules: readonly HostModule[]
+  /** One per page limit: a thread runs one guest at a time, so its instances can share. */
+  readonly #executors = new Map<number, StoppableExecutor>()
+  readonly #modules = new Map<string, ModuleHandle>()
+
+  /** Opens the library. Throws LibraryMissing (ffi/library.ts) when this machine has none that fits. */
+  constructor() {
+    const lib = openWasmedge()
+    const libc = openLibc()
+    this.native = new Native(lib)
+    this.version = String(lib.WasmEdge_VersionGet())
+    this.types = readValueTypes(lib)
+    this.host = { libc, memory: new GuestMemory(lib, libc), current: null }
+    this.#store = this.native.createStore()
+    this.#hostModules = Object.keys(IMPLEMENTATIONS).map(
+      (name) => new HostModule(lib, libc, name, hostFunctions(name, this.host)),
+    )
+    const executor = this.executor(1)
+    for (const { instance } of this.#hostModules) {
+      this.native.registerImport(executor.executor, this.#store, instance)
+    }
+  }
+
+  hasModule(key: string): boolean {
+    return this.#modules.has(key)
+  }
+
+  /** Parses and validates a module and keeps it under `key`. Throws `function_load_failed`. */
+  loadModule(key: string, bytes: Uint8Array<ArrayBuffer>): void {
+    try {
+      this.#modules.set(key, this.native.loadModule(bytes))
+    } catch (thrown) {
+      if (!(thrown instanceof NativeError)) throw thrown
+      const message = `The engine refuses the module: ${thrown.message}.`
+      throw new EdgefnError('function_load_failed', message, { cause: thrown })
+    }
+  }
+
+  unloadModule(key: string): void {
+    const module = this.#modules.get(key)
+    if (module === undefined) return
+    this.#modules.delete(key)
+    this.native.deleteModule(module)
+  }
+
+  /** The executor for a page limit, made when needed (150 µs: a native thread is started for its cancel handle). */
+  executor(memoryPages: number): StoppableExecutor {
+    const kept = this.#executors.get(memoryPages)
+    if (kept !== undefined) return kept
+    const executor = this.native.createExecutor(this.#store, memoryPages)
+    this.#executors.set(memoryPages, executor)
+    return executor
+  }
+
+  /** Throws a cancelled executor away; its token may still be set. */
+  discardExecutor(executor: StoppableExecutor): void {
+    if (this.#executors.get(executor.memory_pages) === executor) {
+      this.#executors.delete(executor.memory_pages)
+    }
+    this.native.deleteExecutor(executor)
+  }
+
+  /** Instantiates a loaded module; its start function runs. Throws NativeError. */
+  instantiate(key: string, executor: ExecutorHandle): InstanceHandle {
+    const module = this.#modules.get(key)
+    if (module === undefined) throw new Error(`Module ${key} is not loaded.`)
+    return this.native.instantiate(executor, this.#store, module)
+  }
+
+  deleteInstance(instance: InstanceHandle): void {
+    this.host.memory.detach()
+    this.native.deleteInstance(instance)
+  }
+}
+
+/** Joins the signatures that ingest admits with their implementations; both lists name the same functions. */
+function hostFunctions(module: string, host: Host): HostFunction[] {
+  const table = IMPLEMENTATIONS[module] ?? {}
+  return HOST_IMPORTS.filter((entry) => entry.module === module).map((entry) => {
+    const body = table[entry.name]
+    if (body === undefined) throw new Error(`Host function ${module}.${entry.name} has no body.`)
+    return {
+      name: entry.name,
+      // Host functions take and give numbers only; the table's type is wider because guests' own functions may do more.
+      params: entry.params as readonly ValueKind[],
+      results: entry.results as readonly ValueKind[],
+      run(call) {
+        host.memory.attach(call.memory())
+        return body(call, host.current as CallContext, host)
+      },
+    }
+  })
+}

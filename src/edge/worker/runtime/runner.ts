@@ -1,0 +1,176 @@
+/** What an executor thread does with a call: load, instantiate or reuse, run under the deadline, report. */
+
+import { readFileSync } from 'node:fs'
+
+import { EdgefnError, errorMessage, toEdgefnError } from '../../../errors.ts'
+import type { WorkerFunction } from '../../ipc.ts'
+import type { GuestRequest, GuestResponse, Outcome } from '../call.ts'
+import { poolKey } from '../call.ts'
+import { CallContext } from '../host/context.ts'
+import type { CallSlot } from '../lanes/control.ts'
+import { EdgefnInstance } from './edgefn-abi.ts'
+import type { Engine } from './engine.ts'
+import { exitError, GuestExit, timeout } from './guest-call.ts'
+import { Invocation } from './invocation.ts'
+import { runWagi } from './wagi-abi.ts'
+
+/** Milliseconds the initialisation of a warm instance may take at least, however short the function's own limit is. */
+const prepareMsMin = 5_000
+
+/** The outcome, and what the pool must know about the instance. */
+export interface RunReport {
+  readonly outcome: Outcome
+  /** Whether the instance lives on and may be used again. */
+  readonly alive: boolean
+  /** Bytes of its linear memory. */
+  readonly bytes: number
+}
+
+/** The request that a warm-up runs under; no guest sees it. */
+const WARM_UP: GuestRequest = {
+  request_id: 'warm-up',
+  method: 'GET',
+  target: '/',
+  headers: [],
+  body: new Uint8Array(0),
+  remote_address: '',
+  remote_port: 0,
+  server_name: '',
+  server_port: 0,
+  scheme: 'http',
+  protocol: 'HTTP/1.1',
+  route_path: '/',
+  route_type: 'exact',
+}
+
+export class Runner {
+  readonly #engine: Engine
+  readonly #slot: CallSlot
+  readonly #instances = new Map<number, EdgefnInstance>()
+
+  constructor(engine: Engine, slot: CallSlot) {
+    this.#engine = engine
+    this.#slot = slot
+  }
+
+  /** Runs a request in instance `id`, which is made first when it does not exist here. Never throws. */
+  call(fn: WorkerFunction, id: number, request: GuestRequest): RunReport {
+    const cold = fn.abi === 'wagi' ? !this.#engine.hasModule(poolKey(fn)) : !this.#instances.has(id)
+    return this.#run(fn, id, request, cold, fn.max_execution_ms, (invocation) => {
+      if (fn.abi === 'wagi') return runWagi(invocation, fn)
+      return this.#instance(invocation, fn, id).handle(invocation, request)
+    })
+  }
+
+  /** Loads the module and, for the edgefn ABI, keeps a warm instance `id` with its buffers allocated. Never throws. */
+  prepare(fn: WorkerFunction, id: number): RunReport {
+    const limitMs = Math.max(fn.max_execution_ms, prepareMsMin)
+    return this.#run(fn, id, WARM_UP, true, limitMs, (invocation) => {
+      if (fn.abi === 'edgefn') this.#instance(invocation, fn, id).allocateBuffers(invocation, 0)
+      return { status: 204, headers: [], body: new Uint8Array(0) }
+    })
+  }
+
+  destroy(id: number): void {
+    this.#instances.get(id)?.delete()
+    this.#instances.delete(id)
+  }
+
+  unload(key: string): void {
+    this.#engine.unloadModule(key)
+  }
+
+  #run(
+    fn: WorkerFunction,
+    id: number,
+    request: GuestRequest,
+    cold: boolean,
+    limitMs: number,
+    body: (invocation: Invocation) => GuestResponse,
+  ): RunReport {
+    const { host } = this.#engine
+    const loadFailure = this.#load(fn)
+    const startedMs = host.libc.monotonicMs()
+    const context = new CallContext(fn, request, startedMs, startedMs + limitMs)
+    const executor = this.#engine.executor(fn.memory_pages)
+    const invocation = new Invocation(this.#engine, context, this.#slot, executor)
+    let result: GuestResponse | EdgefnError
+    let returned = true
+    host.current = context
+    this.#slot.begin(context.deadlineMs, executor.stop)
+    try {
+      if (loadFailure !== null) throw loadFailure
+      result = body(invocation)
+    } catch (thrown) {
+      result = thrown instanceof GuestExit ? exitError(thrown) : toEdgefnError(thrown)
+      // A guest that ended itself left its instance half-way; one that returned an error did not.
+      returned = result.code === 'invalid_response' || result.code === 'function_error'
+    }
+    if (!this.#slot.end()) {
+      // The watchdog won: whatever came back is late, and the executor's token may be set.
+      result = timeout(context)
+      returned = false
+      this.#engine.discardExecutor(executor)
+    }
+    context.flushStreams()
+    const alive = returned && context.end === null && this.#instances.has(id)
+    if (!alive) this.destroy(id)
+    const bytes = alive ? (this.#instances.get(id)?.memoryBytes ?? 0) : 0
+    host.memory.detach()
+    host.current = null
+    const execution_ms = host.libc.monotonicMs() - startedMs
+    return { outcome: outcomeOf(result, context, cold, execution_ms), alive, bytes }
+  }
+
+  #instance(invocation: Invocation, fn: WorkerFunction, id: number): EdgefnInstance {
+    const kept = this.#instances.get(id)
+    if (kept !== undefined) return kept
+    const created = EdgefnInstance.create(invocation, fn)
+    this.#instances.set(id, created)
+    return created
+  }
+
+  /** Reads, verifies and parses the module when this thread does not have it. Returns what went wrong, or null. */
+  #load(fn: WorkerFunction): EdgefnError | null {
+    const key = poolKey(fn)
+    if (this.#engine.hasModule(key)) return null
+    try {
+      this.#engine.loadModule(key, readVerified(fn))
+      return null
+    } catch (thrown) {
+      return toEdgefnError(thrown)
+    }
+  }
+}
+
+/** The cached module's bytes; a file that is not what its name promises is never parsed (P4). */
+function readVerified(fn: WorkerFunction): Uint8Array<ArrayBuffer> {
+  if (fn.path === null) {
+    throw new EdgefnError('function_unavailable', 'The module is not in the local cache.')
+  }
+  let bytes: Uint8Array<ArrayBuffer>
+  try {
+    bytes = new Uint8Array(readFileSync(fn.path))
+  } catch (thrown) {
+    const message = `The cached module cannot be read: ${errorMessage(thrown)}.`
+    throw new EdgefnError('artifact_mismatch', message, { cause: thrown })
+  }
+  const digest = new Bun.CryptoHasher('sha256').update(bytes).digest('hex')
+  if (digest !== fn.sha256) {
+    throw new EdgefnError('artifact_mismatch', 'The cached module does not have its digest.')
+  }
+  return bytes
+}
+
+function outcomeOf(
+  result: GuestResponse | EdgefnError,
+  context: CallContext,
+  cold: boolean,
+  execution_ms: number,
+): Outcome {
+  const { logs, logsDropped: logs_dropped } = context
+  const measures = { execution_ms, cold, logs, logs_dropped }
+  if (!(result instanceof EdgefnError)) return { ok: true, response: result, ...measures }
+  const { code, message, details } = result
+  return { ok: false, code, message, ...(details === undefined ? {} : { details }), ...measures }
+}

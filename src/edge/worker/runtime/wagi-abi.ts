@@ -1,0 +1,39 @@
+/** The WAGI ABI (DESIGN section 6.2): a WASI command, a fresh instance for every request from the kept module. */
+
+import { ValueArray } from '../../../../ffi/values.ts'
+import { EdgefnError } from '../../../errors.ts'
+import type { WorkerFunction } from '../../ipc.ts'
+import type { GuestResponse } from '../call.ts'
+import { poolKey } from '../call.ts'
+import { parseCgiResponse } from './cgi.ts'
+import { exitError, GuestExit } from './guest-call.ts'
+import type { Invocation } from './invocation.ts'
+
+/** Runs the command once. Throws EdgefnError: a trap, an exit code above 0, the time limit, a malformed response. */
+export function runWagi(invocation: Invocation, fn: WorkerFunction): GuestResponse {
+  const { engine, context } = invocation
+  const exitCode = runCommand(invocation, fn)
+  if (exitCode !== 0) throw exitError(new GuestExit(exitCode))
+  engine.host.memory.detach()
+  return parseCgiResponse(context.takeOutput())
+}
+
+function runCommand(invocation: Invocation, fn: WorkerFunction): number {
+  const { engine } = invocation
+  let instance: ReturnType<Invocation['instantiate']> | null = null
+  try {
+    instance = invocation.instantiate(poolKey(fn))
+    const start = engine.native.findFunction(instance.instance, '_start')
+    if (start === null) {
+      throw new EdgefnError('function_load_failed', 'The module does not export _start.')
+    }
+    const nothing = new ValueArray(engine.types, [])
+    invocation.invoke(start, instance.memory, nothing, nothing)
+    return 0
+  } catch (thrown) {
+    if (thrown instanceof GuestExit) return thrown.exitCode
+    throw thrown
+  } finally {
+    if (instance !== null) engine.deleteInstance(instance.instance)
+  }
+}

@@ -1,0 +1,130 @@
+import { expect, test } from 'bun:test'
+import fc from 'fast-check'
+
+import { Pool } from '../../../../src/edge/worker/pool/pool.ts'
+import type { Instance } from '../../../../src/edge/worker/pool/pool.ts'
+
+const THREADS = 3
+
+type Step =
+  | { readonly do: 'acquire'; readonly free: readonly boolean[] }
+  | { readonly do: 'release'; readonly pick: number; readonly alive: boolean }
+  | { readonly do: 'wait'; readonly ms: number }
+  | { readonly do: 'evict' }
+
+const step: fc.Arbitrary<Step> = fc.oneof(
+  fc.record({
+    do: fc.constant('acquire' as const),
+    free: fc.array(fc.boolean(), { minLength: THREADS, maxLength: THREADS }),
+  }),
+  fc.record({
+    do: fc.constant('release' as const),
+    pick: fc.nat(20),
+    alive: fc.boolean(),
+  }),
+  fc.record({ do: fc.constant('wait' as const), ms: fc.nat(400) }),
+  fc.record({ do: fc.constant('evict' as const) }),
+)
+
+const limits = fc
+  .record({ instancesMin: fc.integer({ min: 0, max: 2 }), more: fc.nat(4), idleMsMax: fc.nat(500) })
+  .map(({ instancesMin, more, idleMsMax }) => ({
+    instancesMin,
+    instancesMax: Math.max(instancesMin + more, 1),
+    idleMsMax,
+  }))
+
+/** Runs steps against a pool beside a plain record of what is idle and leased, and checks P7 and P8 at each. */
+function simulate(
+  poolLimits: Parameters<typeof fc.constant>[0] & object,
+  steps: readonly Step[],
+): void {
+  const settings = poolLimits as ConstructorParameters<typeof Pool>[0]
+  const pool = new Pool(settings)
+  const leased: Instance[] = []
+  const idle = new Set<Instance>()
+  let id = 0
+  let now = 0
+  for (const action of steps) {
+    if (action.do === 'acquire') {
+      const isFree = (thread: number) => action.free[thread] === true
+      const reusable = [...idle].filter((instance) => isFree(instance.thread))
+      const kept = pool.reuse(isFree)
+      // P7: an idle instance that can run is taken before any is made, and it is the one used last.
+      if (reusable.length > 0) {
+        expect(kept).not.toBeNull()
+        expect(kept?.usedMs).toBe(Math.max(...reusable.map((instance) => instance.usedMs)))
+      }
+      const instance = kept ?? pool.create((id += 1), id % THREADS, now)
+      if (instance === null) expect(idle.size + leased.length).toBe(settings.instancesMax)
+      else {
+        idle.delete(instance)
+        leased.push(instance)
+      }
+    } else if (action.do === 'release') {
+      const [instance] = leased.splice(action.pick % Math.max(leased.length, 1), 1)
+      if (instance === undefined) continue
+      const kept = pool.release(instance, action.alive, now)
+      expect(kept).toBe(action.alive)
+      if (kept) idle.add(instance)
+    } else if (action.do === 'evict') {
+      const oldest = Math.min(...[...idle].map((instance) => instance.usedMs))
+      const evicted = pool.evict()
+      expect(evicted === null).toBe(idle.size === 0)
+      if (evicted !== null) expect(evicted.usedMs).toBe(oldest)
+      if (evicted !== null) idle.delete(evicted)
+    } else {
+      now += action.ms
+      for (const instance of pool.reap(now)) {
+        expect(now - instance.usedMs).toBeGreaterThanOrEqual(settings.idleMsMax)
+        idle.delete(instance)
+      }
+      expect(idle.size + leased.length).toBe(pool.size)
+    }
+    expect(pool.size).toBe(idle.size + leased.length)
+    expect(pool.size).toBeLessThanOrEqual(settings.instancesMax)
+    expect(pool.leased).toBe(leased.length)
+  }
+}
+
+test('P7: an idle instance is reused before a new one is made', () => {
+  fc.assert(fc.property(limits, fc.array(step, { maxLength: 60 }), simulate), { numRuns: 500 })
+})
+
+test('P8: a released instance is kept only while the pool is within its limit', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 10 }), fc.nat(20), (instancesMax, extra) => {
+      const pool = new Pool({ instancesMin: 0, instancesMax, idleMsMax: 1000 })
+      const made: Instance[] = []
+      for (let id = 0; id < instancesMax + extra; id += 1) {
+        const instance = pool.create(id, 0, 0)
+        if (instance !== null) made.push(instance)
+      }
+      expect(made.length).toBe(instancesMax)
+      for (const instance of made) pool.release(instance, true, 1)
+      expect(pool.size).toBe(instancesMax)
+      // A foreign or doubled release is never taken in.
+      for (const instance of made) expect(pool.release(instance, true, 2)).toBe(false)
+      expect(pool.size).toBe(instancesMax)
+    }),
+    { numRuns: 200 },
+  )
+})
+
+test('a retired pool gives up its idle instances and takes none back', () => {
+  const pool = new Pool({ instancesMin: 1, instancesMax: 4, idleMsMax: 1000 })
+  const [first, second] = [pool.create(1, 0, 0), pool.create(2, 1, 0)]
+  if (first === null || second === null) throw new Error('The pool is empty.')
+  pool.release(first, true, 1)
+  expect(pool.retire()).toEqual([first])
+  expect(pool.release(second, true, 2)).toBe(false)
+  expect(pool.size).toBe(0)
+})
+
+test('the minimum survives any idle time', () => {
+  const pool = new Pool({ instancesMin: 1, instancesMax: 4, idleMsMax: 10 })
+  const instances = [1, 2, 3].map((id) => pool.create(id, 0, 0))
+  for (const instance of instances) if (instance !== null) pool.release(instance, true, instance.id)
+  expect(pool.reap(1_000_000).map(({ id }) => id)).toEqual([1, 2])
+  expect(pool.size).toBe(1)
+})

@@ -1,0 +1,118 @@
+/** A real invoker over real threads and real libwasmedge, and the built guests, for tests of the runtime. */
+
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+
+import type { WorkerFunction } from '../../../../src/edge/ipc.ts'
+import { workerFunctionSchema } from '../../../../src/edge/ipc.ts'
+import { StatsFile } from '../../../../src/edge/stats.ts'
+import type { GuestRequest, Invoker, Outcome } from '../../../../src/edge/worker/call.ts'
+import { createInvoker } from '../../../../src/edge/worker/pool/invoker.ts'
+import { checkModule } from '../../../../src/wasm/check.ts'
+
+const GUESTS = resolve(import.meta.dir, '../../../guests/build')
+const ENTRY = resolve(import.meta.dir, '../../../../src/main.ts')
+
+export interface RuntimeHarness {
+  readonly invoker: Invoker
+  readonly engine: string
+  readonly stats: StatsFile
+  readonly defects: string[]
+  /** A guest by name, ready to be called, with limits changed as given. */
+  guest(name: string, changes?: Partial<WorkerFunction>): Promise<WorkerFunction>
+  /** The same for a module given as bytes. */
+  module(bytes: Uint8Array<ArrayBuffer>, changes?: Partial<WorkerFunction>): WorkerFunction
+  close(): Promise<void>
+}
+
+export async function startRuntime(threadsMax = 4): Promise<RuntimeHarness> {
+  const dir = mkdtempSync(join(tmpdir(), 'edgefn-runtime-'))
+  const stats = new StatsFile(join(dir, 'stats'))
+  const defects: string[] = []
+  const { invoker, engine } = await createInvoker({
+    entry: ENTRY,
+    threads_max: threadsMax,
+    stats,
+    onDefect: (reason) => defects.push(reason),
+  })
+  let slot = 0
+  function module(
+    uploaded: Uint8Array<ArrayBuffer>,
+    changes: Partial<WorkerFunction> = {},
+  ): WorkerFunction {
+    const { normalised, abi } = checkModule(uploaded, { entrypoint: 'handle', memory_pages: 256 })
+    const path = join(dir, `${slot}.wasm`)
+    writeFileSync(path, normalised)
+    slot += 1
+    return workerFunctionSchema.parse({
+      function_id: Bun.randomUUIDv7(),
+      deployment_id: Bun.randomUUIDv7(),
+      name: 'guest',
+      version: 1,
+      abi,
+      entrypoint: 'handle',
+      memory_pages: 64,
+      max_execution_ms: 2000,
+      quotas: {},
+      env: {},
+      sha256: new Bun.CryptoHasher('sha256').update(normalised).digest('hex'),
+      size_bytes: normalised.length,
+      slot,
+      path,
+      ...changes,
+    })
+  }
+  return {
+    invoker,
+    engine,
+    stats,
+    defects,
+    module,
+    async guest(name, changes = {}) {
+      const bytes = await Bun.file(join(GUESTS, `${name}.wasm`)).arrayBuffer()
+      return module(new Uint8Array(bytes), { name, ...changes })
+    },
+    async close() {
+      await invoker.close()
+      rmSync(dir, { recursive: true, force: true })
+    },
+  }
+}
+
+/** A request as ingress would hand it on. */
+export function request(target: string, changes: Partial<GuestRequest> = {}): GuestRequest {
+  return {
+    request_id: 'test-request-1',
+    method: 'GET',
+    target,
+    headers: [['host', 'example.com']],
+    body: new Uint8Array(0),
+    remote_address: '127.0.0.1',
+    remote_port: 4711,
+    server_name: 'example.com',
+    server_port: 80,
+    scheme: 'http',
+    protocol: 'HTTP/1.1',
+    route_path: '/',
+    route_type: 'prefix',
+    ...changes,
+  }
+}
+
+/** The response's status, headers and text; throws when the call failed. */
+export function answer(outcome: Outcome): {
+  status: number
+  headers: Map<string, string>
+  text: string
+} {
+  if (!outcome.ok) throw new Error(`${outcome.code}: ${outcome.message}`)
+  const { status, headers, body } = outcome.response
+  return { status, headers: new Map(headers), text: new TextDecoder().decode(body) }
+}
+
+/** The code a call failed with; throws when it succeeded. */
+export function failure(outcome: Outcome): string {
+  if (outcome.ok) throw new Error(`Expected a failure, got ${outcome.response.status}.`)
+  return outcome.code
+}
