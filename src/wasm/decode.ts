@@ -1,0 +1,162 @@
+/** Decoding of a whole module: header, then the sections in their order, each read to its exact end. */
+
+import { readCode } from './code.ts'
+import { readFunctions, readGlobals, readMemories, readTables, readTypes } from './declarations.ts'
+import { readExports, readImports, readStart } from './externs.ts'
+import { MODULE_LIMITS } from './limits.ts'
+import type { WasmModule } from './module.ts'
+import { emptyModule } from './module.ts'
+import { atMost, hex, invalid, proposal, unsupported } from './problem.ts'
+import { Reader } from './reader.ts'
+import { readDataSegments, readElements } from './segments.ts'
+
+/** The eight bytes every module begins with: `\0asm`, version 1. */
+export const HEADER = Uint8Array.of(0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00)
+
+export const SECTION = { custom: 0, table: 4, start: 8, code: 10, data: 11, dataCount: 12 } as const
+const TAG_SECTION = 13
+
+interface SectionRule {
+  readonly id: number
+  readonly name: string
+  /** Reads the items of a vector; null for sections that are no vectors. */
+  readonly read: ((reader: Reader, module: WasmModule, count: number) => void) | null
+  readonly limit: number
+}
+
+/** Sections in the order the specification demands. Code comes after all that its instructions can name. */
+const SECTION_RULES: readonly SectionRule[] = [
+  { id: 1, name: 'types', read: readTypes, limit: MODULE_LIMITS.typesMax },
+  { id: 2, name: 'imports', read: readImports, limit: MODULE_LIMITS.importsMax },
+  { id: 3, name: 'functions', read: readFunctions, limit: MODULE_LIMITS.functionsMax },
+  { id: SECTION.table, name: 'tables', read: readTables, limit: MODULE_LIMITS.tablesMax },
+  // No limit of its own: the second memory is refused as multi-memory.
+  { id: 5, name: 'memories', read: readMemories, limit: 2 ** 32 },
+  { id: 6, name: 'globals', read: readGlobals, limit: MODULE_LIMITS.globalsMax },
+  { id: 7, name: 'exports', read: readExports, limit: MODULE_LIMITS.exportsMax },
+  { id: SECTION.start, name: 'start', read: null, limit: 1 },
+  { id: 9, name: 'element segments', read: readElements, limit: MODULE_LIMITS.elementSegmentsMax },
+  { id: SECTION.dataCount, name: 'data count', read: null, limit: MODULE_LIMITS.dataSegmentsMax },
+  { id: SECTION.code, name: 'function bodies', read: readCode, limit: MODULE_LIMITS.functionsMax },
+  {
+    id: SECTION.data,
+    name: 'data segments',
+    read: readDataSegments,
+    limit: MODULE_LIMITS.dataSegmentsMax,
+  },
+]
+
+/**
+ * Decodes a module. Linear in its bytes, without recursion.
+ * Throws EdgefnError `module_invalid` (breaks the specification) or `module_unsupported` (a limit or a proposal left off).
+ */
+export function decodeModule(bytes: Uint8Array): WasmModule {
+  const module = emptyModule(bytes)
+  decodeInto(module)
+  return module
+}
+
+/** As `decodeModule`, into a module made by `emptyModule`, which keeps what was read before an error. */
+export function decodeInto(module: WasmModule): void {
+  const { bytes } = module
+  if (bytes.length > MODULE_LIMITS.moduleBytesMax) {
+    throw unsupported(
+      `The module has ${bytes.length} bytes; the limit is ${MODULE_LIMITS.moduleBytesMax}.`,
+    )
+  }
+  checkHeader(bytes)
+  const reader = new Reader(bytes, HEADER.length, bytes.length, 'module')
+  let order = -1
+  while (reader.left > 0) order = readSection(reader, module, order)
+  checkWhole(module)
+}
+
+function checkHeader(bytes: Uint8Array): void {
+  const magic = HEADER.subarray(0, 4)
+  if (!magic.every((byte, i) => bytes[i] === byte)) throw invalid(notWasm(bytes))
+  if (bytes.length < HEADER.length) {
+    throw invalid(`The module ends after ${bytes.length} bytes, inside its header.`)
+  }
+  const version = (bytes[4] as number) | ((bytes[5] as number) << 8)
+  const layer = (bytes[6] as number) | ((bytes[7] as number) << 8)
+  if (layer === 1) {
+    throw unsupported(
+      'The file is a WebAssembly component, not a core module; build it with --target wasm32-wasip1.',
+    )
+  }
+  if (layer !== 0 || version !== 1) {
+    throw invalid(
+      `The module has version ${version}, layer ${layer}; edgefn runs version 1, layer 0.`,
+    )
+  }
+}
+
+function notWasm(bytes: Uint8Array): string {
+  if (bytes.length === 0) return 'The module is empty.'
+  const head = String.fromCharCode(...bytes.subarray(0, 64))
+  const hint = /^\s*(\(module|;;)/.test(head)
+    ? '; it looks like WAT text, convert it with wat2wasm'
+    : ''
+  const shown = [...bytes.subarray(0, 4)]
+    .map((byte) => byte.toString(16).padStart(2, '0'))
+    .join(' ')
+  return `The bytes are not a WebAssembly module: they begin with ${shown} instead of 00 61 73 6d${hint}.`
+}
+
+/** Reads one section; `order` is the place of the last non-custom one, and the new place is returned. */
+function readSection(reader: Reader, module: WasmModule, order: number): number {
+  const id = reader.u8()
+  const size = reader.u32()
+  if (size > reader.left) {
+    throw reader.malformed(`Section ${id} announces ${size} bytes, ${reader.left} are left`)
+  }
+  const content = new Reader(reader.bytes, reader.at, reader.at + size, `section ${id}`)
+  reader.at += size
+  if (id === SECTION.custom) {
+    readCustom(content, module)
+    return order
+  }
+  if (id === TAG_SECTION) throw proposal('exception handling', 'a tag section')
+  const place = SECTION_RULES.findIndex((rule) => rule.id === id)
+  const rule = SECTION_RULES[place]
+  if (rule === undefined) throw content.malformed(`Section ${hex(id)} is unknown`)
+  content.what = `section "${rule.name}"`
+  if (place === order) throw content.malformed('The section is there twice')
+  if (place < order) throw content.malformed('The section comes too late')
+  readContent(content, module, rule)
+  content.finish()
+  return place
+}
+
+function readContent(reader: Reader, module: WasmModule, rule: SectionRule): void {
+  if (rule.id === SECTION.start) {
+    readStart(reader, module)
+  } else if (rule.id === SECTION.dataCount) {
+    module.dataCount = reader.u32()
+    atMost(module.dataCount, rule.limit, 'data segments')
+  }
+  const count = rule.read === null ? 0 : reader.count(rule.limit, rule.name)
+  const start = reader.at
+  rule.read?.(reader, module, count)
+  module.sections.push({ id: rule.id, count, start, end: reader.end })
+}
+
+function readCustom(reader: Reader, module: WasmModule): void {
+  reader.what = 'custom section'
+  const name = reader.name()
+  module.customSections.push({ name, size: reader.left })
+  atMost(module.customSections.length, MODULE_LIMITS.customSectionsMax, 'custom sections')
+}
+
+/** What can only be said when all sections are read. */
+function checkWhole(module: WasmModule): void {
+  const declared = module.functions.length - module.importedFunctions
+  if (declared !== module.bodies.length) {
+    throw invalid(`${declared} functions are declared, ${module.bodies.length} have a body.`)
+  }
+  if (module.dataCount !== null && module.dataCount !== module.dataSegments) {
+    throw invalid(
+      `The data count section announces ${module.dataCount} segments, there are ${module.dataSegments}.`,
+    )
+  }
+}

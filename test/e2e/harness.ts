@@ -1,0 +1,354 @@
+/** The compiled binary as users run it: control planes and nodes as processes in temporary directories on free ports. */
+
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+
+const ROOT = resolve(import.meta.dir, '../..')
+export const BINARY = join(ROOT, 'edgefn')
+export const GUESTS = join(ROOT, 'test/guests/build')
+
+/** How long anything may take before a test gives up; generous, because two cores may be busy. */
+const patienceMs = 30_000
+
+/** Waits until `probe` gives something other than null, undefined or false. A probe that throws is asked again. */
+export async function until<T>(
+  what: string,
+  probe: () => Promise<T | null | undefined | false> | T | null | undefined | false,
+): Promise<T> {
+  const giveUpAt = performance.now() + patienceMs
+  let last: unknown
+  while (performance.now() < giveUpAt) {
+    try {
+      const found = await probe()
+      if (found !== null && found !== undefined && found !== false) return found
+    } catch (thrown) {
+      last = thrown
+    }
+    await Bun.sleep(20)
+  }
+  throw new Error(`Waited in vain: ${what}.`, { cause: last })
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
+  const address = server.address()
+  await new Promise((done) => server.close(done))
+  if (address === null || typeof address === 'string') throw new Error('No port was given.')
+  return address.port
+}
+
+/** Environment without anything that would configure edgefn by accident. */
+function cleanEnvironment(extra: Record<string, string>): Record<string, string> {
+  const own = Object.entries(process.env).filter(([name]) => !name.startsWith('EDGEFN_'))
+  return { ...(Object.fromEntries(own) as Record<string, string>), ...extra }
+}
+
+/** One process of the binary; its output is kept for failures. */
+class Running {
+  readonly #command: readonly string[]
+  readonly #process: Bun.Subprocess<'ignore', 'pipe', 'pipe'>
+  #output = ''
+
+  constructor(command: readonly string[]) {
+    this.#command = command
+    this.#process = Bun.spawn([...command], {
+      cwd: tmpdir(),
+      env: cleanEnvironment({}),
+      stdin: 'ignore',
+      stdout: 'pipe',
+      stderr: 'pipe',
+    })
+    void this.#collect(this.#process.stdout)
+    void this.#collect(this.#process.stderr)
+  }
+
+  get pid(): number {
+    return this.#process.pid
+  }
+
+  get output(): string {
+    return this.#output
+  }
+
+  get exited(): Promise<number> {
+    return this.#process.exited
+  }
+
+  /** Throws with the output when the process is gone. */
+  assertAlive(): void {
+    if (this.#process.exitCode === null && this.#process.signalCode === null) return
+    throw new Error(`${this.#command.join(' ')} ended:\n${this.#output}`)
+  }
+
+  async kill(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
+    this.#process.kill(signal)
+    await this.#process.exited
+  }
+
+  async #collect(stream: ReadableStream<Uint8Array>): Promise<void> {
+    const decoder = new TextDecoder()
+    for await (const piece of stream) this.#output += decoder.decode(piece, { stream: true })
+  }
+}
+
+export interface CliResult {
+  readonly code: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** A control plane with a fixed address, so that it can be killed and started again as the same one. */
+export class ControlPlane {
+  readonly dataDir: string
+  readonly url: string
+  readonly #flags: readonly string[]
+  #running: Running | null = null
+
+  private constructor(dataDir: string, url: string, flags: readonly string[]) {
+    this.dataDir = dataDir
+    this.url = url
+    this.#flags = flags
+  }
+
+  static async create(world: World, flags: readonly string[] = []): Promise<ControlPlane> {
+    const port = await freePort()
+    const mqtt = await freePort()
+    const dataDir = join(world.dir, `cp-${port}`)
+    const plane = new ControlPlane(dataDir, `http://127.0.0.1:${port}`, [
+      '--data-dir',
+      dataDir,
+      '--listen',
+      `127.0.0.1:${port}`,
+      ...(flags.includes('--mqtt-listen') ? [] : ['--mqtt-listen', `127.0.0.1:${mqtt}`]),
+      ...flags,
+    ])
+    world.onClose(() => plane.stop('SIGKILL'))
+    return plane
+  }
+
+  get output(): string {
+    return this.#running?.output ?? ''
+  }
+
+  get pid(): number {
+    return this.#running?.pid ?? 0
+  }
+
+  async start(): Promise<this> {
+    const running = new Running([BINARY, 'cp', ...this.#flags])
+    this.#running = running
+    await until('the control plane is ready', async () => {
+      running.assertAlive()
+      return (await fetch(`${this.url}/ready`)).ok
+    })
+    return this
+  }
+
+  async stop(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
+    await this.#running?.kill(signal)
+    this.#running = null
+  }
+
+  get key(): string {
+    return readFileSync(join(this.dataDir, 'admin-key'), 'utf8').trim()
+  }
+
+  /** Calls the API with the owner's key and returns the parsed body. Throws unless the status is 2xx. */
+  async api(method: string, path: string, body?: unknown): Promise<any> {
+    const response = await fetch(`${this.url}/api/v1${path}`, {
+      method,
+      headers: { authorization: `Bearer ${this.key}`, 'content-type': 'application/json' },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    })
+    const text = await response.text()
+    if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`)
+    return text === '' ? null : JSON.parse(text)
+  }
+
+  /** Runs a CLI command against this control plane. */
+  async cli(...words: string[]): Promise<CliResult> {
+    const env = cleanEnvironment({ EDGEFN_CP: this.url, EDGEFN_API_KEY: this.key })
+    const child = Bun.spawn([BINARY, ...words], { env, stdout: 'pipe', stderr: 'pipe' })
+    const [stdout, stderr, code] = await Promise.all([
+      child.stdout.text(),
+      child.stderr.text(),
+      child.exited,
+    ])
+    return { code, stdout, stderr }
+  }
+
+  /** Runs a CLI command that must succeed and returns its output. */
+  async run(...words: string[]): Promise<string> {
+    const { code, stdout, stderr } = await this.cli(...words)
+    if (code !== 0) throw new Error(`edgefn ${words.join(' ')}: exit ${code}\n${stdout}${stderr}`)
+    return stdout
+  }
+
+  async joinToken(pop: string): Promise<string> {
+    return (await this.api('POST', '/join-tokens', { pop_id: pop })).token
+  }
+}
+
+/** A node with fixed addresses and data directory, so that it can be killed and started again as the same one. */
+export class Node {
+  readonly id: string
+  readonly dataDir: string
+  readonly url: string
+  readonly ops: string
+  readonly #flags: readonly string[]
+  #running: Running | null = null
+
+  private constructor(
+    id: string,
+    dataDir: string,
+    urls: { url: string; ops: string },
+    flags: readonly string[],
+  ) {
+    this.id = id
+    this.dataDir = dataDir
+    this.url = urls.url
+    this.ops = urls.ops
+    this.#flags = flags
+  }
+
+  static async create(
+    world: World,
+    plane: ControlPlane,
+    options: { id: string; pop: string; flags?: string[] },
+  ): Promise<Node> {
+    const port = await freePort()
+    const ops = await freePort()
+    const { id, pop, flags = [] } = options
+    const dataDir = join(world.dir, id)
+    const urls = { url: `http://127.0.0.1:${port}`, ops: `http://127.0.0.1:${ops}` }
+    const node = new Node(id, dataDir, urls, [
+      '--pop',
+      pop,
+      '--cp',
+      plane.url,
+      '--token',
+      await plane.joinToken(pop),
+      '--data-dir',
+      dataDir,
+      '--node-id',
+      id,
+      '--listen',
+      `127.0.0.1:${port}`,
+      '--metrics-listen',
+      `127.0.0.1:${ops}`,
+      '--heartbeat-interval',
+      '500ms',
+      '--sync-interval',
+      '1s',
+      ...flags,
+    ])
+    world.onClose(() => node.end())
+    return node
+  }
+
+  get output(): string {
+    return this.#running?.output ?? ''
+  }
+
+  get pid(): number {
+    return this.#running?.pid ?? 0
+  }
+
+  async start(): Promise<this> {
+    const running = new Running([BINARY, 'edge', ...this.#flags])
+    this.#running = running
+    await until('the node is ready', async () => {
+      running.assertAlive()
+      return (await fetch(`${this.ops}/ready`)).ok
+    })
+    return this
+  }
+
+  async stop(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
+    await this.#running?.kill(signal)
+    this.#running = null
+  }
+
+  /** Pids of the node's worker processes, orphans of a killed agent included. */
+  workers(): number[] {
+    const found = Bun.spawnSync(['pgrep', '-f', `__worker.*"node_id":"${this.id}"`])
+    return found.stdout.toString().split('\n').filter(Boolean).map(Number)
+  }
+
+  /** Stops the agent and whatever workers are left. */
+  async end(): Promise<void> {
+    await this.stop('SIGTERM')
+    for (const pid of this.workers()) process.kill(pid, 'SIGKILL')
+  }
+
+  async get(path: string, init: RequestInit = {}): Promise<Response> {
+    return fetch(`${this.url}${path}`, init)
+  }
+
+  async metric(name: string): Promise<number> {
+    const text = await (await fetch(`${this.ops}/metrics`)).text()
+    return text
+      .split('\n')
+      .filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
+      .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0)
+  }
+}
+
+/** A test's world: one temporary directory and everything started in it, ended in reverse order. */
+export class World {
+  readonly dir = mkdtempSync(join(tmpdir(), 'edgefn-e2e-'))
+  readonly #closers: (() => Promise<void>)[] = []
+
+  constructor() {
+    if (!existsSync(BINARY)) throw new Error('There is no ./edgefn; run `bun run build` first.')
+  }
+
+  onClose(close: () => Promise<void>): void {
+    this.#closers.push(close)
+  }
+
+  async close(): Promise<void> {
+    for (const close of this.#closers.reverse()) await close()
+    rmSync(this.dir, { recursive: true, force: true })
+  }
+}
+
+/** Steady requests from several clients until stopped. */
+export function startLoad(url: string, clients: number): { stop(): Promise<LoadReport> } {
+  const seen = new Map<string, number>()
+  const failures: string[] = []
+  let running = true
+  let requests = 0
+  async function client(): Promise<void> {
+    while (running) {
+      requests += 1
+      try {
+        const response = await fetch(url)
+        const text = await response.text()
+        if (response.status === 200) seen.set(text, (seen.get(text) ?? 0) + 1)
+        else failures.push(`${response.status} ${text.slice(0, 200)}`)
+      } catch (thrown) {
+        failures.push(String(thrown))
+      }
+      await Bun.sleep(1)
+    }
+  }
+  const done = Promise.all(Array.from({ length: clients }, client))
+  return {
+    async stop() {
+      running = false
+      await done
+      return { requests, seen, failures }
+    },
+  }
+}
+
+export interface LoadReport {
+  readonly requests: number
+  /** Bodies of successful answers and how often each came. */
+  readonly seen: ReadonlyMap<string, number>
+  readonly failures: readonly string[]
+}
