@@ -134,6 +134,9 @@ function shorten(value: unknown): unknown {
   return typeof value === 'object' && value !== null ? '…' : value
 }
 
+// Everything but tab and line feed.
+const CONTROL = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/g
+
 const COLOURS: Record<LogLevel, string> = { debug: '90', info: '36', warn: '33', error: '31' }
 
 function prettyLine(
@@ -143,11 +146,23 @@ function prettyLine(
   const { stack_trace: stack, ...rest } = fields
   const pairs = Object.entries(rest)
     .filter(([, value]) => value !== undefined)
-    .map(([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
+    .map(
+      ([key, value]) =>
+        `${key}=${typeof value === 'string' ? printable(value) : JSON.stringify(value)}`,
+    )
   const level = `\x1b[${COLOURS[record.level]}m${record.level.padEnd(5)}\x1b[0m`
   const tail = pairs.length === 0 ? '' : `  \x1b[90m${pairs.join(' ')}\x1b[0m`
-  const trace = stack === undefined ? '' : `\n${stack}`
-  return `${record.timestamp.slice(11, 23)} ${level} ${record.component}: ${record.message}${tail}${trace}\n`
+  const trace = stack === undefined ? '' : `\n${printable(stack)}`
+  const message = printable(record.message)
+  return `${record.timestamp.slice(11, 23)} ${level} ${record.component}: ${message}${tail}${trace}\n`
+}
+
+/** A guest's message must not move the cursor or retitle the terminal of whoever reads it. */
+function printable(text: string): string {
+  return text.replace(
+    CONTROL,
+    (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  )
 }
 
 /** A full or closed stdout must not end the process: the line is dropped. */

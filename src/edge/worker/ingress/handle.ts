@@ -1,0 +1,204 @@
+/** The way of one request: identify → validate → match → read body → invoke → respond. Counting and logging happen here only. */
+
+import { EdgefnError, toEdgefnError } from '../../../errors.ts'
+import { requestIdOf } from '../../../http/request-id.ts'
+import { LIMITS } from '../../../protocol/limits.ts'
+import { HTTP_METHODS, type Route } from '../../../protocol/manifest.ts'
+import type { Log } from '../../../telemetry/log.ts'
+import type { WorkerFunction } from '../../ipc.ts'
+import type { StatsFile } from '../../stats.ts'
+import type { GuestRequest, Invoker, Outcome } from '../call.ts'
+import type { Match } from '../router/router.ts'
+import { readBody } from './body.ts'
+import type { CallLog } from './call-log.ts'
+import type { OnDemand } from './on-demand.ts'
+import { guestRequest, type Peer, readHead, type RequestHead } from './request.ts'
+import { guestResponse, methodRefusal, outcomeError, refusal } from './respond.ts'
+import type { ServingTable } from './table.ts'
+
+export interface HandlerDeps {
+  /** The table in service at the moment of the call. */
+  readonly table: () => ServingTable
+  readonly invoker: Invoker
+  readonly onDemand: OnDemand
+  readonly stats: StatsFile
+  readonly log: Log
+  readonly callLog: CallLog
+  readonly bodyBytesMax: number
+  /** Idle timeout of connections, to which they return after a request that was given longer. */
+  readonly idleSeconds: number
+}
+
+/** What the server knows of a request's connection. */
+export interface Connection {
+  readonly serverPort: number
+  peer(): Peer | null
+  /** Sets the connection's idle timeout; 0 is none. */
+  patience(seconds: number): void
+}
+
+/** Answers a request. Never rejects. */
+export type Handler = (request: Request, connection: Connection) => Promise<Response>
+
+/** A request that has a function to go to. */
+interface Routed {
+  readonly request: Request
+  readonly connection: Connection
+  readonly requestId: string
+  readonly head: RequestHead
+  readonly route: Route
+  readonly fn: WorkerFunction
+}
+
+/** Bun's longest idle timeout. */
+const idleSecondsMax = 255
+
+export function createHandler(deps: HandlerDeps): Handler {
+  const { stats, log } = deps
+
+  async function handle(request: Request, connection: Connection): Promise<Response> {
+    const startedAt = performance.now()
+    stats.addWorker('requests', 1)
+    const requestId = requestIdOf(request.headers.get('x-request-id'))
+    let response: Response
+    let functionId: string | undefined
+    try {
+      const head = readHead(request)
+      const table = deps.table()
+      const match = table.router.match(head.host, head.path, head.method)
+      if (match.kind === 'found') {
+        functionId = match.route.function_id
+        const fn = table.functions.get(functionId)
+        if (fn === undefined) throw notServed()
+        response = await serve({ request, connection, requestId, head, route: match.route, fn })
+      } else {
+        response = unrouted(match, head, requestId)
+      }
+    } catch (thrown) {
+      response = refused(thrown, requestId)
+    }
+    log.debug('Request answered', {
+      request_id: requestId,
+      ...(functionId === undefined ? {} : { function_id: functionId }),
+      context: {
+        method: request.method,
+        status: response.status,
+        duration_ms: performance.now() - startedAt,
+      },
+    })
+    return response
+  }
+
+  function unrouted(
+    match: Exclude<Match, { kind: 'found' }>,
+    head: RequestHead,
+    requestId: string,
+  ) {
+    stats.addWorker('unrouted', 1)
+    if (match.kind === 'other_method') {
+      const message = `The method ${head.method} is not served at this path.`
+      return methodRefusal(message, match.allow, requestId)
+    }
+    return refusal(
+      new EdgefnError('route_not_found', 'No route matches this host and path.'),
+      requestId,
+    )
+  }
+
+  /** The answer for what went wrong outside a function. */
+  function refused(thrown: unknown, requestId: string): Response {
+    const error = toEdgefnError(thrown)
+    if (error.fault === 'client') stats.addWorker('refused', 1)
+    else log.failure('The request could not be handled', error, { request_id: requestId })
+    if (error.code === 'method_not_allowed') {
+      return methodRefusal(error.message, HTTP_METHODS, requestId)
+    }
+    return refusal(error, requestId)
+  }
+
+  /** One request of one function, counted whole, whatever becomes of it. */
+  async function serve(routed: Routed): Promise<Response> {
+    const { fn, requestId } = routed
+    stats.add(fn.slot, 'in_flight', 1)
+    let outcome: Outcome | null = null
+    try {
+      const call = await guestCall(routed)
+      stats.add(fn.slot, 'invocations', 1)
+      stats.add(fn.slot, 'request_bytes', call.body.byteLength)
+      outcome = await invoke(routed, call)
+      deps.callLog.guest(fn, requestId, outcome)
+      if (!outcome.ok) throw outcomeError(outcome)
+      const response = guestResponse(outcome.response, requestId)
+      stats.add(fn.slot, 'response_bytes', outcome.response.body.byteLength)
+      return response
+    } catch (thrown) {
+      const error = toEdgefnError(thrown)
+      if (error.code === 'bad_request') throw error
+      stats.addError(fn.slot, error.code)
+      if (error.fault !== 'client') deps.callLog.failure(fn, requestId, error, outcome)
+      return refusal(error, requestId)
+    } finally {
+      stats.add(fn.slot, 'in_flight', -1)
+    }
+  }
+
+  async function guestCall(routed: Routed): Promise<GuestRequest> {
+    const { request, connection, requestId, head, route } = routed
+    // Read before the body: afterwards the client may be gone.
+    const peer = connection.peer()
+    const body = await readBody(request, {
+      bytesMax: deps.bodyBytesMax,
+      renew: () => connection.patience(deps.idleSeconds),
+    })
+    const { serverPort } = connection
+    return guestRequest({
+      requestId,
+      head,
+      headers: request.headers,
+      body,
+      peer,
+      serverPort,
+      route,
+    })
+  }
+
+  /** Runs the call, with a module that is fetched first when it is missing, and once again when its file is damaged. */
+  async function invoke({ fn, connection }: Routed, call: GuestRequest): Promise<Outcome> {
+    const longest = LIMITS.queueWaitMsMax + fn.max_execution_ms
+    beSilentFor(connection, fn.path === null ? longest + deps.onDemand.waitMsMax : longest)
+    try {
+      const outcome = await attempt(fn, call, false)
+      if (outcome.ok || outcome.code !== 'artifact_mismatch') return outcome
+      beSilentFor(connection, longest + deps.onDemand.waitMsMax)
+      const second = await attempt(fn, call, true)
+      if (second.ok || second.code !== 'artifact_mismatch') return second
+      return { ...second, code: 'function_unavailable' }
+    } finally {
+      connection.patience(deps.idleSeconds)
+    }
+  }
+
+  async function attempt(fn: WorkerFunction, call: GuestRequest, damaged: boolean) {
+    const missing = damaged || fn.path === null
+    const ready = missing ? await deps.onDemand.fetch(fn, damaged) : fn
+    const startedAt = performance.now()
+    const outcome = await deps.invoker.invoke(ready, call)
+    if (!outcome.ok && outcome.code === 'artifact_mismatch') return outcome
+    stats.observe(fn.slot, (performance.now() - startedAt) / 1000)
+    stats.add(fn.slot, missing ? 'cache_misses' : 'cache_hits', 1)
+    if (outcome.cold) stats.add(fn.slot, 'cold_starts', 1)
+    return outcome
+  }
+
+  return handle
+}
+
+/** Lets a connection be silent while its request is worked on. Bun's timeouts may fire up to 4 s early. */
+function beSilentFor(connection: Connection, ms: number): void {
+  const seconds = Math.ceil(ms / 1000) + 5
+  connection.patience(seconds <= idleSecondsMax ? seconds : 0)
+}
+
+function notServed(): EdgefnError {
+  return new EdgefnError('function_unavailable', 'The routed function is not on this node.')
+}

@@ -1,0 +1,45 @@
+/** A worker process put together: statistics, invoker, listener, link to the agent. */
+
+import { toEdgefnError } from '../../errors.ts'
+import { createLog } from '../../telemetry/log.ts'
+import type { WorkerOptions } from '../ipc.ts'
+import { StatsFile } from '../stats.ts'
+import { createAgentLink } from './agent-link.ts'
+import { createInvoker } from './pool/invoker.ts'
+import { WorkerService } from './service.ts'
+
+/**
+ * Runs as worker process until told to stop, then exits: 0 after draining, 1 when it broke or cannot serve at all (no
+ * engine, address taken), which the agent is told as `failed`.
+ */
+export async function runWorker(options: WorkerOptions): Promise<void> {
+  const log = createLog({
+    component: 'edge-worker',
+    level: options.log_level,
+    pretty: options.log_pretty,
+    fields: { node_id: options.node_id, worker: options.index },
+  })
+  const link = createAgentLink(log)
+  const defect = Promise.withResolvers<string>()
+  try {
+    const stats = new StatsFile(options.stats_path)
+    const { invoker, engine } = await createInvoker({
+      entry: Bun.main,
+      threads_max: options.executor_threads_max,
+      stats,
+      onDefect: (reason) => {
+        log.error('The worker is broken and will be replaced', { error_message: reason })
+        defect.resolve(reason)
+      },
+    })
+    const worker = new WorkerService({ options, link, log, stats, invoker, engine })
+    worker.open()
+    void defect.promise.then((reason) => worker.drain(reason, 1))
+    process.exit(await worker.ended())
+  } catch (thrown) {
+    const { code, message } = toEdgefnError(thrown)
+    log.failure('The worker cannot start', thrown)
+    await link.sendLast({ type: 'failed', error: { code, message } })
+    process.exit(1)
+  }
+}

@@ -1,0 +1,192 @@
+/** The life of a worker process: listen, take tables from the agent, serve, drain, end. */
+
+import { toEdgefnError } from '../../errors.ts'
+import { LIMITS } from '../../protocol/limits.ts'
+import type { Log } from '../../telemetry/log.ts'
+import type { ToWorker, WorkerFunction, WorkerOptions } from '../ipc.ts'
+import type { StatsFile } from '../stats.ts'
+import type { AgentLink } from './agent-link.ts'
+import type { Invoker } from './call.ts'
+import { type CallLog, createCallLog } from './ingress/call-log.ts'
+import { createHandler } from './ingress/handle.ts'
+import { createOnDemand, type OnDemand } from './ingress/on-demand.ts'
+import { idleSeconds, type IngressServer, openServer } from './ingress/server.ts'
+import { buildTable, EMPTY_TABLE, type ServingTable } from './ingress/table.ts'
+
+/** How long a request waits for a module that the agent must fetch first. */
+const fetchWaitMsMax = 30_000
+const fetchFailureMsKept = 1_000
+/** How long running requests may take when the worker is told to stop; shorter than the agent waits before it kills. */
+const drainMsMax = 9_000
+/**
+ * How long a worker serves without its agent. A new agent ends it by SIGTERM once its own workers serve; if none comes
+ * (the service was stopped for good), nobody would ever update, count or stop this process.
+ */
+const orphanMsMax = 30_000
+
+export interface WorkerServiceDeps {
+  readonly options: WorkerOptions
+  readonly link: AgentLink
+  readonly log: Log
+  readonly stats: StatsFile
+  readonly invoker: Invoker
+  /** Version of the engine, as told to the agent. */
+  readonly engine: string
+}
+
+export class WorkerService {
+  readonly #deps: WorkerServiceDeps
+  readonly #callLog: CallLog
+  readonly #onDemand: OnDemand
+  readonly #ended = Promise.withResolvers<number>()
+  /** Slots whose gauges this process has taken over from the one before it. */
+  readonly #slotsTaken = new Set<number>()
+  #table: ServingTable = EMPTY_TABLE
+  #server: IngressServer | null = null
+  #draining = false
+
+  constructor(deps: WorkerServiceDeps) {
+    this.#deps = deps
+    this.#callLog = createCallLog({
+      log: deps.log,
+      stats: deps.stats,
+      now: performance.now.bind(performance),
+    })
+    this.#onDemand = createOnDemand({
+      request: (fn, damaged) =>
+        deps.link.send({
+          type: 'fetch',
+          function_id: fn.function_id,
+          version: fn.version,
+          sha256: fn.sha256,
+          damaged,
+        }),
+      waitMsMax: fetchWaitMsMax,
+      waitersMax: LIMITS.queueRequestsMax,
+      failureMsKept: fetchFailureMsKept,
+    })
+  }
+
+  /** Starts listening and tells the agent. Throws `invalid_config` when the address cannot be had. */
+  open(): void {
+    const { options, link, log, stats, invoker, engine } = this.#deps
+    this.#server = openServer({
+      ...options.listen,
+      log,
+      handle: createHandler({
+        table: () => this.#table,
+        invoker,
+        onDemand: this.#onDemand,
+        stats,
+        log,
+        callLog: this.#callLog,
+        bodyBytesMax: options.request_body_bytes_max,
+        idleSeconds,
+      }),
+    })
+    stats.setWorker('started_at_seconds', Date.now() / 1000)
+    link.open({ onMessage: (message) => this.#take(message), onGone: () => this.#orphaned() })
+    process.on('SIGTERM', () => void this.drain('SIGTERM'))
+    // Ctrl-C reaches the whole process group; with an agent there, stopping is the agent's business.
+    process.on('SIGINT', () => void (link.connected() || this.drain('SIGINT')))
+    link.send({ type: 'ready', pid: process.pid, port: this.#server.port, engine })
+    log.info('Worker listens', { context: { port: this.#server.port, engine } })
+  }
+
+  /** Resolves with the exit code when the worker has stopped serving and closed everything. */
+  ended(): Promise<number> {
+    return this.#ended.promise
+  }
+
+  /**
+   * Stops accepting, lets running requests end within `drainMsMax`, closes. A second call changes nothing. `exitCode` is
+   * not 0 when the worker ends because something in it broke.
+   */
+  async drain(reason: string, exitCode = 0): Promise<void> {
+    if (this.#draining) return
+    this.#draining = true
+    const { log, invoker } = this.#deps
+    const server = this.#server
+    log.info('Worker drains', { context: { reason, running: server?.running() ?? 0 } })
+    const closed = Promise.resolve(server?.drain()).then(() => invoker.close())
+    const late = await Promise.race([
+      closed.then(() => false),
+      Bun.sleep(drainMsMax).then(() => true),
+    ])
+    if (late) {
+      log.warn('Running requests are cut off', { context: { running: server?.running() ?? 0 } })
+      server?.abort()
+    }
+    this.#callLog.close()
+    this.#ended.resolve(exitCode)
+  }
+
+  #take(message: ToWorker): void {
+    switch (message.type) {
+      case 'prepare':
+        return void this.#prepare(message.function)
+      case 'assign':
+        return this.#assign(message)
+      case 'fetched':
+        return this.#fetched(message)
+      case 'set_log_level':
+        return this.#deps.log.setLevel(message.level)
+      case 'drain':
+        return void this.drain('told by the agent')
+    }
+  }
+
+  async #prepare(fn: WorkerFunction): Promise<void> {
+    const answer = { type: 'prepared', function_id: fn.function_id, version: fn.version } as const
+    try {
+      await this.#deps.invoker.prepare(fn)
+      this.#deps.link.send({ ...answer, error: null })
+    } catch (thrown) {
+      const { code, message } = toEdgefnError(thrown)
+      this.#deps.log.failure('A function could not be prepared', thrown, {
+        function_id: fn.function_id,
+        context: { version: fn.version },
+      })
+      this.#deps.link.send({ ...answer, error: { code, message } })
+    }
+  }
+
+  #assign(message: ToWorker & { type: 'assign' }): void {
+    const { invoker, link, log } = this.#deps
+    const table = buildTable(message.revision, message.functions, message.routes)
+    for (const { route, error } of table.router.rejected) {
+      log.failure('A route was left out of the table', error, { route_id: route.route_id })
+    }
+    for (const fn of message.functions) this.#takeSlot(fn.slot)
+    this.#table = table
+    invoker.assign(message.functions)
+    link.send({ type: 'assigned', revision: message.revision })
+  }
+
+  /** Gauges of a worker that was killed would otherwise stay for ever; the counters go on [P16]. */
+  #takeSlot(slot: number): void {
+    if (this.#slotsTaken.has(slot)) return
+    this.#slotsTaken.add(slot)
+    for (const gauge of ['in_flight', 'instances', 'instance_bytes'] as const) {
+      this.#deps.stats.set(slot, gauge, 0)
+    }
+  }
+
+  #fetched(message: ToWorker & { type: 'fetched' }): void {
+    const { function_id: id, version, path, error } = message
+    const fn = this.#table.functions.get(id)
+    if (path !== null && fn?.version === version) {
+      const functions = new Map(this.#table.functions).set(id, { ...fn, path })
+      this.#table = { ...this.#table, functions }
+    }
+    this.#onDemand.fetched(id, version, path, error)
+  }
+
+  #orphaned(): void {
+    if (this.#draining) return
+    this.#deps.log.warn('The agent is gone; the worker serves on', {
+      context: { orphan_ms_max: orphanMsMax },
+    })
+    setTimeout(() => void this.drain('no agent came for it'), orphanMsMax)
+  }
+}

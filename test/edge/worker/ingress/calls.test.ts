@@ -1,0 +1,256 @@
+/** What the ingress makes of outcomes: answers, statistics, log lines, modules fetched on demand. */
+
+import { afterEach, describe, expect, test } from 'bun:test'
+
+import fc from 'fast-check'
+
+import { CALL_ERROR_CODES } from '../../../../src/edge/stats.ts'
+import type { GuestLogMessage } from '../../../../src/edge/worker/call.ts'
+import { createLogRate } from '../../../../src/edge/worker/ingress/log-rate.ts'
+import { errorBodySchema } from '../../../../src/protocol/api.ts'
+import { aFunction, answered, failed, openIngress, until } from './harness.ts'
+
+let ingress = openIngress()
+afterEach(() => ingress.close())
+
+function open(options: Parameters<typeof openIngress>[0] = {}) {
+  ingress.close()
+  ingress = openIngress(options)
+  return ingress
+}
+
+const MEASURES = { execution_ms: 523.4, cold: false, logs: [], logs_dropped: 0 }
+const message = (text: string, at = 0): GuestLogMessage => ({ level: 'info', message: text, at })
+
+describe('failed calls', () => {
+  for (const code of CALL_ERROR_CODES) {
+    test(`${code} is answered as JSON, counted and logged`, async () => {
+      const { url, stats, fn, lines } = open({ invoke: () => failed(code, `It was ${code}.`) })
+      const response = await fetch(url, { headers: { 'x-request-id': 'req-456' } })
+      const body = errorBodySchema.parse(await response.json())
+      expect(body.error).toMatchObject({ code, message: `It was ${code}.`, request_id: 'req-456' })
+      expect(response.headers.get('x-request-id')).toBe('req-456')
+      expect(stats.getError(fn.slot, code)).toBe(1)
+      expect(stats.get(fn.slot, 'invocations')).toBe(1)
+      expect(stats.get(fn.slot, 'in_flight')).toBe(0)
+      if (code !== 'body_too_large') expect(lines[0]).toMatchObject({ error_type: code })
+    })
+  }
+
+  test("a timeout is logged in the documents' format", async () => {
+    const text = 'Function execution exceeded max_execution_ms (500ms)'
+    const { url, fn, lines } = open({
+      invoke: () => ({ ...MEASURES, ok: false, code: 'execution_timeout', message: text }),
+    })
+    expect((await fetch(url, { headers: { 'x-request-id': 'req-456' } })).status).toBe(504)
+    expect(lines).toEqual([
+      {
+        timestamp: expect.stringMatching(/^\d{4}-\d\d-\d\dT/),
+        level: 'error',
+        component: 'edge-worker',
+        message: 'The function call failed',
+        function_id: fn.function_id,
+        request_id: 'req-456',
+        error_type: 'execution_timeout',
+        error_message: text,
+        context: { version: 1, max_execution_ms: 500, actual_execution_ms: 523 },
+      },
+    ])
+  })
+
+  test('an invoker that breaks its promise is answered 500 without telling why', async () => {
+    const { url, stats, fn, lines } = open({
+      invoke: () => {
+        throw new Error('secret detail')
+      },
+    })
+    const response = await fetch(url)
+    expect([response.status, (await response.text()).includes('secret')]).toEqual([500, false])
+    expect(stats.getError(fn.slot, 'internal')).toBe(1)
+    expect(lines[0]).toMatchObject({ error_type: 'internal', error_cause: 'secret detail' })
+  })
+})
+
+test('P16 P17: counters only grow and every call that ran is in one latency bucket at most', async () => {
+  const { url, stats, fn } = open({
+    invoke: (_fn, request) =>
+      request.target === '/bad'
+        ? failed('function_trap', 'x')
+        : answered('abc', {}, { cold: true }),
+  })
+  let before = 0
+  for (let call = 1; call <= 20; call += 1) {
+    await (
+      await fetch(`${url}/${call % 2 === 0 ? 'bad' : 'good'}`, { method: 'POST', body: 'ab' })
+    ).text()
+    expect(stats.get(fn.slot, 'invocations')).toBeGreaterThan(before)
+    before = stats.get(fn.slot, 'invocations')
+    expect(stats.get(fn.slot, 'latency_count')).toBe(call)
+  }
+  expect(stats.get(fn.slot, 'request_bytes')).toBe(40)
+  expect(stats.get(fn.slot, 'response_bytes')).toBe(30)
+  expect(stats.get(fn.slot, 'cold_starts')).toBe(10)
+  expect(stats.getWorker('requests')).toBe(20)
+})
+
+describe('logs of guests', () => {
+  test('P30: each has level, message, function, request and the time of the guest', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.record({
+          level: fc.constantFrom('debug', 'info', 'warn', 'error'),
+          message: fc.string({ maxLength: 100, unit: 'grapheme-ascii' }),
+          at: fc.integer({ min: 0, max: 4_000_000_000_000 }),
+        }),
+        async (line) => {
+          const { url, fn, lines } = open({ invoke: () => answered('', {}, { logs: [line] }) })
+          const { headers } = await fetch(url)
+          if (line.level === 'debug') return expect(lines).toEqual([])
+          expect(lines).toEqual([
+            expect.objectContaining({
+              level: line.level,
+              message: line.message,
+              function_id: fn.function_id,
+              request_id: headers.get('x-request-id'),
+              timestamp: new Date(line.at).toISOString(),
+            }),
+          ])
+        },
+      ),
+      { numRuns: 100 },
+    )
+  })
+
+  test('P31: at most 1000 a second and function are written, the rest is counted and reported', () => {
+    fc.assert(
+      fc.property(
+        fc.array(
+          fc.record({ id: fc.constantFrom('a', 'b'), gap: fc.nat(300), burst: fc.nat(900) }),
+          {
+            maxLength: 20,
+          },
+        ),
+        (steps) => {
+          let now = 0
+          let offered = 0
+          let written = 0
+          let dropped = 0
+          const rate = createLogRate({
+            perSecondMax: 1000,
+            now: () => now,
+            onDropped: (_id, count) => (dropped += count),
+          })
+          const windows = new Map<string, { from: number; taken: number }>()
+          for (const { id, gap, burst } of steps) {
+            now += gap
+            let window = windows.get(id)
+            if (window === undefined || now - window.from >= 1000) window = { from: now, taken: 0 }
+            windows.set(id, window)
+            for (let line = 0; line < burst; line += 1) {
+              offered += 1
+              if (!rate.take(id)) continue
+              written += 1
+              window.taken += 1
+            }
+            expect(window.taken).toBeLessThanOrEqual(1000)
+          }
+          rate.close()
+          expect(written + dropped).toBe(offered)
+        },
+      ),
+      { numRuns: 300 },
+    )
+  })
+
+  test('a flood is cut, counted in the statistics and named in one line', async () => {
+    const { url, fn, stats, lines } = open({
+      invoke: () =>
+        answered(
+          '',
+          {},
+          { logs: Array.from({ length: 600 }, () => message('x')), logs_dropped: 5 },
+        ),
+    })
+    await fetch(url)
+    await fetch(url)
+    await until(() => lines.some((line) => line['level'] === 'warn'))
+    expect(lines.filter((line) => line['message'] === 'x')).toHaveLength(1000)
+    expect(lines.find((line) => line['level'] === 'warn')).toMatchObject({
+      function_id: fn.function_id,
+      context: { dropped: 210 },
+    })
+    expect(stats.get(fn.slot, 'log_messages')).toBe(1210)
+    expect(stats.get(fn.slot, 'log_messages_dropped')).toBe(210)
+  })
+})
+
+describe('modules on demand', () => {
+  test('P6: requests for a module that is not cached fetch it once, wait, and are served', async () => {
+    const asked: boolean[] = []
+    const fn = aFunction({ path: null })
+    const { url, calls, stats, onDemand } = open({
+      fn,
+      onFetch: (_fn, damaged) => asked.push(damaged) > 0,
+    })
+    const answers = Promise.all(Array.from({ length: 20 }, () => fetch(url)))
+    await until(() => stats.get(fn.slot, 'in_flight') === 20)
+    expect(calls).toHaveLength(0)
+    onDemand.fetched(fn.function_id, fn.version, '/cache/1.wasm', null)
+    expect((await answers).map((answer) => answer.status)).toEqual(Array(20).fill(200))
+    expect(asked).toEqual([false])
+    expect(new Set(calls.map((call) => call.fn.path))).toEqual(new Set(['/cache/1.wasm']))
+    expect(stats.get(fn.slot, 'cache_misses')).toBe(20)
+    expect(stats.get(fn.slot, 'cache_hits')).toBe(0)
+  })
+
+  test('a damaged file is fetched again and the call is made once more', async () => {
+    const asked: boolean[] = []
+    const { url, fn, calls, stats, onDemand } = open({
+      invoke: (fn) =>
+        fn.path === '/new' ? answered('ok') : failed('artifact_mismatch', 'damaged'),
+      onFetch: (_fn, damaged) => asked.push(damaged) > 0,
+    })
+    const answer = fetch(url)
+    await until(() => asked.length === 1)
+    onDemand.fetched(fn.function_id, fn.version, '/new', null)
+    expect(await (await answer).text()).toBe('ok')
+    expect([asked, calls.length]).toEqual([[true], 2])
+    expect(stats.get(fn.slot, 'invocations')).toBe(1)
+    expect(stats.get(fn.slot, 'cache_misses')).toBe(1)
+    expect(stats.get(fn.slot, 'latency_count')).toBe(1)
+  })
+
+  test('a file that is damaged again is 503, not asked for for ever', async () => {
+    const { url, calls, fn, onDemand } = open({
+      invoke: () => failed('artifact_mismatch', 'damaged'),
+      onFetch: (wanted) => {
+        queueMicrotask(() => onDemand.fetched(wanted.function_id, wanted.version, '/new', null))
+        return true
+      },
+    })
+    expect((await fetch(url)).status).toBe(503)
+    expect([calls.length, fn.path]).toEqual([2, '/nowhere/1.wasm'])
+  })
+
+  test('what cannot be fetched is 503 and says nothing of why; the log does', async () => {
+    const fn = aFunction({ path: null })
+    const { url, lines, onDemand } = open({ fn, onFetch: () => true })
+    const answer = fetch(url)
+    await until(() => ingress.stats.get(0, 'in_flight') === 1)
+    const error = { code: 'artifact_store_unavailable', message: 'http://10.0.0.1/secret' }
+    onDemand.fetched(fn.function_id, fn.version, null, error)
+    const text = await (await answer).text()
+    expect(JSON.parse(text).error).toMatchObject({ code: 'function_unavailable', retryable: true })
+    expect(text).not.toContain('10.0.0.1')
+    expect(lines[0]).toMatchObject({ error_type: 'function_unavailable' })
+    expect(String(lines[0]?.['error_cause'])).toContain('10.0.0.1')
+  })
+
+  test('an agent that does not answer in time, or is not there, is 503', async () => {
+    const fn = aFunction({ path: null })
+    const silent = open({ fn, onFetch: () => true, fetchWaitMsMax: 50 })
+    expect((await fetch(silent.url)).status).toBe(503)
+    const alone = open({ fn, onFetch: () => false })
+    expect((await fetch(alone.url)).status).toBe(503)
+  })
+})

@@ -1,0 +1,185 @@
+/** An ingress on a real socket whose functions are written in the test. */
+
+import { mkdtempSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+import { type WorkerFunction, workerFunctionSchema } from '../../../../src/edge/ipc.ts'
+import { StatsFile } from '../../../../src/edge/stats.ts'
+import type {
+  GuestRequest,
+  GuestResponse,
+  Invoker,
+  Outcome,
+} from '../../../../src/edge/worker/call.ts'
+import { createCallLog } from '../../../../src/edge/worker/ingress/call-log.ts'
+import { createHandler } from '../../../../src/edge/worker/ingress/handle.ts'
+import { createOnDemand } from '../../../../src/edge/worker/ingress/on-demand.ts'
+import { openServer } from '../../../../src/edge/worker/ingress/server.ts'
+import { buildTable } from '../../../../src/edge/worker/ingress/table.ts'
+import { type Route, routeSchema } from '../../../../src/protocol/manifest.ts'
+import { createLog } from '../../../../src/telemetry/log.ts'
+
+export function aFunction(fields: Record<string, unknown> = {}): WorkerFunction {
+  return workerFunctionSchema.parse({
+    function_id: Bun.randomUUIDv7(),
+    name: 'hello',
+    version: 1,
+    deployment_id: Bun.randomUUIDv7(),
+    abi: 'edgefn',
+    entrypoint: 'handle',
+    memory_pages: 16,
+    max_execution_ms: 500,
+    quotas: { concurrency: null, requests_per_second: null, burst: null },
+    env: {},
+    sha256: 'a'.repeat(64),
+    size_bytes: 8,
+    slot: 0,
+    path: '/nowhere/1.wasm',
+    ...fields,
+  })
+}
+
+export function aRoute(fn: WorkerFunction, fields: Record<string, unknown> = {}): Route {
+  return routeSchema.parse({
+    route_id: Bun.randomUUIDv7(),
+    host: '*',
+    path: '/',
+    path_type: 'prefix',
+    methods: [],
+    priority: 0,
+    function_id: fn.function_id,
+    ...fields,
+  })
+}
+
+const MEASURES = { execution_ms: 1, cold: false, logs: [], logs_dropped: 0 }
+
+export function answered(
+  body: string | Uint8Array<ArrayBuffer>,
+  response: Partial<Omit<GuestResponse, 'body'>> = {},
+  measures: Partial<Outcome> = {},
+): Outcome {
+  const bytes = typeof body === 'string' ? new TextEncoder().encode(body) : body
+  const headers = [['content-type', 'text/plain']] as const
+  return {
+    ...MEASURES,
+    ...measures,
+    ok: true,
+    response: { status: 200, headers, ...response, body: bytes },
+  } as Outcome
+}
+
+export function failed(code: (Outcome & { ok: false })['code'], message: string): Outcome {
+  return { ...MEASURES, ok: false, code, message }
+}
+
+export type Invoke = (fn: WorkerFunction, request: GuestRequest) => Outcome | Promise<Outcome>
+
+/** An invoker that answers as `invoke` says and remembers what it was given. */
+export function inMemoryInvoker(invoke: Invoke) {
+  const calls: { fn: WorkerFunction; request: GuestRequest }[] = []
+  const invoker: Invoker = {
+    invoke: async (fn, request) => {
+      calls.push({ fn, request })
+      return invoke(fn, request)
+    },
+    prepare: async () => {},
+    assign: () => {},
+    close: async () => {},
+  }
+  return { invoker, calls }
+}
+
+export interface IngressOptions {
+  readonly fn?: WorkerFunction
+  readonly routes?: (fn: WorkerFunction) => Route[]
+  readonly invoke?: Invoke
+  readonly bodyBytesMax?: number
+  readonly idleSeconds?: number
+  readonly fetchWaitMsMax?: number
+  readonly onFetch?: (fn: WorkerFunction, damaged: boolean) => boolean
+}
+
+export function openIngress(options: IngressOptions = {}) {
+  const directory = mkdtempSync(join(tmpdir(), 'edgefn-ingress-'))
+  const stats = new StatsFile(join(directory, 'stats'))
+  const lines: Record<string, unknown>[] = []
+  const log = createLog({
+    component: 'edge-worker',
+    level: 'info',
+    pretty: false,
+    write: (line) => void lines.push(JSON.parse(line)),
+  })
+  const fn = options.fn ?? aFunction()
+  const { invoker, calls } = inMemoryInvoker(options.invoke ?? (() => answered('hello')))
+  const callLog = createCallLog({ log, stats, now: () => performance.now() })
+  const onDemand = createOnDemand({
+    request: options.onFetch ?? (() => false),
+    waitMsMax: options.fetchWaitMsMax ?? 5_000,
+    waitersMax: 100,
+    failureMsKept: 0,
+  })
+  const table = buildTable(1, [fn], options.routes?.(fn) ?? [aRoute(fn)])
+  const handle = createHandler({
+    table: () => table,
+    invoker,
+    onDemand,
+    stats,
+    log,
+    callLog,
+    bodyBytesMax: options.bodyBytesMax ?? 1000,
+    idleSeconds: options.idleSeconds ?? 12,
+  })
+  const server = openServer({ host: '127.0.0.1', port: 0, handle, log })
+  return {
+    port: server.port,
+    url: `http://127.0.0.1:${server.port}`,
+    fn,
+    calls,
+    stats,
+    lines,
+    onDemand,
+    server,
+    close: () => {
+      server.abort()
+      callLog.close()
+      rmSync(directory, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Sends bytes as they are and resolves with all that came back when the server closes or `done` says it is enough. */
+export function raw(
+  port: number,
+  pieces: string | readonly string[],
+  done: (received: string) => boolean = () => false,
+): Promise<string> {
+  const { promise, resolve } = Promise.withResolvers<string>()
+  let received = ''
+  const socket = connect(port, '127.0.0.1', async () => {
+    for (const piece of [pieces].flat()) {
+      if (socket.destroyed) return
+      await new Promise<void>(
+        (sent) => void socket.write(Buffer.from(piece, 'latin1'), () => sent()),
+      )
+    }
+  })
+  socket.on('data', (data: Buffer) => {
+    received += data.toString('latin1')
+    if (done(received)) socket.destroy()
+  })
+  socket.on('error', () => socket.destroy())
+  socket.on('close', () => resolve(received))
+  return promise
+}
+
+/** Resolves when `condition` holds. */
+export async function until(condition: () => boolean): Promise<void> {
+  const deadline = performance.now() + 10_000
+  while (!condition()) {
+    if (performance.now() > deadline) throw new Error('The condition never held.')
+    await Bun.sleep(2)
+  }
+}

@@ -1,0 +1,179 @@
+/** The worker process under an agent: tables, fetches, drains, signals, the death of the agent. */
+
+import { afterEach, expect, test } from 'bun:test'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+import { type ToAgent, toAgentSchema, type ToWorker } from '../../../../src/edge/ipc.ts'
+import { StatsFile } from '../../../../src/edge/stats.ts'
+import { aFunction, aRoute, raw, until } from './harness.ts'
+
+const closers: (() => void)[] = []
+afterEach(() => {
+  for (const close of closers.splice(0)) close()
+})
+
+/** Starts a worker process and waits until it listens. */
+async function startWorker(port = 0) {
+  const directory = mkdtempSync(join(tmpdir(), 'edgefn-worker-'))
+  const statsPath = join(directory, 'stats')
+  const options = {
+    node_id: 'n1',
+    index: 0,
+    listen: { host: '127.0.0.1', port },
+    stats_path: statsPath,
+    log_level: 'info',
+    log_pretty: false,
+    request_body_bytes_max: 1000,
+    executor_threads_max: 1,
+  }
+  const inbox: ToAgent[] = []
+  const child = Bun.spawn(
+    [process.execPath, join(import.meta.dir, 'worker-fixture.ts'), JSON.stringify(options)],
+    {
+      ipc: (message) => void inbox.push(toAgentSchema.parse(message)),
+      stdout: 'pipe',
+      stderr: 'inherit',
+    },
+  )
+  closers.push(() => {
+    child.kill('SIGKILL')
+    rmSync(directory, { recursive: true, force: true })
+  })
+  const find = <T extends ToAgent['type']>(type: T) =>
+    inbox.find((message): message is ToAgent & { type: T } => message.type === type)
+  await until(() => find('ready') !== undefined)
+  const ready = find('ready')
+  return {
+    child,
+    inbox,
+    find,
+    port: ready?.port ?? 0,
+    url: `http://127.0.0.1:${ready?.port}`,
+    stats: new StatsFile(statsPath),
+    send: (message: ToWorker) => child.send(message),
+  }
+}
+
+type Worker = Awaited<ReturnType<typeof startWorker>>
+
+/** Gives a worker one function at `/`. */
+async function serving(worker: Worker, fn = aFunction()) {
+  worker.send({ type: 'assign', revision: 7, functions: [fn], routes: [aRoute(fn)] })
+  await until(() => worker.find('assigned') !== undefined)
+  return fn
+}
+
+test('says that it listens, serves nothing, then serves the table it is assigned', async () => {
+  const worker = await startWorker()
+  expect(worker.find('ready')).toMatchObject({ pid: worker.child.pid, engine: 'in-memory' })
+  expect((await fetch(worker.url)).status).toBe(404)
+  await serving(worker)
+  expect(worker.find('assigned')?.revision).toBe(7)
+  expect(await (await fetch(worker.url)).text()).toBe(`${worker.child.pid} /nowhere/1.wasm`)
+})
+
+test('gauges of a worker that was killed start again, counters go on', async () => {
+  const worker = await startWorker()
+  worker.stats.add(3, 'in_flight', 5)
+  worker.stats.add(3, 'invocations', 5)
+  await serving(worker, aFunction({ slot: 3 }))
+  await fetch(worker.url)
+  expect(worker.stats.get(3, 'in_flight')).toBe(0)
+  expect(worker.stats.get(3, 'invocations')).toBe(6)
+})
+
+test('prepares a function and says when it cannot', async () => {
+  const worker = await startWorker()
+  worker.send({ type: 'prepare', function: aFunction() })
+  worker.send({ type: 'prepare', function: aFunction({ entrypoint: 'missing' }) })
+  await until(() => worker.inbox.filter((message) => message.type === 'prepared').length === 2)
+  const errors = worker.inbox.flatMap((message) =>
+    message.type === 'prepared' ? [message.error] : [],
+  )
+  expect(errors).toEqual([null, { code: 'function_load_failed', message: 'No such export.' }])
+})
+
+test('asks for a module that is not at hand and remembers where it is', async () => {
+  const worker = await startWorker()
+  const fn = await serving(worker, aFunction({ path: null }))
+  const answers = Promise.all([fetch(worker.url), fetch(worker.url)])
+  await until(() => worker.find('fetch') !== undefined)
+  expect(worker.find('fetch')).toMatchObject({ function_id: fn.function_id, damaged: false })
+  worker.send({
+    type: 'fetched',
+    function_id: fn.function_id,
+    version: 1,
+    path: '/got',
+    error: null,
+  })
+  for (const answer of await answers) expect(await answer.text()).toEndWith('/got')
+  expect(await (await fetch(worker.url)).text()).toEndWith('/got')
+  expect(worker.inbox.filter((message) => message.type === 'fetch')).toHaveLength(1)
+})
+
+test('a message that is none is dropped and the worker serves on', async () => {
+  const worker = await startWorker()
+  worker.child.send({ type: 'nonsense' })
+  worker.child.send('x')
+  await serving(worker)
+  expect((await fetch(worker.url)).status).toBe(200)
+})
+
+test.each(['drain', 'SIGTERM'] as const)(
+  '%s: running calls end, then the process does, with 0',
+  async (how) => {
+    const worker = await startWorker()
+    const fn = await serving(worker)
+    const slow = fetch(`${worker.url}/slow`)
+    await until(() => worker.stats.get(fn.slot, 'in_flight') === 1)
+    if (how === 'drain') worker.send({ type: 'drain' })
+    else worker.child.kill('SIGTERM')
+    expect((await slow).status).toBe(200)
+    expect(await worker.child.exited).toBe(0)
+    expect(await raw(worker.port, 'GET / HTTP/1.1\r\nHost: h\r\n\r\n')).toBe('')
+  },
+)
+
+test('SIGINT is left to the agent', async () => {
+  const worker = await startWorker()
+  await serving(worker)
+  worker.child.kill('SIGINT')
+  await Bun.sleep(100)
+  expect((await fetch(worker.url)).status).toBe(200)
+})
+
+test('serves on when its agent is gone, until SIGTERM', async () => {
+  const worker = await startWorker()
+  await serving(worker)
+  worker.child.disconnect()
+  const reader = worker.child.stdout.getReader()
+  let printed = ''
+  while (!printed.includes('The agent is gone')) {
+    printed += new TextDecoder().decode((await reader.read()).value)
+  }
+  expect((await fetch(worker.url)).status).toBe(200)
+  worker.child.kill('SIGTERM')
+  expect(await worker.child.exited).toBe(0)
+})
+
+test('two workers share one port, and one can leave without a failed request', async () => {
+  const first = await startWorker()
+  const second = await startWorker(first.port)
+  const fn = aFunction()
+  await serving(first, fn)
+  await serving(second, fn)
+  const pids = new Set<string>()
+  for (let call = 0; call < 60; call += 1) {
+    const answer = await fetch(first.url, { keepalive: false })
+    expect(answer.status).toBe(200)
+    pids.add((await answer.text()).split(' ')[0] ?? '')
+  }
+  expect(pids.size).toBe(2)
+  first.send({ type: 'drain' })
+  expect(await first.child.exited).toBe(0)
+  for (let call = 0; call < 20; call += 1) {
+    expect((await fetch(first.url, { keepalive: false })).status).toBe(200)
+  }
+})
