@@ -49,6 +49,8 @@ CREATE TABLE versions (
   abi TEXT,
   artifact_sha256 TEXT REFERENCES artifacts (sha256),
   uploaded_sha256 TEXT,
+  -- API key that registered it; whoever holds the presigned upload URL acts for this key.
+  created_by TEXT NOT NULL DEFAULT '',
   created_at TEXT NOT NULL,
   PRIMARY KEY (function_id, version),
   CHECK (state = 'pending_upload' OR (abi IS NOT NULL AND artifact_sha256 IS NOT NULL AND uploaded_sha256 IS NOT NULL))
@@ -176,8 +178,9 @@ CREATE TABLE sync_records (
 CREATE INDEX sync_records_node ON sync_records (node_id, created_at DESC);
 
 -- Who did what, when, before and after [R14]. Rows are chained by hash and cannot be changed or deleted.
+-- AUTOINCREMENT keeps the highest seq apart from the rows, so that a cut-off tail shows.
 CREATE TABLE audit_log (
-  seq INTEGER PRIMARY KEY,
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
   id TEXT NOT NULL UNIQUE,
   actor TEXT NOT NULL,
   resource_type TEXT NOT NULL,
@@ -192,6 +195,11 @@ CREATE TABLE audit_log (
 ) STRICT;
 CREATE INDEX audit_log_resource ON audit_log (resource_type, resource_id);
 CREATE INDEX audit_log_created ON audit_log (created_at);
+-- INSERT OR REPLACE deletes without firing delete triggers, so only the next seq and a new id are let in.
+CREATE TRIGGER audit_log_in_order BEFORE INSERT ON audit_log
+WHEN NEW.seq <> (SELECT coalesce(max(seq), 0) + 1 FROM audit_log)
+  OR EXISTS (SELECT 1 FROM audit_log WHERE id = NEW.id)
+BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
 CREATE TRIGGER audit_log_no_update BEFORE UPDATE ON audit_log
 BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
 CREATE TRIGGER audit_log_no_delete BEFORE DELETE ON audit_log

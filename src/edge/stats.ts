@@ -4,7 +4,7 @@
  * Every cell is a Float64 with one writer (the worker's main thread); aligned 8-byte stores are not torn.
  */
 
-import { openSync, closeSync, ftruncateSync } from 'node:fs'
+import { openSync, closeSync, fstatSync, writeSync } from 'node:fs'
 
 import { LIMITS } from '../protocol/limits.ts'
 import { LATENCY_BUCKETS } from '../telemetry/metrics.ts'
@@ -68,7 +68,7 @@ const ERROR_INDEX = new Map<string, number>(CALL_ERROR_CODES.map((code, index) =
 
 const FILE_BYTES = (1 + LIMITS.functionsMax) * RECORD_CELLS * 8
 
-/** Record 0 is the worker's; the function in slot n has record n + 1. The file is sparse. */
+/** Record 0 is the worker's; the function in slot n has record n + 1. */
 export class StatsFile {
   readonly #cells: Float64Array
 
@@ -76,7 +76,9 @@ export class StatsFile {
   constructor(path: string) {
     const file = openSync(path, 'a+')
     try {
-      ftruncateSync(file, FILE_BYTES)
+      // Zeros, not a hole: on a full disk, a store into a hole would end the process (SIGBUS).
+      const zeros = new Uint8Array(Math.max(0, FILE_BYTES - fstatSync(file).size))
+      for (let at = 0; at < zeros.byteLength;) at += writeSync(file, zeros, at)
     } finally {
       closeSync(file)
     }
@@ -139,6 +141,17 @@ export class StatsFile {
   /** Forgets a slot, before the agent gives it to another function. */
   clear(slot: number): void {
     this.#cells.fill(0, (slot + 1) * RECORD_CELLS, (slot + 2) * RECORD_CELLS)
+  }
+
+  /** Zeroes what describes a living process, in the given slots and the worker's record: its process has ended. */
+  clearGauges(slots: Iterable<number>): void {
+    for (const slot of slots) {
+      for (const cell of ['in_flight', 'instances', 'instance_bytes'] as const)
+        this.set(slot, cell, 0)
+    }
+    for (const cell of ['connections_open', 'executor_threads', 'queue_length'] as const) {
+      this.setWorker(cell, 0)
+    }
   }
 
   #at(slot: number, cell: StatCell): number {

@@ -5,6 +5,8 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 
+import type { JoinTokenView } from '../../src/protocol/api.ts'
+
 const ROOT = resolve(import.meta.dir, '../..')
 export const BINARY = join(ROOT, 'edgefn')
 export const GUESTS = join(ROOT, 'test/guests/build')
@@ -156,8 +158,8 @@ export class ControlPlane {
     return readFileSync(join(this.dataDir, 'admin-key'), 'utf8').trim()
   }
 
-  /** Calls the API with the owner's key and returns the parsed body. Throws unless the status is 2xx. */
-  async api(method: string, path: string, body?: unknown): Promise<any> {
+  /** Calls the API with the owner's key; the body of the answer is taken to be a T. Throws unless the status is 2xx. */
+  async api<T>(method: string, path: string, body?: unknown): Promise<T> {
     const response = await fetch(`${this.url}/api/v1${path}`, {
       method,
       headers: { authorization: `Bearer ${this.key}`, 'content-type': 'application/json' },
@@ -165,7 +167,7 @@ export class ControlPlane {
     })
     const text = await response.text()
     if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`)
-    return text === '' ? null : JSON.parse(text)
+    return (text === '' ? null : JSON.parse(text)) as T
   }
 
   /** Runs a CLI command against this control plane. */
@@ -188,7 +190,8 @@ export class ControlPlane {
   }
 
   async joinToken(pop: string): Promise<string> {
-    return (await this.api('POST', '/join-tokens', { pop_id: pop })).token
+    const created = await this.api<JoinTokenView>('POST', '/join-tokens', { pop_id: pop })
+    return created.token
   }
 }
 
@@ -351,4 +354,23 @@ export interface LoadReport {
   /** Bodies of successful answers and how often each came. */
   readonly seen: ReadonlyMap<string, number>
   readonly failures: readonly string[]
+}
+
+/** A page of a list, as far as tests look at it. */
+export interface Page<T> {
+  readonly items: readonly T[]
+}
+
+/** What the echo guests answer. */
+export interface Echo {
+  readonly method: string
+  readonly path: string
+  readonly query: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+}
+
+/** The body of an answer as JSON, taken to be a T. */
+export async function jsonOf<T>(response: Response): Promise<T> {
+  return (await response.json()) as T
 }

@@ -2,7 +2,9 @@ import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-import { BINARY, ControlPlane, GUESTS, Node, startLoad, until, World } from './harness.ts'
+import type { ErrorBody, RouteView } from '../../src/protocol/api.ts'
+import { BINARY, ControlPlane, GUESTS, jsonOf, Node, startLoad, until, World } from './harness.ts'
+import type { Page } from './harness.ts'
 
 let world: World
 let plane: ControlPlane
@@ -82,9 +84,9 @@ test('each misbehaviour is answered by its status and an error body that names i
   ]
   for (const [path, status, code] of expected) {
     const response = await node.get(path)
-    const body: any = await response.json()
+    const body = await jsonOf<ErrorBody>(response)
     expect([path, response.status, body.error.code]).toEqual([path, status, code])
-    expect(body.error.request_id).toBe(response.headers.get('x-request-id'))
+    expect(body.error.request_id).toBe(response.headers.get('x-request-id') ?? '')
   }
   const pids = node.workers()
   expect(pids.length).toBeGreaterThan(0)
@@ -93,8 +95,9 @@ test('each misbehaviour is answered by its status and an error body that names i
 test('a route change and a deletion reach the nodes', async () => {
   const [node] = nodes
   if (node === undefined) throw new Error('There is no node.')
-  const { items } = await plane.api('GET', '/routes')
-  const route = items.find((item: { path: string }) => item.path === '/hello')
+  const { items } = await plane.api<Page<RouteView>>('GET', '/routes')
+  const route = items.find(({ path }) => path === '/hello')
+  if (route === undefined) throw new Error('The route is missing.')
   await plane.run('routes', 'update', route.id, '--priority', '5', '--route', '/hi')
   await until('the new path answers', async () => (await node.get('/hi')).status === 200)
   await until('the old path is gone', async () => (await node.get('/hello')).status === 404)

@@ -2,7 +2,9 @@ import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-import { ControlPlane, GUESTS, Node, startLoad, until, World } from './harness.ts'
+import type { DeploymentView, NodeView } from '../../src/protocol/api.ts'
+import { ControlPlane, GUESTS, jsonOf, Node, startLoad, until, World } from './harness.ts'
+import type { Echo, Page } from './harness.ts'
 
 let world: World
 let plane: ControlPlane
@@ -38,7 +40,7 @@ test('guests of every toolchain are served, with method, query, headers and body
       body: 'b',
       headers: { 'x-a': '2' },
     })
-    const echoed: any = await response.json()
+    const echoed = await jsonOf<Echo>(response)
     expect(echoed).toMatchObject({ method: 'PUT', query: 'y=1', body: 'b' })
     expect(echoed.headers['x-a']).toBe('2')
   }
@@ -87,11 +89,11 @@ test('with the control plane gone a killed agent comes back and serves from its 
 test('when the control plane is back, everything converges and new deployments arrive', async () => {
   await plane.start()
   await until('the node is online again', async () => {
-    const view = await plane.api('GET', `/nodes/${node.id}`)
+    const view = await plane.api<NodeView>('GET', `/nodes/${node.id}`)
     return view.status === 'online' && view.applied_revision === view.desired_revision
   })
   await deploy('echo-c', 'hello')
-  const echoed: any = await (await node.get('/hello/again')).json()
+  const echoed = await jsonOf<Echo>(await node.get('/hello/again'))
   expect(echoed.path).toBe('/hello/again')
 }, 60_000)
 
@@ -118,8 +120,8 @@ test('a deployment made while a node is away reaches it when it returns', async 
     return (await (await node.get('/hello')).text()) === 'Hello, edge!\n'
   })
   await until('the deployment is completed', async () => {
-    const { items } = await plane.api('GET', '/deployments?limit=1')
-    return items[0].status === 'completed'
+    const { items } = await plane.api<Page<DeploymentView>>('GET', '/deployments?limit=1')
+    return items[0]?.status === 'completed'
   })
 }, 60_000)
 

@@ -1,7 +1,8 @@
 /** What slices call when a change must reach nodes; the implementation is `outbox/store.ts`. */
 
 import type { DeploymentId, FunctionId, NodeId } from '../../protocol/ids.ts'
-import type { Transaction } from '../db/database.ts'
+import type { Manifest, Route } from '../../protocol/manifest.ts'
+import type { Sql, Transaction } from '../db/database.ts'
 
 export interface NoticeRequest {
   readonly node_ids: readonly NodeId[]
@@ -19,3 +20,11 @@ export type EnqueueNotices = (tx: Transaction, request: NoticeRequest) => Promis
 
 /** Takes the next revision: greater than every one before, inside the transaction that uses it. */
 export type NextRevision = (tx: Transaction) => Promise<number>
+
+/** What a deploy notice says besides its revision; null when another deployment has taken the function over on the node. */
+export type DeployContent = (
+  sql: Sql,
+  nodeId: NodeId,
+  functionId: FunctionId,
+  deploymentId: DeploymentId,
+) => Promise<{ readonly manifest: Manifest; readonly routes: readonly Route[] } | null>

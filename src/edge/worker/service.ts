@@ -1,6 +1,6 @@
 /** The life of a worker process: listen, take tables from the agent, serve, drain, end. */
 
-import { toEdgefnError } from '../../errors.ts'
+import { EdgefnError, toEdgefnError } from '../../errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { Log } from '../../telemetry/log.ts'
 import type { ToWorker, WorkerFunction, WorkerOptions } from '../ipc.ts'
@@ -11,7 +11,7 @@ import { type CallLog, createCallLog } from './ingress/call-log.ts'
 import { createHandler } from './ingress/handle.ts'
 import { createOnDemand, type OnDemand } from './ingress/on-demand.ts'
 import { idleSeconds, type IngressServer, openServer } from './ingress/server.ts'
-import { buildTable, EMPTY_TABLE, type ServingTable } from './ingress/table.ts'
+import { buildTable, type ServingTable } from './ingress/table.ts'
 
 /** How long a request waits for a module that the agent must fetch first. */
 const fetchWaitMsMax = 30_000
@@ -23,6 +23,12 @@ const drainMsMax = 9_000
  * (the service was stopped for good), nobody would ever update, count or stop this process.
  */
 const orphanMsMax = 30_000
+
+/**
+ * How long requests may wait for the agent's first table. The port is open from the start, beside the siblings', so a
+ * worker that replaces a dead one must hold what reaches it, not answer 404.
+ */
+const firstTableMsMax = 10_000
 
 export interface WorkerServiceDeps {
   readonly options: WorkerOptions
@@ -41,7 +47,9 @@ export class WorkerService {
   readonly #ended = Promise.withResolvers<number>()
   /** Slots whose gauges this process has taken over from the one before it. */
   readonly #slotsTaken = new Set<number>()
-  #table: ServingTable = EMPTY_TABLE
+  /** Null until the agent has sent the first one. */
+  #table: ServingTable | null = null
+  readonly #firstTable = Promise.withResolvers<ServingTable>()
   #server: IngressServer | null = null
   #draining = false
 
@@ -74,7 +82,7 @@ export class WorkerService {
       ...options.listen,
       log,
       handle: createHandler({
-        table: () => this.#table,
+        table: () => this.#table ?? this.#firstTable.promise,
         invoker,
         onDemand: this.#onDemand,
         stats,
@@ -85,6 +93,8 @@ export class WorkerService {
       }),
     })
     stats.setWorker('started_at_seconds', Date.now() / 1000)
+    this.#firstTable.promise.catch(() => {})
+    setTimeout(() => this.#firstTable.reject(notAssigned()), firstTableMsMax).unref()
     link.open({ onMessage: (message) => this.#take(message), onGone: () => this.#orphaned() })
     process.on('SIGTERM', () => void this.drain('SIGTERM'))
     // Ctrl-C reaches the whole process group; with an agent there, stopping is the agent's business.
@@ -159,6 +169,7 @@ export class WorkerService {
     }
     for (const fn of message.functions) this.#takeSlot(fn.slot)
     this.#table = table
+    this.#firstTable.resolve(table)
     invoker.assign(message.functions)
     link.send({ type: 'assigned', revision: message.revision })
   }
@@ -174,10 +185,11 @@ export class WorkerService {
 
   #fetched(message: ToWorker & { type: 'fetched' }): void {
     const { function_id: id, version, path, error } = message
-    const fn = this.#table.functions.get(id)
-    if (path !== null && fn?.version === version) {
-      const functions = new Map(this.#table.functions).set(id, { ...fn, path })
-      this.#table = { ...this.#table, functions }
+    const table = this.#table
+    const fn = table?.functions.get(id)
+    if (path !== null && table !== null && fn?.version === version) {
+      const functions = new Map(table.functions).set(id, { ...fn, path })
+      this.#table = { ...table, functions }
     }
     this.#onDemand.fetched(id, version, path, error)
   }
@@ -189,4 +201,8 @@ export class WorkerService {
     })
     setTimeout(() => void this.drain('no agent came for it'), orphanMsMax)
   }
+}
+
+function notAssigned(): EdgefnError {
+  return new EdgefnError('function_unavailable', 'The worker has no functions yet.')
 }

@@ -17,8 +17,8 @@ import { guestResponse, methodRefusal, outcomeError, refusal } from './respond.t
 import type { ServingTable } from './table.ts'
 
 export interface HandlerDeps {
-  /** The table in service at the moment of the call. */
-  readonly table: () => ServingTable
+  /** The table in service at the moment of the call; a promise of it while there is none yet. */
+  readonly table: () => ServingTable | Promise<ServingTable>
   readonly invoker: Invoker
   readonly onDemand: OnDemand
   readonly stats: StatsFile
@@ -64,7 +64,8 @@ export function createHandler(deps: HandlerDeps): Handler {
     let functionId: string | undefined
     try {
       const head = readHead(request)
-      const table = deps.table()
+      const current = deps.table()
+      const table = current instanceof Promise ? await current : current
       const match = table.router.match(head.host, head.path, head.method)
       if (match.kind === 'found') {
         functionId = match.route.function_id

@@ -10,9 +10,6 @@ export interface ServingTable {
   readonly functions: ReadonlyMap<string, WorkerFunction>
 }
 
-/** The table of a worker that has been told nothing yet. */
-export const EMPTY_TABLE: ServingTable = buildTable(0, [], [])
-
 export function buildTable(
   revision: number,
   functions: readonly WorkerFunction[],

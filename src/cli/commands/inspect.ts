@@ -1,0 +1,84 @@
+/** `edgefn inspect`. */
+
+import { defaulted, optional } from '../../config/option.ts'
+import { FILE_OPTION } from '../../config/load.ts'
+import { integer, matching } from '../../config/values.ts'
+import { LIMITS } from '../../protocol/limits.ts'
+import { entrypointSchema } from '../../protocol/manifest.ts'
+import { inspectModule, type Inspection } from '../../wasm/check.ts'
+import { OUTPUT_OPTION } from '../client-options.ts'
+import { command, type Terminal } from '../command.ts'
+import { readModule } from '../deploy/module-file.ts'
+import { EXIT } from '../exit.ts'
+import { alignColumns, bytesText, clean, printJson, printRecord } from '../output.ts'
+
+export const inspect = command({
+  name: 'inspect',
+  summary: 'show what a module is: ABI, imports, exports, memory, and why it would be refused',
+  args: [{ name: 'FILE', help: 'a .wasm file', count: 'one' }],
+  options: {
+    entrypoint: defaulted(matching(entrypointSchema), 'handle', {
+      placeholder: 'EXPORT',
+      help: 'exported function that answers (edgefn ABI)',
+    }),
+    'memory-pages': optional(integer(LIMITS.memoryPagesMin, LIMITS.memoryPagesMax), {
+      placeholder: 'N',
+      help: `page limit to check against; default: ${LIMITS.memoryPagesMax}`,
+    }),
+    ...OUTPUT_OPTION,
+    ...FILE_OPTION,
+  },
+  notes: ['Nothing is sent anywhere. Exits with 1 when the module would be refused.'],
+  run({ values, args: [file = ''], terminal }) {
+    const inspection = inspectModule(readModule(file), {
+      entrypoint: values.entrypoint,
+      memory_pages: values['memory-pages'] ?? LIMITS.memoryPagesMax,
+    })
+    const refused = inspection.problems.length > 0
+    if (values.output === 'json') printJson(terminal, { file, refused, ...inspection })
+    else printInspection(terminal, file, inspection)
+    return Promise.resolve(refused ? EXIT.failed : EXIT.ok)
+  },
+})
+
+function printInspection(terminal: Terminal, file: string, inspection: Inspection): void {
+  printRecord(terminal, 'table', inspection, {
+    file,
+    size: bytesText(inspection.size_bytes),
+    abi: inspection.abi ?? 'none that edgefn knows',
+    memory: memoryText(inspection),
+    functions: String(inspection.functions),
+    start: inspection.start ? 'yes' : 'no',
+  })
+  printExterns(
+    terminal,
+    'imports',
+    inspection.imports.map((each) => [`  ${each.module}.${each.name}`, each.kind, each.type]),
+  )
+  printExterns(
+    terminal,
+    'exports',
+    inspection.exports.map((each) => [`  ${each.name}`, each.kind, each.type]),
+  )
+  printExterns(
+    terminal,
+    'custom sections (not stored)',
+    inspection.custom_sections.map((each) => [`  ${each.name}`, bytesText(each.size)]),
+  )
+  const { problems } = inspection
+  if (problems.length === 0) terminal.out('\nwould be accepted\n')
+  else terminal.out('\nwould be refused:\n')
+  for (const { code, message } of problems) terminal.out(`  ${clean(message)} (${code})\n`)
+}
+
+function memoryText({ memory }: Inspection): string {
+  if (memory === null) return 'none'
+  const max = memory.max === null ? 'no maximum' : `at most ${memory.max}`
+  return `${memory.min} pages at start, ${max}${memory.imported ? ', imported' : ''}`
+}
+
+function printExterns(terminal: Terminal, title: string, rows: readonly string[][]): void {
+  if (rows.length === 0) return
+  const lines = alignColumns(rows.map((row) => row.map(clean)))
+  terminal.out(`\n${title}\n${lines.join('\n')}\n`)
+}

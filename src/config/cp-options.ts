@@ -1,0 +1,106 @@
+/** Options of `edgefn cp`, and the complete CpConfig made of their values. */
+
+import { join, resolve } from 'node:path'
+
+import { EdgefnError } from '../errors.ts'
+import { LIMITS } from '../protocol/limits.ts'
+import { LOG_LEVELS } from '../telemetry/log.ts'
+import { artifacts } from './artifacts.ts'
+import { awsKeys, FILE_OPTION } from './load.ts'
+import type { ArtifactsConfig, CpConfig } from './modes.ts'
+import { defaulted, optional, type Options, type Values } from './option.ts'
+import { address, addressOrOff, choice, duration, path, text, url } from './values.ts'
+
+/** Where `edgefn cp` keeps its data unless told otherwise, and where commands on the same machine look for its key. */
+export const CP_DATA_DIR = 'edgefn-data/cp'
+
+export const CP_OPTIONS = {
+  'data-dir': defaulted(path, CP_DATA_DIR, {
+    placeholder: 'DIR',
+    help: 'database, modules, keys and admin-key',
+  }),
+  listen: defaulted(address, '127.0.0.1:8080', { placeholder: 'ADDR', help: 'the API' }),
+  'mqtt-listen': defaulted(addressOrOff, '127.0.0.1:1883', {
+    placeholder: 'ADDR',
+    help: 'the MQTT broker; off: none, nodes poll',
+  }),
+  'public-url': optional(url('http', 'https'), {
+    placeholder: 'URL',
+    help: 'how nodes and developers reach the API; default: from --listen',
+  }),
+  'mqtt-public-url': optional(url('mqtt', 'mqtts'), {
+    placeholder: 'URL',
+    help: 'how nodes reach the broker; default: host of the API, port of --mqtt-listen',
+  }),
+  'database-url': optional(databaseUrl, {
+    placeholder: 'URL',
+    help: 'file:PATH or libsql://HOST; default: file:DATA-DIR/edgefn.db',
+  }),
+  'database-auth-token': optional(text, {
+    placeholder: 'TOKEN',
+    help: 'for a remote database',
+    secret: true,
+  }),
+  artifacts: optional(artifacts, {
+    placeholder: 'STORE',
+    help: 'fs:DIR or s3://BUCKET?endpoint=URL&region=NAME; default: fs:DATA-DIR/artifacts',
+  }),
+  's3-access-key-id': optional(text, {
+    placeholder: 'ID',
+    help: 'default: AWS_ACCESS_KEY_ID',
+    secret: true,
+  }),
+  's3-secret-access-key': optional(text, {
+    placeholder: 'KEY',
+    help: 'default: AWS_SECRET_ACCESS_KEY',
+    secret: true,
+  }),
+  'heartbeat-interval': defaulted(duration('100ms', '1h'), `${LIMITS.heartbeatMsDefault / 1000}s`, {
+    placeholder: 'TIME',
+    help: 'how often nodes report; two missed: degraded, three: offline',
+  }),
+  'log-level': defaulted(choice(...LOG_LEVELS), 'info', {
+    placeholder: 'LEVEL',
+    help: LOG_LEVELS.join(', '),
+  }),
+  ...FILE_OPTION,
+} as const satisfies Options
+
+/** The configuration of the control plane. Throws `invalid_config` when only one half of the S3 keys is given. */
+export function cpConfig(values: Values<typeof CP_OPTIONS>): CpConfig {
+  const dataDir = values['data-dir']
+  return {
+    data_dir: dataDir,
+    listen: values.listen,
+    mqtt_listen: values['mqtt-listen'],
+    public_url: values['public-url'],
+    mqtt_public_url: values['mqtt-public-url'],
+    database_url: values['database-url'] ?? `file:${join(dataDir, 'edgefn.db')}`,
+    database_auth_token: values['database-auth-token'],
+    artifacts: artifactsConfig(values),
+    heartbeat_ms: values['heartbeat-interval'],
+    log_level: values['log-level'],
+  }
+}
+
+function artifactsConfig(values: Values<typeof CP_OPTIONS>): ArtifactsConfig {
+  const store = values.artifacts ?? { kind: 'fs', dir: join(values['data-dir'], 'artifacts') }
+  if (store.kind === 'fs') return store
+  const id = values['s3-access-key-id']
+  const key = values['s3-secret-access-key']
+  if ((id === null) !== (key === null)) {
+    const message = 's3-access-key-id and s3-secret-access-key must be given together.'
+    throw new EdgefnError('invalid_config', message)
+  }
+  const keys = id === null ? awsKeys() : { access_key_id: id, secret_access_key: key }
+  return { ...store, ...keys }
+}
+
+/** A libSQL URL; the path of a local file is made absolute. */
+function databaseUrl(value: string): string {
+  if (/^file:[^?]+/.test(value) && !value.startsWith('file://')) {
+    return `file:${resolve(value.slice('file:'.length))}`
+  }
+  if (/^(?:file:\/\/\/|(?:libsql|https?|wss?):\/\/[^/])/.test(value)) return value
+  throw new Error('must be file:PATH, or a URL that starts with libsql://, https:// or wss://')
+}

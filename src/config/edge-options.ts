@@ -1,0 +1,115 @@
+/** Options of `edgefn edge`, and the complete EdgeConfig made of their values. */
+
+import { availableParallelism } from 'node:os'
+
+import { nodeIdSchema, popIdSchema } from '../protocol/ids.ts'
+import { LIMITS } from '../protocol/limits.ts'
+import { LOG_LEVELS } from '../telemetry/log.ts'
+import { FILE_OPTION } from './load.ts'
+import type { EdgeConfig } from './modes.ts'
+import { defaulted, optional, required, type Options, type Values } from './option.ts'
+import {
+  address,
+  choice,
+  duration,
+  integer,
+  matching,
+  onOff,
+  path,
+  size,
+  text,
+  url,
+} from './values.ts'
+
+const MIB = 2 ** 20
+const workersMax = 256
+
+export const EDGE_OPTIONS = {
+  pop: required(matching(popIdSchema), {
+    placeholder: 'POP',
+    help: 'the point of presence this node stands in',
+  }),
+  cp: defaulted(url('http', 'https'), 'http://127.0.0.1:8080', {
+    placeholder: 'URL',
+    help: 'the control plane',
+  }),
+  token: optional(text, {
+    placeholder: 'TOKEN',
+    help: 'join token, needed the first time only (edgefn token create)',
+    secret: true,
+  }),
+  'data-dir': defaulted(path, 'edgefn-data/edge', {
+    placeholder: 'DIR',
+    help: 'credentials and cached modules',
+  }),
+  'node-id': optional(matching(nodeIdSchema), {
+    placeholder: 'ID',
+    help: 'default: the control plane names the node',
+  }),
+  listen: defaulted(address, '0.0.0.0:8787', { placeholder: 'ADDR', help: 'functions' }),
+  'metrics-listen': defaulted(address, '127.0.0.1:9090', {
+    placeholder: 'ADDR',
+    help: '/metrics, /health and /ready',
+  }),
+  workers: optional(integer(1, workersMax), {
+    placeholder: 'N',
+    help: 'worker processes; default: one per core',
+  }),
+  'executor-threads': defaulted(integer(1, 64), '8', {
+    placeholder: 'N',
+    help: 'threads per worker that run functions, at most',
+  }),
+  mqtt: defaulted(onOff, 'on', { placeholder: 'on|off', help: 'off: poll the control plane only' }),
+  'heartbeat-interval': defaulted(duration('100ms', '1h'), `${LIMITS.heartbeatMsDefault / 1000}s`, {
+    placeholder: 'TIME',
+    help: 'how often the node reports',
+  }),
+  'sync-interval': defaulted(duration('100ms', '1h'), '30s', {
+    placeholder: 'TIME',
+    help: 'how often the node asks for its plan when nothing is announced',
+  }),
+  'cache-size': defaulted(size(MIB), `${LIMITS.cacheBytesMax / 2 ** 30}GiB`, {
+    placeholder: 'SIZE',
+    help: 'bytes of cached modules, at most',
+  }),
+  'cache-files': defaulted(integer(1, 1_000_000), String(LIMITS.cacheFilesMax), {
+    placeholder: 'N',
+    help: 'cached modules, at most',
+  }),
+  'request-body-size': defaulted(size(), `${LIMITS.requestBodyBytesMax / MIB}MiB`, {
+    placeholder: 'SIZE',
+    help: 'bytes of a request body, at most; 413 beyond',
+  }),
+  'worker-memory': defaulted(size(128 * MIB), '2GiB', {
+    placeholder: 'SIZE',
+    help: 'resident bytes at which a worker is replaced',
+  }),
+  'log-level': defaulted(choice(...LOG_LEVELS), 'info', {
+    placeholder: 'LEVEL',
+    help: LOG_LEVELS.join(', '),
+  }),
+  ...FILE_OPTION,
+} as const satisfies Options
+
+/** The configuration of an edge node. */
+export function edgeConfig(values: Values<typeof EDGE_OPTIONS>): EdgeConfig {
+  return {
+    pop: values.pop,
+    cp: values.cp,
+    token: values.token,
+    data_dir: values['data-dir'],
+    node_id: values['node-id'],
+    listen: values.listen,
+    metrics_listen: values['metrics-listen'],
+    workers: values.workers ?? Math.min(availableParallelism(), workersMax),
+    executor_threads_max: values['executor-threads'],
+    mqtt: values.mqtt,
+    heartbeat_ms: values['heartbeat-interval'],
+    sync_ms: values['sync-interval'],
+    cache_bytes_max: values['cache-size'],
+    cache_files_max: values['cache-files'],
+    request_body_bytes_max: values['request-body-size'],
+    worker_memory_bytes_max: values['worker-memory'],
+    log_level: values['log-level'],
+  }
+}

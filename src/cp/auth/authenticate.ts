@@ -1,0 +1,76 @@
+/** From a bearer string to who is calling. */
+
+import { EdgefnError } from '../../errors.ts'
+import type { Caller, Role } from '../context.ts'
+import type { Sql } from '../db/database.ts'
+import type { SecretVerifier } from './secrets.ts'
+import type { Signing } from './signing.ts'
+import type { Token } from './tokens.ts'
+import { parseToken, sha256Hex } from './tokens.ts'
+
+/** Longer strings are no credential of ours. */
+const bearerCharsMax = 4096
+
+/** Throws `unauthenticated`, with one sentence for everything that is wrong: it tells a guesser nothing. */
+export type Authenticate = (bearer: string | null) => Promise<Caller>
+
+/**
+ * Rows are read for every request, so a revocation holds at once; only the slow comparison is remembered. An id that
+ * is not stored never reaches argon2.
+ */
+export function createAuthenticate(
+  sql: Sql,
+  secrets: SecretVerifier,
+  signing: Signing,
+): Authenticate {
+  return async function authenticate(bearer) {
+    if (bearer === null || bearer === '') {
+      throw new EdgefnError('unauthenticated', 'A bearer token is required.')
+    }
+    if (bearer.length > bearerCharsMax) throw refused()
+    const token = parseToken(bearer)
+    if (token === null) return authenticateNode(bearer)
+    return token.kind === 'efk' ? authenticateKey(token) : authenticateJoinToken(token)
+  }
+
+  async function authenticateKey(token: Token): Promise<Caller> {
+    const row = await sql.get(
+      'SELECT name, role, key_hash FROM api_keys WHERE id = ? AND revoked_at IS NULL',
+      [token.id],
+    )
+    if (row === null || !(await secrets.verify(token, String(row['key_hash'])))) throw refused()
+    return {
+      kind: 'user',
+      key_id: token.id,
+      name: String(row['name']),
+      role: row['role'] as Role,
+    }
+  }
+
+  async function authenticateJoinToken(token: Token): Promise<Caller> {
+    const row = await sql.get(
+      `SELECT pop_id, token_hash FROM join_tokens
+       WHERE id = ? AND used_at IS NULL AND expires_at > ?`,
+      [token.id, new Date().toISOString()],
+    )
+    if (row === null || !(await secrets.verify(token, String(row['token_hash'])))) throw refused()
+    return { kind: 'join_token', join_token_id: token.id, pop_id: String(row['pop_id']) }
+  }
+
+  /** Only the newest token of a node counts: renewing one ends the one before. */
+  async function authenticateNode(bearer: string): Promise<Caller> {
+    const { node_id, jti } = await signing.verifyNodeToken(bearer).catch((cause: unknown) => {
+      throw refused(cause)
+    })
+    const row = await sql.get('SELECT 1 FROM nodes WHERE id = ? AND token_hash = ?', [
+      node_id,
+      sha256Hex(jti),
+    ])
+    if (row === null) throw refused()
+    return { kind: 'node', node_id }
+  }
+}
+
+function refused(cause?: unknown): EdgefnError {
+  return new EdgefnError('unauthenticated', 'The credential is not valid.', { cause })
+}

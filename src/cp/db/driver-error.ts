@@ -1,0 +1,57 @@
+/** Errors of the database driver in our own terms. */
+
+import { LibsqlError } from '@libsql/client'
+
+import { EdgefnError } from '../../errors.ts'
+import { ConstraintViolation } from './constraint.ts'
+
+/** Failures of the database, not of the statement: the same statement may succeed later. */
+const UNAVAILABLE = new Set([
+  'SQLITE_BUSY',
+  'SQLITE_LOCKED',
+  'SQLITE_IOERR',
+  'SQLITE_FULL',
+  'SQLITE_CANTOPEN',
+  'SQLITE_READONLY',
+  'SQLITE_NOMEM',
+  'CLIENT_CLOSED',
+  'TRANSACTION_CLOSED',
+  'SERVER_ERROR',
+  'HRANA_WEBSOCKET_ERROR',
+  'HRANA_CLOSED_ERROR',
+])
+
+/**
+ * A constraint becomes a ConstraintViolation, a busy or unreachable database `database_unavailable`, a URL that the
+ * driver does not take `invalid_config`; the rest (SQL that does not parse, a wrong parameter) is a mistake of ours and
+ * stays as it is.
+ */
+export function mapDriverError(thrown: unknown): unknown {
+  if (thrown instanceof LibsqlError) {
+    if (thrown.code.startsWith('SQLITE_CONSTRAINT')) {
+      return new ConstraintViolation(thrown.message, { cause: thrown })
+    }
+    if (thrown.code.startsWith('URL_')) {
+      return new EdgefnError(
+        'invalid_config',
+        `The database URL is not usable: ${thrown.message}`,
+        {
+          cause: thrown,
+        },
+      )
+    }
+    return UNAVAILABLE.has(thrown.code) ? unavailable(thrown) : thrown
+  }
+  return isNetworkError(thrown) ? unavailable(thrown) : thrown
+}
+
+/** `fetch` to a server that cannot be reached throws a TypeError that carries the system's code. */
+function isNetworkError(thrown: unknown): boolean {
+  return (
+    thrown instanceof Error && 'code' in thrown && /^E[A-Z]+$|^Connection/.test(`${thrown.code}`)
+  )
+}
+
+function unavailable(cause: unknown): EdgefnError {
+  return new EdgefnError('database_unavailable', 'The database cannot be used now.', { cause })
+}

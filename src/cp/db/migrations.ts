@@ -1,0 +1,12 @@
+/** The schema's history, embedded in the binary. A change is a new file and a new line here; old ones never change. */
+
+import initial from '../../../migrations/cp/0001_initial.sql' with { type: 'text' }
+
+export interface Migration {
+  /** Counts from 1 without gaps. */
+  readonly id: number
+  readonly name: string
+  readonly sql: string
+}
+
+export const MIGRATIONS: readonly Migration[] = [{ id: 1, name: 'initial', sql: initial }]

@@ -1,0 +1,59 @@
+/** Queries of the deployments API, and the rows behind it. */
+
+import { z } from 'zod'
+
+import {
+  deploymentStatusSchema,
+  pageQuerySchema,
+  type DeploymentStatus,
+  type TargetState,
+} from '../../protocol/api.ts'
+import {
+  deploymentIdSchema,
+  type DeploymentId,
+  type FunctionId,
+  type NodeId,
+  type PopId,
+} from '../../protocol/ids.ts'
+
+export const deploymentParams = z.strictObject({ id: deploymentIdSchema })
+/** A function's id or name. */
+export const functionParams = z.strictObject({ id: z.string().min(1).max(63) })
+
+export const deploymentQuery = pageQuerySchema.extend({
+  /** A function's id or name. */
+  function: z.string().min(1).max(63).optional(),
+  status: deploymentStatusSchema.optional(),
+})
+export type DeploymentQuery = z.infer<typeof deploymentQuery>
+
+export interface DeploymentRow {
+  readonly id: DeploymentId
+  readonly function_id: FunctionId
+  readonly function_name: string
+  readonly version: number
+  readonly target: string
+  readonly strategy: 'immediate' | 'canary' | 'rolling'
+  readonly status: DeploymentStatus
+  readonly message: string
+  readonly revision: number
+  readonly created_by: string
+  readonly created_at: string
+  readonly updated_at: string
+}
+
+export interface TargetRow {
+  readonly deployment_id: DeploymentId
+  readonly node_id: NodeId
+  readonly pop_id: PopId
+  readonly state: TargetState
+  readonly error_code: string | null
+  readonly error_message: string | null
+  readonly updated_at: string
+}
+
+/** A node as far as selecting it needs. */
+export interface NodePopRow {
+  readonly id: NodeId
+  readonly pop_id: PopId
+}

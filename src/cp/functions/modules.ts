@@ -1,0 +1,33 @@
+/** What the functions slice needs from outside for a module: the check, the store, the signature. */
+
+import type { Sha256 } from '../../protocol/ids.ts'
+import type { Abi } from '../../protocol/manifest.ts'
+
+/** The version that an upload is for. */
+export interface UploadKey {
+  readonly function_id: string
+  readonly version: number
+}
+
+interface PresignedUrl {
+  readonly url: string
+  readonly expires_at: string
+}
+
+/** The part of the artifact store that functions use; see `artifacts/store.ts` for what each promises. */
+export interface ModuleStore {
+  put(sha256: Sha256, bytes: Uint8Array<ArrayBuffer>): Promise<void>
+  presignDownload(sha256: Sha256, seconds: number): Promise<PresignedUrl>
+  presignUpload(key: UploadKey, seconds: number): Promise<PresignedUrl>
+  takeUpload(key: UploadKey): Promise<Uint8Array<ArrayBuffer> | null>
+  deleteUpload(key: UploadKey): Promise<void>
+}
+
+/** Checks and normalises an uploaded module; throws an EdgefnError that says what is wrong with it. */
+export type CheckModule = (
+  bytes: Uint8Array<ArrayBuffer>,
+  expected: { readonly entrypoint: string; readonly memory_pages: number },
+) => { readonly normalised: Uint8Array; readonly abi: Abi }
+
+/** Ed25519 by the control plane over an artifact's digest, base64url. */
+export type SignArtifact = (sha256: string) => Promise<string>

@@ -1,0 +1,149 @@
+/** Statements on nodes. */
+
+import type { FunctionId, NodeId, PopId } from '../../protocol/ids.ts'
+import type { NodeStatus } from '../../protocol/messages.ts'
+import type { Sql, SqlValue, Transaction } from '../db/database.ts'
+import type { NodeRow } from './schema.ts'
+
+/** Everything but the token's hash, which leaves the database only by comparison. */
+const COLUMNS = `id, pop_id, ip, status, last_heartbeat, desired_revision, applied_revision, version, os, arch,
+  http_port, cpu_percent, mem_bytes, created_at, updated_at`
+
+export async function getNode(sql: Sql, id: NodeId): Promise<NodeRow | null> {
+  return (await sql.get(`SELECT ${COLUMNS} FROM nodes WHERE id = ?`, [
+    id,
+  ])) as unknown as NodeRow | null
+}
+
+/** In order of id, which is also the cursor. */
+export async function listNodes(
+  sql: Sql,
+  filter: {
+    readonly pop_id: PopId | null
+    readonly status: NodeStatus | null
+    readonly after: string | null
+    readonly rows_max: number
+  },
+): Promise<NodeRow[]> {
+  const where: string[] = ['true']
+  const parameters: SqlValue[] = []
+  const add = (condition: string, value: string | null) => {
+    if (value === null) return
+    where.push(condition)
+    parameters.push(value)
+  }
+  add('pop_id = ?', filter.pop_id)
+  add('status = ?', filter.status)
+  add('id > ?', filter.after)
+  const rows = await sql.all(
+    `SELECT ${COLUMNS} FROM nodes WHERE ${where.join(' AND ')} ORDER BY id LIMIT ?`,
+    [...parameters, filter.rows_max],
+  )
+  return rows as unknown as NodeRow[]
+}
+
+export async function allNodes(sql: Sql): Promise<NodeRow[]> {
+  return (await sql.all(`SELECT ${COLUMNS} FROM nodes ORDER BY id`)) as unknown as NodeRow[]
+}
+
+/**
+ * Inserts a node, or gives an existing one new credentials. It comes back as if new: whatever it held may be gone, so
+ * nothing counts as applied and its next plan is full.
+ */
+export async function putNode(
+  tx: Transaction,
+  node: Pick<NodeRow, 'id' | 'pop_id' | 'ip' | 'version' | 'os' | 'arch' | 'http_port'>,
+  tokenHash: string,
+  now: string,
+): Promise<void> {
+  await tx.run(
+    `INSERT INTO nodes (id, pop_id, ip, status, version, os, arch, http_port, token_hash, created_at, updated_at)
+     VALUES (?, ?, ?, 'offline', ?, ?, ?, ?, ?, ?, ?)
+     ON CONFLICT (id) DO UPDATE SET ip = excluded.ip, version = excluded.version, os = excluded.os,
+       arch = excluded.arch, http_port = excluded.http_port, token_hash = excluded.token_hash,
+       applied_revision = 0, updated_at = excluded.updated_at`,
+    [
+      node.id,
+      node.pop_id,
+      node.ip,
+      node.version,
+      node.os,
+      node.arch,
+      node.http_port,
+      tokenHash,
+      now,
+      now,
+    ],
+  )
+}
+
+export async function setTokenHash(
+  tx: Transaction,
+  id: NodeId,
+  tokenHash: string,
+  now: string,
+): Promise<void> {
+  await tx.run('UPDATE nodes SET token_hash = ?, updated_at = ? WHERE id = ?', [tokenHash, now, id])
+}
+
+/** Assignments, targets, notices and records of the node go with it. */
+export async function deleteNode(tx: Transaction, id: NodeId): Promise<void> {
+  await tx.run('DELETE FROM nodes WHERE id = ?', [id])
+}
+
+/** What is known of a node's life since the last write. */
+export interface LifeSigns {
+  readonly id: NodeId
+  readonly status: NodeStatus
+  readonly last_heartbeat: string | null
+  readonly version: string | null
+  readonly cpu_percent: number | null
+  readonly mem_bytes: number | null
+}
+
+/** One statement for all nodes that gave a sign; nulls leave what is there. */
+export async function writeLifeSigns(
+  tx: Transaction,
+  signs: readonly LifeSigns[],
+  now: string,
+): Promise<void> {
+  await tx.run(
+    `UPDATE nodes SET status = s.value ->> 'status',
+       last_heartbeat = coalesce(s.value ->> 'last_heartbeat', last_heartbeat),
+       version = coalesce(s.value ->> 'version', version),
+       cpu_percent = coalesce(s.value ->> 'cpu_percent', cpu_percent),
+       mem_bytes = coalesce(s.value ->> 'mem_bytes', mem_bytes),
+       updated_at = ?
+     FROM json_each(?) AS s WHERE nodes.id = s.value ->> 'id'`,
+    [now, JSON.stringify(signs)],
+  )
+}
+
+export interface AssignedFunctionRow {
+  readonly function_id: FunctionId
+  readonly function_name: string
+  readonly version: number
+}
+
+/** What the node should serve. */
+export async function assignedFunctions(sql: Sql, id: NodeId): Promise<AssignedFunctionRow[]> {
+  const rows = await sql.all(
+    `SELECT a.function_id, f.name AS function_name, a.version FROM assignments a
+     JOIN functions f ON f.id = a.function_id
+     WHERE a.node_id = ? AND a.removed = 0 ORDER BY f.name`,
+    [id],
+  )
+  return rows as unknown as AssignedFunctionRow[]
+}
+
+/** Names of functions by id, deleted ones too: a node may still report them. */
+export async function functionNames(
+  sql: Sql,
+  ids: readonly FunctionId[],
+): Promise<Map<FunctionId, string>> {
+  const rows = await sql.all(
+    'SELECT id, name FROM functions WHERE id IN (SELECT value FROM json_each(?))',
+    [JSON.stringify(ids)],
+  )
+  return new Map(rows.map((row) => [row['id'] as FunctionId, String(row['name'])]))
+}

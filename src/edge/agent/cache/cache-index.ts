@@ -1,0 +1,80 @@
+/** The node's own database `index.db`: which artifacts are cached, and the desired state as last applied. */
+
+import { Database } from 'bun:sqlite'
+import { renameSync, rmSync } from 'node:fs'
+
+import type { Log } from '../../../telemetry/log.ts'
+
+export type IndexDatabase = Database
+
+/** Forward only: the position in this list is the schema's version (`PRAGMA user_version`). */
+const MIGRATIONS = [
+  `CREATE TABLE artifacts (
+     function_id TEXT NOT NULL,
+     version INTEGER NOT NULL,
+     sha256 TEXT NOT NULL,
+     path TEXT NOT NULL,
+     size_bytes INTEGER NOT NULL,
+     last_used INTEGER NOT NULL,
+     PRIMARY KEY (function_id, version)
+   ) STRICT, WITHOUT ROWID;
+   CREATE TABLE functions (function_id TEXT PRIMARY KEY, entry TEXT NOT NULL) STRICT, WITHOUT ROWID;
+   CREATE TABLE routes (route_id TEXT PRIMARY KEY, route TEXT NOT NULL) STRICT, WITHOUT ROWID;
+   CREATE TABLE node_state (
+     id INTEGER PRIMARY KEY CHECK (id = 1),
+     revision INTEGER NOT NULL,
+     unacknowledged TEXT
+   ) STRICT;`,
+]
+
+/**
+ * Opens the database and brings its schema up to date. Everything in it can be had again from the control plane, so a
+ * damaged file is put aside and a new one begun: better a full sync than a node that does not start.
+ */
+export function openCacheIndex(path: string, log: Log): IndexDatabase {
+  try {
+    return open(path)
+  } catch (thrown) {
+    if (!isDamage(thrown)) throw thrown
+    log.failure('The index is damaged; a new one is begun.', thrown, { context: { path } })
+    renameSync(path, `${path}.damaged`)
+    for (const suffix of ['-wal', '-shm']) rmSync(`${path}${suffix}`, { force: true })
+    return open(path)
+  }
+}
+
+function open(path: string): Database {
+  const database = new Database(path, { create: true, strict: true })
+  try {
+    database.run('PRAGMA busy_timeout = 5000')
+    database.run('PRAGMA journal_mode = WAL')
+    // With NORMAL a power loss takes acknowledged rows with it (RELIABILITY finding 7).
+    database.run('PRAGMA synchronous = FULL')
+    const check = database.query<{ quick_check: string }, []>('PRAGMA quick_check(1)').get()
+    if (check?.quick_check !== 'ok') throw new DamagedIndex(String(check?.quick_check))
+    migrate(database)
+    return database
+  } catch (thrown) {
+    database.close()
+    throw thrown
+  }
+}
+
+function migrate(database: Database): void {
+  const row = database.query<{ user_version: number }, []>('PRAGMA user_version').get()
+  const version = row?.user_version ?? 0
+  for (let next = version; next < MIGRATIONS.length; next++) {
+    database.transaction(() => {
+      database.run(MIGRATIONS[next] ?? '')
+      database.run(`PRAGMA user_version = ${next + 1}`)
+    })()
+  }
+}
+
+class DamagedIndex extends Error {}
+
+function isDamage(thrown: unknown): boolean {
+  if (thrown instanceof DamagedIndex) return true
+  const code = (thrown as { code?: unknown }).code
+  return code === 'SQLITE_CORRUPT' || code === 'SQLITE_NOTADB'
+}

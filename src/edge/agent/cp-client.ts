@@ -1,0 +1,157 @@
+/** The node's side of the REST API: typed calls with deadlines, every failure an EdgefnError. */
+
+import { z } from 'zod'
+
+import { EdgefnError, errorMessage, isErrorCode } from '../../errors.ts'
+import type { NodeCredentials, NodeRegistration } from '../../protocol/api.ts'
+import { errorBodySchema, nodeCredentialsSchema } from '../../protocol/api.ts'
+import type { Heartbeat, HeartbeatAnswer } from '../../protocol/messages.ts'
+import { heartbeatAnswerSchema } from '../../protocol/messages.ts'
+import type { Plan, SyncAck } from '../../protocol/plan.ts'
+import { planSchema } from '../../protocol/plan.ts'
+
+const REQUEST_MS_MAX = 10_000
+/** A full plan of a large node is many megabytes. */
+const PLAN_MS_MAX = 60_000
+
+interface CpClientDeps {
+  /** `http://host:port`, without `/api/v1`. */
+  readonly cp: string
+  /** Throws `unauthenticated` when the node has none yet. */
+  credentials(): NodeCredentials
+  /** Aborted when the agent ends. */
+  readonly closing: AbortSignal
+  /** Told after every call whether the control plane answered at all. */
+  onOutcome(reachable: boolean): void
+}
+
+/** Each call throws `cp_unreachable` when there is no usable answer, else the code the control plane answered with. */
+export interface CpClient {
+  /** Exchanges a join token for credentials [R12]. */
+  register(joinToken: string, registration: NodeRegistration): Promise<NodeCredentials>
+  renewToken(): Promise<NodeCredentials>
+  /** The plan from `revision`; from 0 it is full. */
+  plan(revision: number): Promise<Plan>
+  acknowledge(ack: SyncAck): Promise<void>
+  heartbeat(beat: Heartbeat): Promise<HeartbeatAnswer>
+}
+
+interface Call<T> {
+  readonly method: 'GET' | 'POST'
+  readonly path: string
+  readonly bearer: string
+  readonly body?: unknown
+  readonly answer: z.ZodType<T>
+  readonly ms_max?: number
+}
+
+export function createCpClient(deps: CpClientDeps): CpClient {
+  const base = `${deps.cp.replace(/\/+$/, '')}/api/v1`
+
+  async function call<T>(options: Call<T>): Promise<T> {
+    let status: number
+    let text: string
+    try {
+      const response = await fetch(`${base}${options.path}`, {
+        method: options.method,
+        headers: {
+          authorization: `Bearer ${options.bearer}`,
+          'content-type': 'application/json',
+        },
+        ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
+        signal: AbortSignal.any([
+          AbortSignal.timeout(options.ms_max ?? REQUEST_MS_MAX),
+          deps.closing,
+        ]),
+      })
+      status = response.status
+      text = await response.text()
+    } catch (thrown) {
+      deps.onOutcome(false)
+      throw new EdgefnError(
+        'cp_unreachable',
+        `The control plane at ${deps.cp} does not answer: ${errorMessage(thrown)}`,
+        { cause: thrown },
+      )
+    }
+    deps.onOutcome(status < 500)
+    if (status < 200 || status > 299) throw answeredError(deps.cp, options, status, text)
+    return parseAnswer(deps.cp, options, text)
+  }
+
+  const own = (rest = '') => `/nodes/${deps.credentials().node_id}${rest}`
+  const bearer = () => deps.credentials().token
+  return {
+    register: (joinToken, registration) =>
+      call({
+        method: 'POST',
+        path: '/nodes/register',
+        bearer: joinToken,
+        body: registration,
+        answer: nodeCredentialsSchema,
+      }),
+    renewToken: () =>
+      call({
+        method: 'POST',
+        path: own('/token'),
+        bearer: bearer(),
+        answer: nodeCredentialsSchema,
+      }),
+    plan: (revision) =>
+      call({
+        method: 'GET',
+        path: own(`/sync?revision=${revision}`),
+        bearer: bearer(),
+        answer: planSchema,
+        ms_max: PLAN_MS_MAX,
+      }),
+    acknowledge: async (ack) => {
+      await call({
+        method: 'POST',
+        path: own('/sync/ack'),
+        bearer: bearer(),
+        body: ack,
+        answer: z.unknown(),
+      })
+    },
+    heartbeat: (beat) =>
+      call({
+        method: 'POST',
+        path: own('/heartbeat'),
+        bearer: bearer(),
+        body: beat,
+        answer: heartbeatAnswerSchema,
+      }),
+  }
+}
+
+function parseAnswer<T>(cp: string, call: Call<T>, text: string): T {
+  try {
+    return call.answer.parse(text === '' ? undefined : JSON.parse(text))
+  } catch (thrown) {
+    throw new EdgefnError(
+      'cp_unreachable',
+      `The control plane at ${cp} answered ${call.method} ${call.path} with something that is not in the protocol.`,
+      { cause: thrown },
+    )
+  }
+}
+
+/** The control plane's own error where it sent one; what a proxy in between says is not. */
+function answeredError<T>(cp: string, call: Call<T>, status: number, text: string): EdgefnError {
+  const body = parseErrorBody(text)
+  if (body !== null && isErrorCode(body.code)) return new EdgefnError(body.code, body.message)
+  const message = `The control plane at ${cp} answered ${call.method} ${call.path} with status ${status}.`
+  if (status === 401) return new EdgefnError('unauthenticated', message)
+  if (status === 403) return new EdgefnError('forbidden', message)
+  if (status === 404) return new EdgefnError('not_found', message)
+  return new EdgefnError('cp_unreachable', message)
+}
+
+function parseErrorBody(text: string): { code: string; message: string } | null {
+  try {
+    return errorBodySchema.parse(JSON.parse(text)).error
+  } catch {
+    return null
+  }
+}

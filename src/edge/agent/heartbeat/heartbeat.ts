@@ -1,0 +1,105 @@
+/** Sends a heartbeat every `heartbeat_ms`: over MQTT when it is connected, else over HTTP [R7.1–R7.4]. */
+
+import { toEdgefnError } from '../../../errors.ts'
+import type { Heartbeat, HeartbeatAnswer } from '../../../protocol/messages.ts'
+import type { Log } from '../../../telemetry/log.ts'
+
+/**
+ * Every so many beats one goes over HTTP although MQTT works, because only HTTP has an answer: a broker that takes
+ * messages and passes none on could otherwise hide from the node that it is behind.
+ */
+const HTTP_BEAT_EVERY = 4
+
+interface HeartbeatDeps {
+  readonly heartbeat_ms: number
+  payload(): Heartbeat
+  readonly mqtt: {
+    readonly connected: boolean
+    publish(channel: 'heartbeat', payload: string): Promise<void>
+  } | null
+  postHttp(beat: Heartbeat): Promise<HeartbeatAnswer>
+  /** The control plane has something for this node. */
+  onBehind(): void
+  readonly log: Log
+  retryDelayMs(attempt: number): number
+}
+
+export class HeartbeatSender {
+  readonly #deps: HeartbeatDeps
+  #timer: ReturnType<typeof setTimeout> | null = null
+  #running: Promise<void> | null = null
+  #beats = 0
+  #failures = 0
+  #closed = false
+
+  constructor(deps: HeartbeatDeps) {
+    this.#deps = deps
+  }
+
+  /** Sends the first beat at once. */
+  open(): void {
+    this.beatNow()
+  }
+
+  /** Sends a beat now, and the next ones from then on; also ends a backoff. */
+  beatNow(): void {
+    if (this.#closed || this.#running !== null) return
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#running = this.#beat().finally(() => {
+      this.#running = null
+      if (!this.#closed) this.#timer = setTimeout(() => this.beatNow(), this.#nextMs())
+    })
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    await this.#running
+  }
+
+  /** After failures 1 s to 60 s until one arrives [R7.4]. */
+  #nextMs(): number {
+    const { heartbeat_ms, retryDelayMs } = this.#deps
+    return this.#failures === 0 ? heartbeat_ms : retryDelayMs(this.#failures)
+  }
+
+  async #beat(): Promise<void> {
+    const { log } = this.#deps
+    try {
+      const beat = this.#deps.payload()
+      const overMqtt = this.#beats % HTTP_BEAT_EVERY !== 0 && (await this.#published(beat))
+      if (!overMqtt) await this.#posted(beat)
+      this.#beats += 1
+      if (this.#failures > 0) log.info('Heartbeats arrive again.')
+      this.#failures = 0
+    } catch (thrown) {
+      this.#failures += 1
+      const error = toEdgefnError(thrown)
+      if (error.code === 'internal') log.failure('A heartbeat could not be made.', thrown)
+      else if (this.#failures > 1) log.debug(`A heartbeat was not taken: ${error.message}`)
+      else {
+        log.warn('A heartbeat was not taken by the control plane.', {
+          error_type: error.code,
+          error_message: error.message,
+        })
+      }
+    }
+  }
+
+  async #published(beat: Heartbeat): Promise<boolean> {
+    const { mqtt, log } = this.#deps
+    if (mqtt === null || !mqtt.connected) return false
+    try {
+      await mqtt.publish('heartbeat', JSON.stringify(beat))
+      return true
+    } catch (thrown) {
+      log.debug(`The heartbeat goes over HTTP: ${toEdgefnError(thrown).message}`)
+      return false
+    }
+  }
+
+  async #posted(beat: Heartbeat): Promise<void> {
+    const answer = await this.#deps.postHttp(beat)
+    if (answer.revision !== beat.revision || answer.notices.length > 0) this.#deps.onBehind()
+  }
+}

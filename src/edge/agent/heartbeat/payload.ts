@@ -1,0 +1,90 @@
+/** Puts a heartbeat together [R7.2 P13]. Pure: whatever the parts say, the result satisfies the protocol. */
+
+import type { NodeId } from '../../../protocol/ids.ts'
+import type { FunctionStatus, Heartbeat } from '../../../protocol/messages.ts'
+import type { ArtifactRow } from '../cache/artifact-cache.ts'
+import { functionIdSchema } from '../../../protocol/ids.ts'
+import type { NodeState } from '../node-state.ts'
+import { artifactKey, visibleManifest } from '../node-state.ts'
+import type { FunctionTotals } from '../statistics.ts'
+
+/** Functions in one heartbeat: with more, the payload would pass the packet limit of the broker (about 200 bytes each). */
+const FUNCTIONS_MAX = 4_000
+
+export interface HeartbeatParts {
+  readonly node_id: NodeId
+  readonly state: NodeState
+  readonly cached: readonly ArtifactRow[]
+  /** Statistics of the functions that have any, by function id. */
+  readonly totals: ReadonlyMap<string, FunctionTotals>
+  readonly cpu_percent: number
+  readonly mem_bytes: number
+  readonly version: string
+  readonly uptime_seconds: number
+  readonly workers: number
+  readonly workers_wanted: number
+  readonly now: Date
+}
+
+export function buildHeartbeat(parts: HeartbeatParts): Heartbeat {
+  return {
+    node_id: parts.node_id,
+    status: parts.workers < parts.workers_wanted ? 'degraded' : 'online',
+    cpu_percent: Math.min(100, finite(parts.cpu_percent)),
+    mem_bytes: count(parts.mem_bytes),
+    functions: functionStatuses(parts),
+    revision: parts.state.revision,
+    version: parts.version.slice(0, 100),
+    uptime_seconds: finite(parts.uptime_seconds),
+    cache_bytes: count(parts.cached.reduce((sum, row) => sum + row.size_bytes, 0)),
+    workers: count(parts.workers),
+    sent_at: parts.now.toISOString(),
+  }
+}
+
+/** What is served, then what failed, then what is only cached; the first of these matter most if not all fit. */
+function functionStatuses(parts: HeartbeatParts): FunctionStatus[] {
+  const serving: FunctionStatus[] = []
+  const failed: FunctionStatus[] = []
+  const named = new Set<string>()
+  for (const [functionId, entry] of parts.state.functions) {
+    const manifest = visibleManifest(entry)
+    named.add(artifactKey(manifest))
+    const status = {
+      function_id: manifest.function_id,
+      version: manifest.version,
+      ...usage(parts.totals.get(functionId)),
+    }
+    if (entry.serving === null) failed.push({ ...status, state: 'failed' })
+    else serving.push({ ...status, state: 'serving' })
+  }
+  const cached = parts.cached
+    .filter((row) => !named.has(artifactKey(row)))
+    .map((row): FunctionStatus => ({
+      function_id: functionIdSchema.parse(row.function_id),
+      version: row.version,
+      state: 'cached',
+      ...usage(undefined),
+    }))
+  return [...serving, ...failed, ...cached].slice(0, FUNCTIONS_MAX)
+}
+
+function usage(totals: FunctionTotals | undefined) {
+  if (totals === undefined) return { invocation_count: 0, error_count: 0, avg_latency_ms: 0 }
+  const errors = [...totals.errors.values()].reduce((sum, value) => sum + value, 0)
+  const seconds = totals.latency_count > 0 ? totals.latency_seconds_sum / totals.latency_count : 0
+  return {
+    invocation_count: count(totals.invocations),
+    error_count: count(errors),
+    avg_latency_ms: Math.round(finite(seconds) * 1e6) / 1e3,
+  }
+}
+
+/** Shared memory may be read while it is reset; a heartbeat never carries what JSON cannot. */
+function finite(value: number): number {
+  return Number.isFinite(value) && value > 0 ? Math.min(value, Number.MAX_SAFE_INTEGER) : 0
+}
+
+function count(value: number): number {
+  return Math.round(finite(value))
+}

@@ -1,0 +1,200 @@
+/** What `/metrics` of the node shows: the workers' statistics summed, and the state of the agent (SPEC 9) [R8]. */
+
+import type { MetricJson } from '../../telemetry/metrics.ts'
+import { LATENCY_BUCKETS, renderMetrics, Registry } from '../../telemetry/metrics.ts'
+import type { StatCell, StatsFile, WorkerStatCell } from '../stats.ts'
+import { cumulativeBuckets, functionTotals, sumCell, sumWorkerCell } from './statistics.ts'
+
+type Values = MetricJson['values']
+type Labels = Values[number]['labels']
+
+/** State of the agent at the time of a scrape. */
+export interface AgentFigures {
+  readonly node_id: string
+  readonly pop_id: string
+  readonly version: string
+  readonly workers: number
+  readonly worker_restarts: readonly number[]
+  readonly revision: number
+  readonly syncs: { readonly succeeded: number; readonly failed: number }
+  readonly cp_connected: boolean
+  readonly mqtt_connected: boolean
+  readonly cache: { readonly bytes: number; readonly files: number }
+  readonly cpu_seconds: number
+  readonly resident_bytes: number
+}
+
+interface AgentMetricsDeps {
+  readonly stats: readonly StatsFile[]
+  /** Functions that hold a statistics slot. */
+  functions(): Iterable<readonly [string, number]>
+  figures(): AgentFigures
+}
+
+export interface AgentMetrics {
+  render(): Promise<{ contentType: string; text: string }>
+}
+
+export function createAgentMetrics(deps: AgentMetricsDeps): AgentMetrics {
+  const registry = new Registry()
+  return {
+    render: () => {
+      const functions = [...deps.functions()]
+      const metrics = [
+        ...invocationMetrics(deps.stats, functions),
+        ...functionSums(deps.stats, functions),
+        ...workerSums(deps.stats),
+        ...agentMetrics(deps.figures()),
+      ]
+      return renderMetrics(registry, metrics)
+    },
+  }
+}
+
+type Slots = readonly (readonly [string, number])[]
+
+function metric(name: string, type: MetricJson['type'], help: string, values: Values): MetricJson {
+  return { name, type, help, aggregator: 'sum', values }
+}
+
+function invocationMetrics(stats: readonly StatsFile[], functions: Slots): MetricJson[] {
+  const counts: Values[number][] = []
+  const errors: Values[number][] = []
+  const latencies: Values[number][] = []
+  for (const [function_id, slot] of functions) {
+    const totals = functionTotals(stats, slot)
+    counts.push({ value: totals.invocations, labels: { function_id } })
+    for (const [code, value] of totals.errors) errors.push({ value, labels: { function_id, code } })
+    latencies.push(...histogram('wasm_invoke_latency_seconds', stats, slot, { function_id }))
+  }
+  return [
+    metric(
+      'wasm_invoke_count_total',
+      'counter',
+      'Calls of a function, however they ended.',
+      counts,
+    ),
+    metric('wasm_invoke_errors_total', 'counter', 'Calls that failed, by error code.', errors),
+    metric(
+      'wasm_invoke_latency_seconds',
+      'histogram',
+      'Time of a call from routing to response.',
+      latencies,
+    ),
+  ]
+}
+
+function histogram(
+  name: string,
+  stats: readonly StatsFile[],
+  slot: number,
+  labels: Labels,
+): Values[number][] {
+  const { latency_count, latency_seconds_sum } = functionTotals(stats, slot)
+  const buckets = cumulativeBuckets(stats, slot)
+  const metricName = `${name}_bucket`
+  return [
+    ...LATENCY_BUCKETS.map((le, index) => ({
+      value: buckets[index] ?? 0,
+      labels: { le, ...labels },
+      metricName,
+    })),
+    { value: latency_count, labels: { le: '+Inf', ...labels }, metricName },
+    { value: latency_seconds_sum, labels, metricName: `${name}_sum` },
+    { value: latency_count, labels, metricName: `${name}_count` },
+  ]
+}
+
+const FUNCTION_SUMS: readonly (readonly [StatCell, string, MetricJson['type'], string])[] = [
+  ['cold_starts', 'edgefn_cold_starts_total', 'counter', 'Instances made while a request waited.'],
+  ['in_flight', 'edgefn_in_flight', 'gauge', 'Calls running now.'],
+  ['instances', 'edgefn_pool_instances', 'gauge', 'Instances alive in the pools.'],
+  ['instance_bytes', 'edgefn_pool_memory_bytes', 'gauge', 'Linear memory of those instances.'],
+  ['log_messages', 'edgefn_log_messages_total', 'counter', 'Log messages of the function.'],
+  [
+    'log_messages_dropped',
+    'edgefn_log_messages_dropped_total',
+    'counter',
+    'Log messages over the rate limit.',
+  ],
+  ['request_bytes', 'edgefn_request_bytes_total', 'counter', 'Bytes of request bodies.'],
+  ['response_bytes', 'edgefn_response_bytes_total', 'counter', 'Bytes of response bodies.'],
+  ['cache_hits', 'wasm_cache_hits_total', 'counter', 'Modules taken from the local cache.'],
+  ['cache_misses', 'wasm_cache_misses_total', 'counter', 'Modules fetched for a request.'],
+]
+
+function functionSums(stats: readonly StatsFile[], functions: Slots): MetricJson[] {
+  return FUNCTION_SUMS.map(([cell, name, type, help]) => {
+    const values = functions.map(([function_id, slot]) => ({
+      value: sumCell(stats, slot, cell),
+      labels: { function_id },
+    }))
+    return metric(name, type, help, values)
+  })
+}
+
+const WORKER_SUMS: readonly (readonly [WorkerStatCell, string, MetricJson['type'], string])[] = [
+  ['requests', 'edgefn_http_requests_total', 'counter', 'HTTP requests of any outcome.'],
+  ['unrouted', 'edgefn_http_unrouted_total', 'counter', 'Requests that no route takes.'],
+  ['refused', 'edgefn_http_refused_total', 'counter', 'Requests refused before routing.'],
+  ['connections_open', 'edgefn_http_connections', 'gauge', 'Open connections.'],
+  ['executor_threads', 'edgefn_executor_threads', 'gauge', 'Threads that run guests.'],
+  ['queue_length', 'edgefn_queue_length', 'gauge', 'Requests waiting for an executor.'],
+]
+
+function workerSums(stats: readonly StatsFile[]): MetricJson[] {
+  return WORKER_SUMS.map(([cell, name, type, help]) =>
+    metric(name, type, help, [single(sumWorkerCell(stats, cell))]),
+  )
+}
+
+function single(value: number, labels: Labels = {}): Values[number] {
+  return { value, labels }
+}
+
+function agentMetrics(figures: AgentFigures): MetricJson[] {
+  const { node_id, pop_id, version, syncs, cache } = figures
+  const gauge = (name: string, help: string, value: number) =>
+    metric(name, 'gauge', help, [single(value)])
+  return [
+    metric('edgefn_node_info', 'gauge', 'Which node this is; always 1.', [
+      single(1, { node_id, pop_id, version }),
+    ]),
+    gauge('edgefn_workers', 'Worker processes that serve.', figures.workers),
+    metric(
+      'edgefn_worker_restarts_total',
+      'counter',
+      'Workers replaced, by place.',
+      figures.worker_restarts.map((value, worker) => single(value, { worker })),
+    ),
+    gauge(
+      'edgefn_sync_revision',
+      'Revision of the desired state that is served.',
+      figures.revision,
+    ),
+    metric('edgefn_sync_total', 'counter', 'Syncs with the control plane, by result.', [
+      single(syncs.succeeded, { result: 'success' }),
+      single(syncs.failed, { result: 'failure' }),
+    ]),
+    gauge(
+      'edgefn_cp_connected',
+      'Whether the control plane answered the last call.',
+      Number(figures.cp_connected),
+    ),
+    gauge(
+      'edgefn_mqtt_connected',
+      'Whether the broker is connected.',
+      Number(figures.mqtt_connected),
+    ),
+    gauge('edgefn_cache_bytes', 'Bytes of cached artifacts.', cache.bytes),
+    gauge('edgefn_cache_files', 'Cached artifacts.', cache.files),
+    metric('process_cpu_seconds_total', 'counter', 'Processor time of the agent.', [
+      single(figures.cpu_seconds),
+    ]),
+    gauge(
+      'process_resident_memory_bytes',
+      'Resident memory of the agent and its workers.',
+      figures.resident_bytes,
+    ),
+  ]
+}

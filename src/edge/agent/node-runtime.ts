@@ -1,0 +1,348 @@
+/** The parts of an enrolled node wired to each other: workers, sync, heartbeat, broker, statistics. */
+
+import { join } from 'node:path'
+
+import type { EdgeConfig } from '../../config/modes.ts'
+import type { Manifest } from '../../protocol/manifest.ts'
+import type { Log } from '../../telemetry/log.ts'
+import { VERSION } from '../../version.ts'
+import { StatsFile } from '../stats.ts'
+import type { ArtifactCache } from './cache/artifact-cache.ts'
+import type { IndexDatabase } from './cache/cache-index.ts'
+import { createStateStore } from './cache/state-store.ts'
+import type { CpClient } from './cp-client.ts'
+import type { Enrolment } from './enrol.ts'
+import { HeartbeatSender } from './heartbeat/heartbeat.ts'
+import { buildHeartbeat } from './heartbeat/payload.ts'
+import type { AgentFigures, AgentMetrics } from './metrics.ts'
+import { createAgentMetrics } from './metrics.ts'
+import { MqttConnection } from './mqtt/connection.ts'
+import { artifactKey, keysInUse } from './node-state.ts'
+import type { ReadyCheck } from './ops-server.ts'
+import type { FunctionTotals } from './statistics.ts'
+import { functionTotals } from './statistics.ts'
+import { cpuPercent, cpuTimes, residentBytes } from './supervise/proc.ts'
+import { WorkerRegister } from './supervise/orphans.ts'
+import { SlotTable } from './supervise/slots.ts'
+import type { WorkerCommand } from './supervise/supervisor.ts'
+import { Supervisor } from './supervise/supervisor.ts'
+import type { ArtifactSource } from './sync/artifact-source.ts'
+import { createArtifactSource } from './sync/artifact-source.ts'
+import { createFetcher } from './sync/fetcher.ts'
+import { Syncer } from './sync/syncer.ts'
+
+/** How often uses of artifacts are written to the index. */
+const USE_FLUSH_MS = 60_000
+
+interface NodeRuntimeOptions {
+  readonly config: EdgeConfig
+  readonly log: Log
+  readonly run_dir: string
+  readonly database: IndexDatabase
+  readonly cache: ArtifactCache
+  readonly cp: CpClient
+  readonly enrolment: Enrolment
+  readonly closing: AbortSignal
+  readonly workerCommand: WorkerCommand
+  retryDelayMs(attempt: number): number
+  cpConnected(): boolean
+}
+
+export class NodeRuntime {
+  readonly metrics: AgentMetrics
+  readonly #options: NodeRuntimeOptions
+  readonly #startedAt = performance.now()
+  readonly #stats: StatsFile[]
+  readonly #slots: SlotTable
+  readonly #syncer: Syncer
+  readonly #supervisor: Supervisor
+  readonly #source: ArtifactSource
+  readonly #register: WorkerRegister
+  readonly #mqtt: MqttConnection | null
+  readonly #heartbeat: HeartbeatSender
+  #cpu = cpuTimes()
+  #uses = new Map<string, number>()
+  #useTimer: ReturnType<typeof setInterval> | null = null
+  #verifying: Promise<void> = Promise.resolve()
+  #closing = false
+
+  constructor(options: NodeRuntimeOptions) {
+    this.#options = options
+    const { config, run_dir, log } = options
+    // New names with every start: workers of an earlier agent may still write to the old files.
+    const stamp = Date.now().toString(36)
+    const paths = Array.from({ length: config.workers }, (_, index) =>
+      join(run_dir, `worker-${index}.${process.pid}-${stamp}.stats`),
+    )
+    this.#stats = paths.map((path) => new StatsFile(path))
+    this.#slots = new SlotTable((slot) => {
+      for (const file of this.#stats) file.clear(slot)
+    })
+    this.#register = new WorkerRegister(join(run_dir, 'workers.json'), log)
+    this.#source = this.#makeSource()
+    this.#syncer = this.#makeSyncer()
+    this.#supervisor = this.#makeSupervisor(paths)
+    this.#mqtt = this.#makeMqtt()
+    this.#heartbeat = this.#makeHeartbeat()
+    this.metrics = createAgentMetrics({
+      stats: this.#stats,
+      functions: () => this.#slots.entries(),
+      figures: () => this.#figures(),
+    })
+  }
+
+  /** Serves what the last agent applied, then begins to talk to the control plane. Resolves with the workers' port. */
+  async open(): Promise<number> {
+    this.#options.cache.setInService(keysInUse(this.#syncer.state))
+    const port = await this.#supervisor.open()
+    void this.#register.endOrphans()
+    this.#syncer.poke()
+    this.#mqtt?.open()
+    this.#heartbeat.open()
+    this.#useTimer = setInterval(() => this.#noteUses(), USE_FLUSH_MS)
+    this.#verifying = this.#verifyCache()
+    return port
+  }
+
+  /** The control plane can be reached again after it could not: whoever waits to retry does so now. */
+  controlPlaneIsBack(): void {
+    this.#syncer.poke()
+    this.#heartbeat.beatNow()
+    this.#mqtt?.reconnectNow()
+  }
+
+  checks(): ReadyCheck[] {
+    const { synced, revision } = this.#syncer.state
+    const serving = this.#supervisor.serving
+    const check = (name: string, ok: boolean, required: boolean, detail: string) => ({
+      name,
+      ok,
+      required,
+      detail,
+    })
+    return [
+      check(
+        'workers',
+        serving > 0 && !this.#closing,
+        true,
+        this.#closing ? 'shutting down' : `${serving} of ${this.#options.config.workers} serve`,
+      ),
+      check('state', synced, true, synced ? `revision ${revision}` : 'no plan was applied yet'),
+      check(
+        'control_plane',
+        this.#options.cpConnected(),
+        false,
+        'the node serves without it, from its cache',
+      ),
+      check(
+        'mqtt',
+        this.#mqtt?.connected ?? false,
+        false,
+        this.#mqtt === null ? 'switched off' : 'without it the node polls',
+      ),
+    ]
+  }
+
+  /** Workers finish their calls; nobody is told anything after that. */
+  async close(): Promise<void> {
+    this.#closing = true
+    if (this.#useTimer !== null) clearInterval(this.#useTimer)
+    await Promise.all([
+      this.#mqtt?.close(),
+      this.#heartbeat.close(),
+      this.#syncer.close(),
+      this.#supervisor.close(),
+    ])
+    await this.#verifying
+    this.#noteUses()
+    this.#register.clear()
+  }
+
+  #makeSource(): ArtifactSource {
+    const { cache, cp, enrolment, closing, log } = this.#options
+    const fetchArtifact = createFetcher({
+      cache,
+      closing,
+      signingKey: () => enrolment.current().signing_key,
+      renewUrl: async (manifest) => {
+        const plan = await cp.plan(0)
+        for (const action of plan.actions) {
+          if (action.action !== 'put_function') continue
+          const { function_id, sha256, artifact_url } = action.function
+          if (function_id === manifest.function_id && sha256 === manifest.sha256)
+            return artifact_url
+        }
+        return null
+      },
+    })
+    return createArtifactSource({
+      cache,
+      fetchArtifact,
+      log,
+      find: (functionId, version, sha256) => this.#findManifest(functionId, version, sha256),
+      onFetched: (functionId) => this.#syncer.retry(functionId),
+    })
+  }
+
+  #findManifest(functionId: string, version: number, sha256: string): Manifest | null {
+    const entry = this.#syncer.state.functions.get(functionId)
+    for (const manifest of [entry?.serving, entry?.pending]) {
+      if (manifest?.version === version && manifest.sha256 === sha256) return manifest
+    }
+    return null
+  }
+
+  #makeSyncer(): Syncer {
+    const { cp, cache, database, log, config, retryDelayMs } = this.#options
+    const store = createStateStore(database)
+    const deps = {
+      cp,
+      store,
+      cache,
+      slots: this.#slots,
+      workers: {
+        prepare: (fn: Parameters<Supervisor['prepare']>[0]) => this.#supervisor.prepare(fn),
+        assign: (table: Parameters<Supervisor['assign']>[0]) => this.#supervisor.assign(table),
+      },
+      ensureArtifact: (manifest: Manifest) => this.#source.ensure(manifest),
+      log,
+      sync_ms: config.sync_ms,
+      retryDelayMs,
+    }
+    return new Syncer(deps, store.load())
+  }
+
+  #makeSupervisor(statsPaths: readonly string[]): Supervisor {
+    const { config, log, workerCommand, enrolment } = this.#options
+    return new Supervisor(
+      {
+        workers: config.workers,
+        memory_bytes_max: config.worker_memory_bytes_max,
+        listen: config.listen,
+        stats: this.#stats,
+        log,
+        command: (index, port) =>
+          workerCommand({
+            node_id: enrolment.current().node_id,
+            index,
+            listen: { host: config.listen.host, port },
+            stats_path: statsPaths[index] ?? '',
+            log_level: config.log_level,
+            log_pretty: process.stdout.isTTY === true,
+            request_body_bytes_max: config.request_body_bytes_max,
+            executor_threads_max: config.executor_threads_max,
+          }),
+        onFetch: (request) => this.#source.fetchOnDemand(request),
+        onStarted: (pid) => this.#register.add(pid),
+        slots: () => [...this.#slots.entries()].map(([, slot]) => slot),
+      },
+      this.#syncer.table(),
+    )
+  }
+
+  #makeMqtt(): MqttConnection | null {
+    const { config, enrolment, log, retryDelayMs } = this.#options
+    if (!config.mqtt || enrolment.current().mqtt_url === null) return null
+    return new MqttConnection({
+      credentials: () => enrolment.current(),
+      onNotice: () => this.#syncer.poke(),
+      onConnected: () => this.#syncer.poke(),
+      log,
+      retryDelayMs,
+    })
+  }
+
+  #makeHeartbeat(): HeartbeatSender {
+    const { config, cp, log, retryDelayMs } = this.#options
+    return new HeartbeatSender({
+      heartbeat_ms: config.heartbeat_ms,
+      payload: () => this.#beat(),
+      mqtt: this.#mqtt,
+      postHttp: (beat) => cp.heartbeat(beat),
+      onBehind: () => this.#syncer.poke(),
+      log,
+      retryDelayMs,
+    })
+  }
+
+  #beat() {
+    const before = this.#cpu
+    this.#cpu = cpuTimes()
+    return buildHeartbeat({
+      node_id: this.#options.enrolment.current().node_id,
+      state: this.#syncer.state,
+      cached: this.#options.cache.rows(),
+      totals: this.#totals(),
+      cpu_percent: cpuPercent(before, this.#cpu),
+      mem_bytes: this.#residentBytes(),
+      version: VERSION,
+      uptime_seconds: (performance.now() - this.#startedAt) / 1000,
+      workers: this.#supervisor.serving,
+      workers_wanted: this.#options.config.workers,
+      now: new Date(),
+    })
+  }
+
+  #totals(): Map<string, FunctionTotals> {
+    const totals = new Map<string, FunctionTotals>()
+    for (const [functionId, slot] of this.#slots.entries()) {
+      totals.set(functionId, functionTotals(this.#stats, slot))
+    }
+    return totals
+  }
+
+  #residentBytes(): number {
+    const workers = this.#supervisor.pids.map((pid) => residentBytes(pid) ?? 0)
+    return workers.reduce((sum, bytes) => sum + bytes, residentBytes('self') ?? 0)
+  }
+
+  #figures(): AgentFigures {
+    const { node_id, pop_id } = this.#options.enrolment.current()
+    const { user, system } = process.cpuUsage()
+    return {
+      node_id,
+      pop_id,
+      version: VERSION,
+      workers: this.#supervisor.serving,
+      worker_restarts: this.#supervisor.restarts,
+      revision: this.#syncer.state.revision,
+      syncs: this.#syncer.counts,
+      cp_connected: this.#options.cpConnected(),
+      mqtt_connected: this.#mqtt?.connected ?? false,
+      cache: this.#options.cache.usage(),
+      cpu_seconds: (user + system) / 1e6,
+      resident_bytes: this.#residentBytes(),
+    }
+  }
+
+  /** A function that was called has used its artifact; batches, because the index is not for every request [R15.2]. */
+  #noteUses(): void {
+    const { cache, log } = this.#options
+    const counts = new Map<string, number>()
+    for (const [functionId, { invocations }] of this.#totals()) counts.set(functionId, invocations)
+    for (const [functionId, { serving }] of this.#syncer.state.functions) {
+      const used = (counts.get(functionId) ?? 0) !== (this.#uses.get(functionId) ?? 0)
+      if (used && serving !== null) cache.touch(artifactKey(serving))
+    }
+    this.#uses = counts
+    try {
+      cache.flush()
+    } catch (thrown) {
+      // Disk full or ill: the uses stay noted in memory.
+      log.failure('Uses of artifacts could not be written to the index.', thrown)
+    }
+  }
+
+  /** Damaged files go; those in service are fetched again while the workers go on with what they have loaded [R15.4]. */
+  async #verifyCache(): Promise<void> {
+    const { cache, log, closing } = this.#options
+    try {
+      for (const row of await cache.verify(closing)) {
+        const manifest = this.#findManifest(row.function_id, row.version, row.sha256)
+        if (manifest !== null && !this.#closing) await this.#source.ensure(manifest)
+      }
+    } catch (thrown) {
+      log.failure('A damaged artifact could not be replaced yet; it is fetched on demand.', thrown)
+    }
+  }
+}

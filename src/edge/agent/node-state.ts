@@ -1,0 +1,111 @@
+/** The desired state of this node as last applied: the type that sync, cache and workers share. Values are never mutated. */
+
+import { z } from 'zod'
+
+import { revisionSchema } from '../../protocol/ids.ts'
+import type { Manifest, Route } from '../../protocol/manifest.ts'
+import { manifestSchema } from '../../protocol/manifest.ts'
+import type { SyncAck } from '../../protocol/plan.ts'
+import type { ToWorker, WorkerFunction } from '../ipc.ts'
+
+/** Why a manifest is not served. `attempts` counts tries since the control plane last asked for it. */
+export const failureSchema = z.strictObject({
+  code: z.string(),
+  message: z.string(),
+  retryable: z.boolean(),
+  attempts: z.int().min(1),
+})
+export type Failure = z.infer<typeof failureSchema>
+
+/** Invariants: `serving` or `pending` is present; `failure` is about `pending`, so it is null without one. */
+export const functionEntrySchema = z.strictObject({
+  /** What the workers serve; null until a first version could be loaded. */
+  serving: manifestSchema.nullable(),
+  /** What the control plane wants instead; null when that is `serving`. */
+  pending: manifestSchema.nullable(),
+  failure: failureSchema.nullable(),
+})
+export type FunctionEntry = z.infer<typeof functionEntrySchema>
+
+export interface NodeState {
+  /** False until the first plan was applied; a restarted node has it from its database. */
+  readonly synced: boolean
+  readonly revision: z.infer<typeof revisionSchema>
+  readonly functions: ReadonlyMap<string, FunctionEntry>
+  readonly routes: ReadonlyMap<string, Route>
+  /** Results the control plane has not confirmed yet; kept with the state, so that a crash loses none. */
+  readonly unacknowledged: SyncAck | null
+}
+
+export const EMPTY_STATE: NodeState = {
+  synced: false,
+  revision: 0,
+  functions: new Map(),
+  routes: new Map(),
+  unacknowledged: null,
+}
+
+/** The routing table as workers take it in one assignment. */
+export type Assignment = Omit<Extract<ToWorker, { type: 'assign' }>, 'type'>
+
+/** Names one cached file; versions are immutable, so the digest is not part of it. */
+export function artifactKey(artifact: { function_id: string; version: number }): string {
+  return `${artifact.function_id}/${artifact.version}`
+}
+
+/** Whether two manifests mean the same to a worker: all but where the bytes come from. */
+export function sameManifest(a: Manifest | null, b: Manifest | null): boolean {
+  if (a === null || b === null) return a === b
+  return Bun.deepEquals(
+    { ...a, artifact_url: '', signature: '' },
+    { ...b, artifact_url: '', signature: '' },
+  )
+}
+
+/** The manifest a worker is given for an entry: what is served, else what should be (fetched on demand). */
+export function visibleManifest(entry: FunctionEntry): Manifest {
+  const manifest = entry.serving ?? entry.pending
+  if (manifest === null) throw new Error('A function entry has neither serving nor pending.')
+  return manifest
+}
+
+export function workerFunction(
+  manifest: Manifest,
+  slot: number,
+  path: string | null,
+): WorkerFunction {
+  const { artifact_url: _url, signature: _signature, ...rest } = manifest
+  return { ...rest, slot, path }
+}
+
+/**
+ * The table for the workers. A function that could not be loaded yet is in it with `path: null`, so its routes answer 503
+ * or fetch on demand [R4.3]; functions without a slot and routes to functions this node does not hold are left out.
+ */
+export function tableOf(
+  state: NodeState,
+  slotOf: (functionId: string) => number | null,
+  pathOf: (manifest: Manifest) => string | null,
+): Assignment {
+  const functions: WorkerFunction[] = []
+  const held = new Set<string>()
+  for (const [functionId, entry] of state.functions) {
+    const slot = slotOf(functionId)
+    if (slot === null) continue
+    const path = entry.serving === null ? null : pathOf(entry.serving)
+    functions.push(workerFunction(visibleManifest(entry), slot, path))
+    held.add(functionId)
+  }
+  const routes = [...state.routes.values()].filter((route) => held.has(route.function_id))
+  return { revision: state.revision, functions, routes }
+}
+
+/** Keys of every artifact the state refers to; none of them may be evicted. */
+export function keysInUse(state: NodeState): Set<string> {
+  const keys = new Set<string>()
+  for (const { serving, pending } of state.functions.values()) {
+    if (serving !== null) keys.add(artifactKey(serving))
+    if (pending !== null) keys.add(artifactKey(pending))
+  }
+  return keys
+}

@@ -1,0 +1,50 @@
+/** What Linux tells about processes under `/proc`; null where there is no such thing (another system, a dead process). */
+
+import { readFileSync } from 'node:fs'
+
+function read(path: string): string | null {
+  try {
+    return readFileSync(path, 'latin1')
+  } catch {
+    return null
+  }
+}
+
+/** Resident bytes of a process. */
+export function residentBytes(pid: number | 'self'): number | null {
+  const match = /^VmRSS:\s+(\d+) kB$/m.exec(read(`/proc/${pid}/status`) ?? '')
+  return match === null ? null : Number(match[1]) * 1024
+}
+
+/** Start time of a process, with the boot it belongs to: together with the pid it names one process for ever. */
+export function processStart(pid: number): string | null {
+  const stat = read(`/proc/${pid}/stat`)
+  const boot = read('/proc/sys/kernel/random/boot_id')
+  // The command name, in parentheses, may hold anything; fields count from after the last one.
+  const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ')
+  const ticks = fields?.[19]
+  if (ticks === undefined || fields?.[0] === 'Z') return null
+  return `${boot?.trim() ?? ''}:${ticks}`
+}
+
+export interface CpuTimes {
+  readonly busy: number
+  readonly total: number
+}
+
+/** Processor time of the whole machine since boot, in ticks. */
+export function cpuTimes(): CpuTimes | null {
+  const line = /^cpu +(.+)$/m.exec(read('/proc/stat') ?? '')
+  if (line === null) return null
+  // user nice system idle iowait irq softirq steal; guest times are counted in user already.
+  const ticks = (line[1] ?? '').split(' ').slice(0, 8).map(Number)
+  const total = ticks.reduce((sum, value) => sum + value, 0)
+  return { busy: total - (ticks[3] ?? 0) - (ticks[4] ?? 0), total }
+}
+
+/** Share of the processors that was busy between two readings, 0 to 100. */
+export function cpuPercent(before: CpuTimes | null, after: CpuTimes | null): number {
+  if (before === null || after === null || after.total <= before.total) return 0
+  const percent = (100 * (after.busy - before.busy)) / (after.total - before.total)
+  return Math.min(100, Math.max(0, Math.round(percent * 10) / 10))
+}

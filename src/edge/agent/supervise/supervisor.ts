@@ -1,0 +1,202 @@
+/** The worker processes of the node: keeps them alive, gives them all the same table, reads their statistics. */
+
+import { EdgefnError, toEdgefnError } from '../../../errors.ts'
+import type { Log } from '../../../telemetry/log.ts'
+import type { IpcError, WorkerFunction, WorkerOptions } from '../../ipc.ts'
+import type { StatsFile } from '../../stats.ts'
+import type { Assignment } from '../node-state.ts'
+import { WorkerPlace } from './worker-place.ts'
+import type { FetchRequest, WorkerProcess } from './worker-process.ts'
+
+const MEMORY_CHECK_MS = 1_000
+/** Workers that die this often in a row before any was ready: the command itself does not work. */
+const START_DEATHS_MAX = 5
+/** How long `prepare` waits for a worker when none serves at the moment. */
+const SERVING_MS_MAX = 15_000
+
+export type WorkerCommand = (options: WorkerOptions) => string[]
+
+export interface SupervisorOptions {
+  readonly workers: number
+  readonly memory_bytes_max: number
+  readonly listen: { readonly host: string; readonly port: number }
+  /** One file per place. */
+  readonly stats: readonly StatsFile[]
+  readonly log: Log
+  /** The command line of the worker in a place that listens on `port`. */
+  command(index: number, port: number): string[]
+  /** Answers a worker that lacks an artifact with the path, or throws. */
+  onFetch(request: FetchRequest): Promise<string>
+  onStarted(pid: number): void
+  /** Slots in use, so that a dead worker's gauges can be zeroed. */
+  slots(): Iterable<number>
+}
+
+export class Supervisor {
+  readonly #options: SupervisorOptions
+  readonly #places: WorkerPlace[]
+  readonly #started = Promise.withResolvers<number>()
+  #table: Assignment
+  #port: number
+  #memoryTimer: ReturnType<typeof setInterval> | null = null
+  #servingWaiters: (() => void)[] = []
+  #closed = false
+
+  /** `table` is what the first workers serve. */
+  constructor(options: SupervisorOptions, table: Assignment) {
+    this.#options = options
+    this.#table = table
+    this.#port = options.listen.port
+    this.#started.promise.catch(() => {})
+    this.#places = Array.from({ length: options.workers }, (_, index) => this.#place(index))
+  }
+
+  /**
+   * Starts the workers and resolves with their port when the first one serves. Throws the worker's own error when it
+   * reports that it cannot run (no libwasmedge, port taken), and `internal` when its command only ever dies.
+   */
+  async open(): Promise<number> {
+    const [first, ...others] = this.#places
+    first?.open()
+    // With port 0 the system chooses, once; the others share what the first one got.
+    if (this.#port === 0) await this.#started.promise
+    for (const place of others) place.open()
+    this.#memoryTimer = setInterval(() => this.#checkMemory(), MEMORY_CHECK_MS)
+    return this.#started.promise
+  }
+
+  /** Port of the workers; the configured one until the first listens. */
+  get port(): number {
+    return this.#port
+  }
+
+  /** Workers that listen and have a table. */
+  get serving(): number {
+    return this.#places.filter((place) => place.serving !== null).length
+  }
+
+  get restarts(): readonly number[] {
+    return this.#places.map((place) => place.restarts)
+  }
+
+  get pids(): number[] {
+    return this.#places.map((place) => place.pid).filter((pid) => pid !== null)
+  }
+
+  /**
+   * Loads a function in every worker without routing to it. One worker tries first, because a module that kills its
+   * process must not take all of them at once; when it dies, one more tries. Throws why the function cannot be served.
+   */
+  async prepare(fn: WorkerFunction): Promise<void> {
+    const first = await this.#prepareOnOne(fn)
+    const others = this.#places.map((place) => place.serving).filter((worker) => worker !== null)
+    const results = await Promise.allSettled(
+      others.filter((worker) => worker !== first).map((worker) => worker.prepare(fn)),
+    )
+    for (const result of results) {
+      // A worker that died meanwhile is replaced and loads the function with the table.
+      if (result.status === 'rejected' && toEdgefnError(result.reason).code !== 'worker_lost') {
+        throw result.reason
+      }
+    }
+  }
+
+  /** Gives every worker the table, now and to each later replacement. Resolves when all living ones have it. */
+  async assign(table: Assignment): Promise<void> {
+    this.#table = table
+    await Promise.all(this.#places.map((place) => place.assign(table)))
+  }
+
+  /** Drains and ends all workers. */
+  async close(): Promise<void> {
+    this.#closed = true
+    if (this.#memoryTimer !== null) clearInterval(this.#memoryTimer)
+    this.#started.reject(new EdgefnError('shutting_down', 'The node is shutting down.'))
+    for (const wake of this.#servingWaiters.splice(0)) wake()
+    await Promise.all(this.#places.map((place) => place.close()))
+  }
+
+  #place(index: number): WorkerPlace {
+    const { log, memory_bytes_max, command, onStarted, stats, slots } = this.#options
+    return new WorkerPlace({
+      index,
+      log: log.with({ worker: index }),
+      memory_bytes_max,
+      command: () => command(index, this.#port),
+      table: () => this.#table,
+      onFetch: (request, worker) => void this.#answerFetch(request, worker),
+      onStarted,
+      onServing: (port) => {
+        this.#port = port
+        this.#started.resolve(port)
+        for (const wake of this.#servingWaiters.splice(0)) wake()
+      },
+      onExit: () => stats[index]?.clearGauges(slots()),
+      onFailed: (error, deaths) => this.#failed(index, error, deaths),
+    })
+  }
+
+  #failed(index: number, error: EdgefnError, deaths: number): void {
+    if (this.#closed) return
+    const { log } = this.#options
+    if (error.code !== 'worker_lost') log.failure('A worker cannot run.', error, { worker: index })
+    if (error.code !== 'worker_lost') this.#started.reject(error)
+    else if (deaths >= START_DEATHS_MAX) {
+      const message = `The worker process ended ${deaths} times before it was ready.`
+      this.#started.reject(new EdgefnError('internal', message, { cause: error }))
+    }
+  }
+
+  async #prepareOnOne(fn: WorkerFunction): Promise<WorkerProcess> {
+    for (let deaths = 0; ;) {
+      const worker = await this.#anyServing()
+      try {
+        await worker.prepare(fn)
+        return worker
+      } catch (thrown) {
+        if (toEdgefnError(thrown).code !== 'worker_lost' || this.#closed) throw thrown
+        deaths += 1
+        if (deaths < 2) continue
+        throw new EdgefnError(
+          'function_load_failed',
+          `Two worker processes died while they loaded ${fn.name} version ${fn.version}.`,
+          { cause: thrown },
+        )
+      }
+    }
+  }
+
+  async #anyServing(): Promise<WorkerProcess> {
+    const deadline = performance.now() + SERVING_MS_MAX
+    for (;;) {
+      const worker = this.#places.find((place) => place.serving !== null)?.serving
+      if (worker !== null && worker !== undefined) return worker
+      const left = deadline - performance.now()
+      if (left <= 0 || this.#closed) {
+        throw new EdgefnError('worker_lost', 'No worker process is serving on this node.')
+      }
+      const { promise, resolve } = Promise.withResolvers<void>()
+      const handle = setTimeout(resolve, left)
+      this.#servingWaiters.push(resolve)
+      await promise
+      clearTimeout(handle)
+    }
+  }
+
+  async #answerFetch(request: FetchRequest, worker: WorkerProcess): Promise<void> {
+    const { function_id, version } = request
+    let path: string | null = null
+    let error: IpcError | null = null
+    try {
+      path = await this.#options.onFetch(request)
+    } catch (thrown) {
+      const failure = toEdgefnError(thrown)
+      error = { code: failure.code, message: failure.message }
+    }
+    worker.send({ type: 'fetched', function_id, version, path, error })
+  }
+
+  #checkMemory(): void {
+    for (const place of this.#places) place.checkMemory()
+  }
+}

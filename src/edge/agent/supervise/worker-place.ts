@@ -1,0 +1,170 @@
+/** One place among the node's workers: keeps a process in it, for ever, and brings each new one up to the current table. */
+
+import { EdgefnError, errorMessage, toEdgefnError } from '../../../errors.ts'
+import type { Log } from '../../../telemetry/log.ts'
+import type { Assignment } from '../node-state.ts'
+import { residentBytes } from './proc.ts'
+import type { FetchRequest, WorkerExit } from './worker-process.ts'
+import { WorkerProcess } from './worker-process.ts'
+
+/** A worker that dies younger than this died of its start. */
+const YOUNG_MS = 5_000
+/** Waits before a replacement when workers keep dying young: none at first, then 50 ms doubling to 5 s. */
+const RESTART_MS_MIN = 50
+const RESTART_MS_MAX = 5_000
+
+/** Wait before the replacement of the `youngDeaths`-th worker in a row that died young. */
+export function restartDelayMs(youngDeaths: number): number {
+  if (youngDeaths <= 1) return 0
+  return Math.min(RESTART_MS_MAX, RESTART_MS_MIN * 2 ** Math.min(youngDeaths - 2, 20))
+}
+
+interface WorkerPlaceOptions {
+  readonly index: number
+  readonly log: Log
+  readonly memory_bytes_max: number
+  command(): readonly string[]
+  /** The table a new worker gets; asked at the moment it is ready. */
+  table(): Assignment
+  onFetch(request: FetchRequest, worker: WorkerProcess): void
+  onStarted(pid: number): void
+  /** The worker listens and has the table. */
+  onServing(port: number): void
+  /** Before a replacement is started; nothing writes the place's statistics then. */
+  onExit(): void
+  /** A worker reported that it cannot run, or died before it was ready. */
+  onFailed(error: EdgefnError, youngDeaths: number): void
+}
+
+export class WorkerPlace {
+  readonly #options: WorkerPlaceOptions
+  readonly #closing = new AbortController()
+  #process: WorkerProcess | null = null
+  #serving = false
+  #ready = false
+  #restarts = 0
+  #run: Promise<void> | null = null
+
+  constructor(options: WorkerPlaceOptions) {
+    this.#options = options
+  }
+
+  open(): void {
+    this.#run = this.#keep()
+  }
+
+  /** The process, when it listens and has a table. */
+  get serving(): WorkerProcess | null {
+    return this.#serving ? this.#process : null
+  }
+
+  get restarts(): number {
+    return this.#restarts
+  }
+
+  get pid(): number | null {
+    return this.#process?.pid ?? null
+  }
+
+  /** Gives the worker a new table; one that is only starting gets the current table when it is ready. */
+  async assign(table: Assignment): Promise<void> {
+    if (this.#ready) await this.#process?.assign(table).catch(ignoreLoss)
+  }
+
+  /** Replaces a worker whose resident memory is over the limit. */
+  checkMemory(): void {
+    const { memory_bytes_max: limit, log, index } = this.#options
+    const bytes = this.#process === null ? null : residentBytes(this.#process.pid)
+    if (bytes === null || bytes <= limit) return
+    log.warn('A worker is over its memory limit and is replaced.', {
+      error_type: 'worker_lost',
+      context: { worker: index, pid: this.#process?.pid, bytes, bytes_max: limit },
+    })
+    this.#process?.kill()
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort()
+    await this.#process?.stop()
+    await this.#run
+  }
+
+  async #keep(): Promise<void> {
+    let youngDeaths = 0
+    while (!this.#closing.signal.aborted) {
+      const exit = await this.#live(youngDeaths)
+      this.#options.onExit()
+      if (this.#closing.signal.aborted) return
+      youngDeaths = exit.lived_ms < YOUNG_MS ? youngDeaths + 1 : 0
+      this.#restarts += 1
+      const { log, index } = this.#options
+      log.warn('A worker ended and is replaced.', {
+        error_type: 'worker_lost',
+        context: { worker: index, code: exit.code, signal: exit.signal, young_deaths: youngDeaths },
+      })
+      await pause(restartDelayMs(youngDeaths), this.#closing.signal)
+    }
+  }
+
+  /** One process from start to end. Never throws. */
+  async #live(youngDeaths: number): Promise<WorkerExit> {
+    const { command, log, onFetch, onStarted, onFailed } = this.#options
+    try {
+      const worker = new WorkerProcess({ command: command(), log, onFetch })
+      this.#process = worker
+      onStarted(worker.pid)
+      void this.#bringUp(worker).catch((thrown) => {
+        onFailed(toEdgefnError(thrown), youngDeaths + 1)
+        worker.kill()
+      })
+      return await worker.exited
+    } catch (thrown) {
+      const message = `The worker process could not be started: ${errorMessage(thrown)}`
+      onFailed(new EdgefnError('internal', message, { cause: thrown }), youngDeaths + 1)
+      return { code: null, signal: null, lived_ms: 0 }
+    } finally {
+      this.#ready = false
+      this.#serving = false
+      this.#process = null
+    }
+  }
+
+  /** Table first, so that the worker serves at once; then one warm instance of each function. */
+  async #bringUp(worker: WorkerProcess): Promise<void> {
+    const { port } = await worker.ready
+    this.#ready = true
+    const table = this.#options.table()
+    await worker.assign(table)
+    if (this.#process !== worker) return
+    this.#serving = true
+    this.#options.onServing(port)
+    await this.#warm(worker, table)
+  }
+
+  async #warm(worker: WorkerProcess, table: Assignment): Promise<void> {
+    for (const fn of table.functions) {
+      if (this.#process !== worker || this.#closing.signal.aborted) return
+      if (fn.path === null) continue
+      try {
+        await worker.prepare(fn)
+      } catch (thrown) {
+        this.#options.log.warn('A function could not be warmed in a new worker.', {
+          function_id: fn.function_id,
+          error_type: toEdgefnError(thrown).code,
+          error_message: errorMessage(thrown),
+        })
+      }
+    }
+  }
+}
+
+/** The replacement gets the current table by itself. */
+function ignoreLoss(): void {}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  if (signal.aborted || ms === 0) return Promise.resolve()
+  const handle = setTimeout(resolve, ms)
+  signal.addEventListener('abort', () => resolve(), { once: true })
+  return promise.finally(() => clearTimeout(handle))
+}

@@ -1,0 +1,198 @@
+/** One worker process as the agent sees it: requests and answers over IPC, its deadlines, its end. */
+
+import type { z } from 'zod'
+
+import { EdgefnError, isErrorCode } from '../../../errors.ts'
+import type { Log } from '../../../telemetry/log.ts'
+import type { IpcError, ToAgent, ToWorker, WorkerFunction } from '../../ipc.ts'
+import { toAgentSchema } from '../../ipc.ts'
+import { artifactKey, type Assignment } from '../node-state.ts'
+
+/** A worker silent for longer than this is hung and is killed. */
+const START_MS_MAX = 30_000
+const PREPARE_MS_MAX = 15_000
+const ASSIGN_MS_MAX = 10_000
+/** How long a draining worker may finish its calls, and a signalled one may take to go. */
+const DRAIN_MS_MAX = 10_000
+const TERMINATE_MS_MAX = 2_000
+
+export type WorkerReady = Extract<ToAgent, { type: 'ready' }>
+export type FetchRequest = Extract<ToAgent, { type: 'fetch' }>
+
+export interface WorkerExit {
+  readonly code: number | null
+  readonly signal: string | null
+  readonly lived_ms: number
+}
+
+interface WorkerProcessOptions {
+  readonly command: readonly string[]
+  readonly log: Log
+  onFetch(request: FetchRequest, worker: WorkerProcess): void
+}
+
+interface Waiter<T> {
+  resolve(value: T): void
+  reject(error: EdgefnError): void
+}
+
+export class WorkerProcess {
+  readonly pid: number
+  /** Settles once: the worker listens, or why it never will. */
+  readonly ready: Promise<WorkerReady>
+  readonly exited: Promise<WorkerExit>
+  readonly #log: Log
+  readonly #child: Bun.Subprocess<'ignore', 'inherit', 'inherit'>
+  readonly #becameReady = Promise.withResolvers<WorkerReady>()
+  readonly #prepares = new Map<string, Waiter<IpcError | null>[]>()
+  readonly #assigns = new Map<string, Waiter<null>[]>()
+  #dead = false
+
+  /** Starts the process. Throws what spawn throws (no such file, no memory). */
+  constructor(options: WorkerProcessOptions) {
+    this.#log = options.log
+    this.ready = this.#becameReady.promise
+    this.ready.catch(() => {})
+    const startedAt = performance.now()
+    const { promise: exited, resolve: resolveExited } = Promise.withResolvers<WorkerExit>()
+    this.exited = exited
+    this.#child = Bun.spawn({
+      cmd: [...options.command],
+      stdin: 'ignore',
+      stdout: 'inherit',
+      stderr: 'inherit',
+      serialization: 'json',
+      ipc: (message: unknown) => this.#receive(message, options),
+      onExit: (_child, code, signal) => {
+        this.#buried()
+        const name = signal === null ? null : String(signal)
+        resolveExited({ code, signal: name, lived_ms: performance.now() - startedAt })
+      },
+    })
+    this.pid = this.#child.pid
+    void this.#limit(this.ready, START_MS_MAX, 'start').catch(() => {})
+  }
+
+  /** Loads and warms a function. Throws the worker's own error, or `worker_lost` when it died or hung over it. */
+  async prepare(fn: WorkerFunction): Promise<void> {
+    const answer = this.#ask(this.#prepares, artifactKey(fn), { type: 'prepare', function: fn })
+    const error = await this.#limit(answer, PREPARE_MS_MAX, `prepare ${fn.name}@${fn.version}`)
+    if (error !== null) throw fromIpcError(error)
+  }
+
+  /** Swaps the worker's table. Throws `worker_lost` when it died or hung. */
+  async assign(table: Assignment): Promise<void> {
+    const message: ToWorker = { type: 'assign', ...table }
+    const answer = this.#ask(this.#assigns, String(table.revision), message)
+    await this.#limit(answer, ASSIGN_MS_MAX, `assign revision ${table.revision}`)
+  }
+
+  /** Sends without waiting; a dead worker is told nothing. */
+  send(message: ToWorker): void {
+    if (this.#dead) return
+    try {
+      this.#child.send(message)
+    } catch (thrown) {
+      // The channel closes a moment before the exit is seen.
+      this.#log.debug('A worker could not be told.', { error_message: String(thrown) })
+    }
+  }
+
+  kill(): void {
+    if (!this.#dead) this.#child.kill('SIGKILL')
+  }
+
+  /** Ends the worker: drain, then SIGTERM, then SIGKILL. Resolves when it is gone. */
+  async stop(): Promise<void> {
+    this.send({ type: 'drain' })
+    if (await this.#goneWithin(DRAIN_MS_MAX)) return
+    this.#log.warn('A worker did not drain in time and is terminated.', {
+      context: { pid: this.pid, drain_ms_max: DRAIN_MS_MAX },
+    })
+    this.#child.kill('SIGTERM')
+    if (await this.#goneWithin(TERMINATE_MS_MAX)) return
+    this.kill()
+    await this.exited
+  }
+
+  async #goneWithin(ms: number): Promise<boolean> {
+    const timer = Promise.withResolvers<boolean>()
+    const handle = setTimeout(() => timer.resolve(false), ms)
+    const gone = await Promise.race([this.exited.then(() => true), timer.promise])
+    clearTimeout(handle)
+    return gone
+  }
+
+  #ask<T>(waiters: Map<string, Waiter<T>[]>, key: string, message: ToWorker): Promise<T> {
+    if (this.#dead) return Promise.reject(this.#lost())
+    const { promise, resolve, reject } = Promise.withResolvers<T>()
+    waiters.set(key, [...(waiters.get(key) ?? []), { resolve, reject }])
+    this.send(message)
+    return promise
+  }
+
+  /** Kills the worker when `answer` is not there in time; its death then rejects the answer. */
+  async #limit<T>(answer: Promise<T>, ms: number, what: string): Promise<T> {
+    const handle = setTimeout(() => {
+      this.#log.error('A worker does not answer and is killed.', {
+        error_type: 'worker_lost',
+        context: { pid: this.pid, asked: what, waited_ms: ms },
+      })
+      this.kill()
+    }, ms)
+    try {
+      return await answer
+    } finally {
+      clearTimeout(handle)
+    }
+  }
+
+  #receive(message: unknown, options: WorkerProcessOptions): void {
+    const parsed = toAgentSchema.safeParse(message)
+    if (!parsed.success) {
+      this.#log.error('A worker sent a message that is not in the protocol; it is dropped.', {
+        error_message: parsed.error.issues[0]?.message ?? '',
+        context: { pid: this.pid },
+      })
+      return
+    }
+    this.#dispatch(parsed.data, options)
+  }
+
+  #dispatch(message: z.infer<typeof toAgentSchema>, options: WorkerProcessOptions): void {
+    switch (message.type) {
+      case 'ready':
+        return this.#becameReady.resolve(message)
+      case 'failed':
+        return this.#becameReady.reject(fromIpcError(message.error))
+      case 'prepared':
+        return this.#prepares.get(artifactKey(message))?.shift()?.resolve(message.error)
+      case 'assigned':
+        return this.#assigns.get(String(message.revision))?.shift()?.resolve(null)
+      case 'fetch':
+        return options.onFetch(message, this)
+    }
+  }
+
+  #buried(): void {
+    this.#dead = true
+    const error = this.#lost()
+    this.#becameReady.reject(error)
+    for (const waiters of [this.#prepares, this.#assigns]) {
+      for (const waiter of [...waiters.values()].flat()) waiter.reject(error)
+      waiters.clear()
+    }
+  }
+
+  #lost(): EdgefnError {
+    return new EdgefnError('worker_lost', `Worker process ${this.pid} ended.`)
+  }
+}
+
+/** An error that crossed the process border; codes of an unknown kind are the guest's load failing. */
+function fromIpcError(error: IpcError): EdgefnError {
+  return new EdgefnError(
+    isErrorCode(error.code) ? error.code : 'function_load_failed',
+    error.message,
+  )
+}

@@ -1,0 +1,329 @@
+/**
+ * Brings the node to its desired state: asks for the plan, loads what is new, swaps, acknowledges. One pass at a time; who
+ * wants one says so with `poke`, and a pass asked for during another follows it. Why it was asked for does not matter.
+ */
+
+import { EdgefnError, toEdgefnError } from '../../../errors.ts'
+import { LIMITS } from '../../../protocol/limits.ts'
+import type { Manifest } from '../../../protocol/manifest.ts'
+import type { FunctionResult, Plan } from '../../../protocol/plan.ts'
+import type { Log } from '../../../telemetry/log.ts'
+import type { WorkerFunction } from '../../ipc.ts'
+import type { ArtifactCache } from '../cache/artifact-cache.ts'
+import { isDiskFull } from '../cache/blobs.ts'
+import type { StateStore } from '../cache/state-store.ts'
+import type { CpClient } from '../cp-client.ts'
+import type { Assignment, NodeState } from '../node-state.ts'
+import { keysInUse, tableOf, workerFunction } from '../node-state.ts'
+import type { SlotTable } from '../supervise/slots.ts'
+import { mapBounded } from './bounded.ts'
+import { isSettled, mergeAck, reconcile, resultOf, settle, splitAck } from './reconcile.ts'
+
+/** Functions loaded at the same time. */
+const LOADING_MAX = 4
+/** How often functions that failed for reasons that may pass are tried again after their tries were reported. */
+const FAILED_RETRY_MS = 5 * 60_000
+/** Bytes of one acknowledgement, well below what the control plane takes. */
+const ACK_BYTES_MAX = LIMITS.apiBodyBytesMax / 2
+/** Answers to an acknowledgement after which it is pointless to send it again. */
+const ACK_REFUSED = new Set(['bad_request', 'invalid_field', 'conflict'])
+
+interface SyncerDeps {
+  readonly cp: Pick<CpClient, 'plan' | 'acknowledge'>
+  readonly store: StateStore
+  readonly cache: ArtifactCache
+  readonly slots: SlotTable
+  readonly workers: {
+    prepare(fn: WorkerFunction): Promise<void>
+    assign(table: Assignment): Promise<void>
+  }
+  ensureArtifact(manifest: Manifest): Promise<string>
+  readonly log: Log
+  readonly sync_ms: number
+  /** Delay before retry number `attempt`, normally `backoffMs` with jitter. */
+  retryDelayMs(attempt: number): number
+}
+
+export interface SyncCounts {
+  readonly succeeded: number
+  readonly failed: number
+}
+
+export class Syncer {
+  readonly #deps: SyncerDeps
+  #state: NodeState
+  #dirty = false
+  #running: Promise<void> | null = null
+  #timer: ReturnType<typeof setTimeout> | null = null
+  #failures = 0
+  #closed = false
+  #counts = { succeeded: 0, failed: 0 }
+  /** When functions that failed may be tried again (performance.now); those not in it may at once. */
+  readonly #retryAt = new Map<string, number>()
+
+  /** `state` is what the store holds and the workers serve. */
+  constructor(deps: SyncerDeps, state: NodeState) {
+    this.#deps = deps
+    this.#state = state
+  }
+
+  get state(): NodeState {
+    return this.#state
+  }
+
+  get counts(): SyncCounts {
+    return this.#counts
+  }
+
+  /** Asks for a pass, now or after the one that runs. */
+  poke(): void {
+    this.#dirty = true
+    if (this.#closed || this.#running !== null) return
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#running = this.#passes().finally(() => {
+      this.#running = null
+      if (this.#dirty) this.poke()
+      else this.#schedule()
+    })
+  }
+
+  /** A function whose artifact came late is tried again at once. */
+  retry(functionId: string): void {
+    if (this.#state.functions.get(functionId)?.failure?.retryable !== true) return
+    this.#retryAt.delete(functionId)
+    this.poke()
+  }
+
+  /** Resolves when no pass runs any more. */
+  async close(): Promise<void> {
+    this.#closed = true
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    await this.#running
+  }
+
+  async #passes(): Promise<void> {
+    while (this.#dirty && !this.#closed) {
+      this.#dirty = false
+      try {
+        await this.#pass()
+        if (this.#failures > 0) this.#deps.log.info('The control plane answers again.')
+        this.#failures = 0
+        this.#counts.succeeded += 1
+      } catch (thrown) {
+        this.#failures += 1
+        this.#counts.failed += 1
+        this.#report(thrown)
+        return
+      }
+    }
+  }
+
+  /** The first failure is news; that it goes on is not. */
+  #report(thrown: unknown): void {
+    const error = toEdgefnError(thrown)
+    const fields = { context: { failures: this.#failures, revision: this.#state.revision } }
+    if (error.code === 'internal') this.#deps.log.failure('The sync failed.', thrown, fields)
+    else if (this.#failures > 1) this.#deps.log.debug(`The sync failed: ${error.message}`, fields)
+    else {
+      this.#deps.log.warn('The sync failed; the node goes on serving what it has.', {
+        error_type: error.code,
+        error_message: error.message,
+        ...fields,
+      })
+    }
+  }
+
+  #schedule(): void {
+    if (this.#closed) return
+    const now = performance.now()
+    const nextRetry = Math.min(...this.#retryAt.values())
+    const ms =
+      this.#failures > 0
+        ? this.#deps.retryDelayMs(this.#failures)
+        : Math.min(this.#deps.sync_ms * (0.9 + 0.1 * Math.random()), Math.max(0, nextRetry - now))
+    this.#timer = setTimeout(() => this.poke(), ms)
+  }
+
+  async #pass(): Promise<void> {
+    const startedAt = performance.now()
+    const plan = await this.#plan()
+    const reconciled = reconcile(this.#state, plan)
+    if (reconciled.outcome === 'next') await this.#apply(reconciled.state, plan, startedAt)
+    else await this.#apply(this.#state, nothingNew(plan, this.#state), startedAt)
+    await this.#acknowledge()
+  }
+
+  /** The plan from here, or the full one when the control plane's starts after where the node is. */
+  async #plan(): Promise<Plan> {
+    const { cp } = this.#deps
+    const plan = await cp.plan(this.#state.revision)
+    return reconcile(this.#state, plan).outcome === 'gap' ? cp.plan(0) : plan
+  }
+
+  /** fetch → verify → cache → warm → store → swap; the old version serves until the swap. */
+  async #apply(planned: NodeState, plan: Plan, startedAt: number): Promise<void> {
+    const { cache, store, workers, slots } = this.#deps
+    const before = this.#state
+    const due = this.#due(planned)
+    cache.setInService(keysInUse(before).union(keysInUse(planned)))
+    const tries = await mapBounded(due, LOADING_MAX, async ([functionId, manifest]) => {
+      return [functionId, await this.#bringUp(manifest)] as const
+    })
+    // What was cut short by the end of the agent says nothing about the functions.
+    if (this.#closed) throw new EdgefnError('shutting_down', 'The agent is shutting down.')
+    const outcomes = new Map(tries)
+    const settled = settle(planned, outcomes)
+    const next = this.#withResults(settled, plan, outcomes, performance.now() - startedAt)
+    if (changed(before, next)) {
+      this.#save(store, next, before)
+      this.#state = next
+      await workers.assign(this.table())
+    }
+    cache.setInService(keysInUse(this.#state))
+    slots.keepOnly(this.#state.functions)
+    this.#planRetries(outcomes)
+  }
+
+  /** The routing table of the present state. */
+  table(): Assignment {
+    const { slots, cache } = this.#deps
+    return tableOf(
+      this.#state,
+      (functionId) => slots.take(functionId),
+      (manifest) => cache.path(manifest),
+    )
+  }
+
+  /** What to try in this pass: new manifests, and failed ones that may have got better and whose time has come. */
+  #due(planned: NodeState): [string, Manifest][] {
+    const now = performance.now()
+    const due: [string, Manifest][] = []
+    for (const [functionId, { pending, failure }] of planned.functions) {
+      if (pending === null || failure?.retryable === false) continue
+      const waits = failure !== null && (this.#retryAt.get(functionId) ?? 0) > now
+      if (!waits) due.push([functionId, pending])
+    }
+    return due
+  }
+
+  /** One try to have a manifest loaded in every worker; null when it is, else why not. */
+  async #bringUp(manifest: Manifest): Promise<EdgefnError | null> {
+    const { slots, workers, ensureArtifact, log } = this.#deps
+    try {
+      const slot = slots.take(manifest.function_id)
+      if (slot === null) {
+        const message = `A node holds at most ${LIMITS.functionsMax} functions.`
+        throw new EdgefnError('overloaded', message)
+      }
+      const path = await ensureArtifact(manifest)
+      await workers.prepare(workerFunction(manifest, slot, path))
+      return null
+    } catch (thrown) {
+      const error = toEdgefnError(thrown)
+      log.warn('A function version could not be brought into service.', {
+        function_id: manifest.function_id,
+        error_type: error.code,
+        error_message: error.message,
+        context: { name: manifest.name, version: manifest.version, sha256: manifest.sha256 },
+      })
+      return error
+    }
+  }
+
+  /** Adds to the state what has to be reported: every settled function that the plan names or that was tried. */
+  #withResults(
+    state: NodeState,
+    plan: Plan,
+    outcomes: ReadonlyMap<string, EdgefnError | null>,
+    durationMs: number,
+  ): NodeState {
+    // A failure that was reported already and goes on is no news.
+    const named = new Set(
+      [...outcomes.keys()].filter((functionId) => {
+        const attempts = state.functions.get(functionId)?.failure?.attempts ?? 0
+        return attempts <= LIMITS.fetchAttemptsMax
+      }),
+    )
+    for (const action of plan.actions) {
+      if (action.action === 'put_function') named.add(action.function.function_id)
+    }
+    const results: FunctionResult[] = []
+    for (const functionId of named) {
+      const entry = state.functions.get(functionId)
+      const result = entry === undefined ? null : resultOf(entry)
+      if (result !== null) results.push(result)
+    }
+    // An empty full plan of revision 0 is what a control plane without changes answers for ever.
+    const news = plan.revision !== this.#state.revision || (plan.full && plan.revision > 0)
+    if (!news && results.length === 0) return state
+    const { revision } = plan
+    const base_revision = plan.full ? 0 : plan.base_revision
+    const ack = { base_revision, revision, results, duration_ms: Math.round(durationMs) }
+    return { ...state, unacknowledged: mergeAck(state.unacknowledged, ack) }
+  }
+
+  #save(store: StateStore, next: NodeState, before: NodeState): void {
+    for (;;) {
+      try {
+        return store.save(next, before)
+      } catch (thrown) {
+        if (!isDiskFull(thrown) || !this.#deps.cache.freeSpace()) throw thrown
+      }
+    }
+  }
+
+  #planRetries(outcomes: ReadonlyMap<string, unknown>): void {
+    const now = performance.now()
+    for (const functionId of this.#retryAt.keys()) {
+      if (this.#state.functions.get(functionId)?.failure?.retryable !== true) {
+        this.#retryAt.delete(functionId)
+      }
+    }
+    for (const functionId of outcomes.keys()) {
+      const entry = this.#state.functions.get(functionId)
+      if (entry?.failure?.retryable !== true) continue
+      const delay = isSettled(entry)
+        ? FAILED_RETRY_MS
+        : this.#deps.retryDelayMs(entry.failure.attempts)
+      this.#retryAt.set(functionId, now + delay)
+    }
+  }
+
+  /** Sends what is not confirmed once every function has its result; it is kept until the control plane has it. */
+  async #acknowledge(): Promise<void> {
+    const { store, cp, log } = this.#deps
+    const ack = this.#state.unacknowledged
+    if (ack === null || ![...this.#state.functions.values()].every(isSettled)) return
+    try {
+      for (const part of splitAck(ack, ACK_BYTES_MAX)) await cp.acknowledge(part)
+    } catch (thrown) {
+      if (!ACK_REFUSED.has(toEdgefnError(thrown).code)) throw thrown
+      log.failure('The control plane refused the acknowledgement of a plan.', thrown)
+    }
+    const next = { ...this.#state, unacknowledged: null }
+    store.save(next, this.#state)
+    this.#state = next
+  }
+}
+
+/** What a plan from before the node's own revision has to say. */
+function nothingNew(plan: Plan, state: NodeState): Plan {
+  const { revision } = state
+  return { ...plan, base_revision: revision, revision, full: false, actions: [] }
+}
+
+function changed(before: NodeState, next: NodeState): boolean {
+  return (
+    before.synced !== next.synced ||
+    before.revision !== next.revision ||
+    before.unacknowledged !== next.unacknowledged ||
+    differs(before.functions, next.functions) ||
+    differs(before.routes, next.routes)
+  )
+}
+
+function differs(a: ReadonlyMap<string, unknown>, b: ReadonlyMap<string, unknown>): boolean {
+  if (a.size !== b.size) return true
+  for (const [key, value] of a) if (b.get(key) !== value) return true
+  return false
+}

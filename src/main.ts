@@ -1,0 +1,53 @@
+/**
+ * The one entry of the one binary: argv → mode, each loaded only when asked for (a control plane never loads libwasmedge).
+ * The same file re-enters as worker process (`__worker`) and as thread of a worker.
+ */
+
+import { isMainThread, workerData } from 'node:worker_threads'
+
+import type { WorkerOptions } from './edge/ipc.ts'
+
+/** A compiled binary finds its own code under this path; from source the path is this file's. */
+const COMPILED_ROOT = '/$bunfs/'
+
+/** The command line that starts a worker process of this very program. */
+function workerCommand(options: WorkerOptions): string[] {
+  const entry = Bun.main.startsWith(COMPILED_ROOT) ? [] : [Bun.main]
+  return [process.execPath, ...entry, '__worker', JSON.stringify(options)]
+}
+
+async function runThread(): Promise<void> {
+  const thread = await import('./edge/worker/lanes/thread-main.ts')
+  await thread.runThread(workerData)
+}
+
+async function runWorker(argument: string | undefined): Promise<void> {
+  const { workerOptionsSchema } = await import('./edge/ipc.ts')
+  const worker = await import('./edge/worker/main.ts')
+  await worker.runWorker(workerOptionsSchema.parse(JSON.parse(argument ?? 'null')))
+}
+
+async function runCommandLine(words: readonly string[]): Promise<never> {
+  const { runCli } = await import('./cli/run.ts')
+  const { processTerminal } = await import('./cli/terminal.ts')
+  const code = await runCli(words, {
+    terminal: processTerminal(),
+    modes: {
+      startControlPlane: async (config, log) =>
+        (await import('./cp/main.ts')).startControlPlane(config, log),
+      startAgent: async (config, log) =>
+        (await import('./edge/agent/main.ts')).startAgent(config, log, workerCommand),
+    },
+  })
+  process.exit(code)
+}
+
+function main(): Promise<void> {
+  process.noDeprecation = true // mqtt.js calls url.parse, and operators would read about it at every start.
+  const [mode, ...rest] = process.argv.slice(2)
+  if (!isMainThread) return runThread()
+  if (mode === '__worker') return runWorker(rest[0])
+  return runCommandLine(process.argv.slice(2))
+}
+
+await main()
