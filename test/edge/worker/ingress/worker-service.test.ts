@@ -65,12 +65,14 @@ async function serving(worker: Worker, fn = aFunction()) {
   return fn
 }
 
-test('says that it listens, serves nothing, then serves the table it is assigned', async () => {
+test('says that it listens, holds requests until its first table, then serves it', async () => {
   const worker = await startWorker()
   expect(worker.find('ready')).toMatchObject({ pid: worker.child.pid, engine: 'in-memory' })
-  expect((await fetch(worker.url)).status).toBe(404)
+  const early = fetch(worker.url)
+  await until(() => worker.stats.getWorker('requests') === 1)
   await serving(worker)
   expect(worker.find('assigned')?.revision).toBe(7)
+  expect((await early).status).toBe(200)
   expect(await (await fetch(worker.url)).text()).toBe(`${worker.child.pid} /nowhere/1.wasm`)
 })
 
