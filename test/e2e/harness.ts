@@ -1,6 +1,6 @@
 /** The compiled binary as users run it: control planes and nodes as processes in temporary directories on free ports. */
 
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -195,6 +195,15 @@ export class ControlPlane {
   }
 }
 
+function isWorkerOf(pid: string, nodeId: string): boolean {
+  try {
+    const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+    return words.includes('\0__worker\0') && words.includes(`"node_id":"${nodeId}"`)
+  } catch {
+    return false // It ended meanwhile.
+  }
+}
+
 /** A node with fixed addresses and data directory, so that it can be killed and started again as the same one. */
 export class Node {
   readonly id: string
@@ -242,6 +251,8 @@ export class Node {
       `127.0.0.1:${port}`,
       '--metrics-listen',
       `127.0.0.1:${ops}`,
+      '--workers',
+      '2',
       '--heartbeat-interval',
       '500ms',
       '--sync-interval',
@@ -277,8 +288,10 @@ export class Node {
 
   /** Pids of the node's worker processes, orphans of a killed agent included. */
   workers(): number[] {
-    const found = Bun.spawnSync(['pgrep', '-f', `__worker.*"node_id":"${this.id}"`])
-    return found.stdout.toString().split('\n').filter(Boolean).map(Number)
+    return readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name))
+      .filter((pid) => isWorkerOf(pid, this.id))
+      .map(Number)
   }
 
   /** Stops the agent and whatever workers are left. */

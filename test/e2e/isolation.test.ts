@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
-import { readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 import type { ErrorBody, RouteView } from '../../src/protocol/api.ts'
@@ -9,6 +9,8 @@ import type { Page } from './harness.ts'
 let world: World
 let plane: ControlPlane
 let nodes: Node[]
+
+const ANY_PORT = '127.0.0.1:0'
 
 const guest = (name: string) => join(GUESTS, `${name}.wasm`)
 
@@ -118,21 +120,30 @@ test('commands print JSON on request and fail with the documented codes', async 
   expect(`${inspected.stdout}${inspected.stderr}`).toContain('17')
 }, 60_000)
 
-/** Runs a command in a mount namespace where libwasmedge is an empty file. */
-function withoutWasmedge(command: string): Bun.Subprocess<'ignore', 'pipe', 'pipe'> {
-  const hide =
-    'for f in $(ldconfig -p | sed -n "s/.*libwasmedge.* => //p"); do mount --bind /dev/null "$(readlink -f "$f")"; done'
-  return Bun.spawn(['unshare', '-m', 'sh', '-c', `${hide}; exec ${command}`], {
-    stdin: 'ignore',
-    stdout: 'pipe',
-    stderr: 'pipe',
-  })
+/** An environment in which the dynamic linker finds an empty file where libwasmedge should be. */
+function withoutWasmedge(): Record<string, string | undefined> {
+  const folder = join(world.dir, 'no-wasmedge')
+  mkdirSync(folder)
+  for (const name of ['libwasmedge.so.0', 'libwasmedge.so']) writeFileSync(join(folder, name), '')
+  return { ...process.env, LD_LIBRARY_PATH: folder }
 }
 
 test('a control plane runs without libwasmedge, and a node without it says what to install', async () => {
-  const edge = withoutWasmedge(
-    `${BINARY} edge --pop osaka-3 --cp ${plane.url} --token ${await plane.joinToken('osaka-3')} ` +
-      `--data-dir ${world.dir}/no-engine --listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0`,
+  const flags = ['--pop', 'osaka-3', '--cp', plane.url, '--data-dir', join(world.dir, 'no-engine')]
+  const token = await plane.joinToken('osaka-3')
+  const edge = Bun.spawn(
+    [
+      BINARY,
+      'edge',
+      ...flags,
+      '--token',
+      token,
+      '--listen',
+      ANY_PORT,
+      '--metrics-listen',
+      ANY_PORT,
+    ],
+    { env: withoutWasmedge(), stdin: 'ignore', stdout: 'pipe', stderr: 'pipe' },
   )
   const [stdout, stderr, code] = await Promise.all([
     edge.stdout.text(),
