@@ -327,8 +327,12 @@ export class World {
   }
 
   async close(): Promise<void> {
-    for (const close of this.#closers.reverse()) await close()
+    const failures: unknown[] = []
+    for (const close of this.#closers.reverse()) {
+      await close().catch((thrown: unknown) => failures.push(thrown))
+    }
     rmSync(this.dir, { recursive: true, force: true })
+    if (failures.length > 0) throw new AggregateError(failures, 'Not everything could be ended.')
   }
 }
 
