@@ -8,7 +8,7 @@ import { LIMITS } from '../protocol/limits.ts'
 import { compilePattern } from '../protocol/pattern.ts'
 import type { Log } from '../telemetry/log.ts'
 import { VERSION } from '../version.ts'
-import { checkModule } from '../wasm/check.ts'
+import { checkWholeModule } from '../wasm/validate.ts'
 import { createApi } from './api.ts'
 import { createArtifactStore } from './artifacts/create.ts'
 import { mountArtifacts } from './artifacts/mount.ts'
@@ -214,7 +214,7 @@ function compose(base: Base): {
     db,
     audit: audit.record,
     modules: artifacts,
-    checkModule,
+    checkModule: checkWholeModule,
     sign: auth.signing.signArtifact,
     location,
     lookup,

@@ -74,11 +74,12 @@ function readVector(reader: Reader): ValueType {
   return 'v128'
 }
 
-/** The index of a function that exists. */
+/** The index of a function that exists; it is from now on one that indirect calls can reach. */
 export function readFunctionIndex(reader: Reader, module: WasmModule): number {
   const index = reader.u32()
   if (index >= module.functions.length) {
     throw reader.malformed(`Function ${index} is named; there are ${module.functions.length}`)
   }
+  module.referenced.add(index)
   return index
 }

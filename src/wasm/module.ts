@@ -90,6 +90,8 @@ export interface WasmModule {
   dataSegments: number
   /** In the order of the functions that are not imported. */
   readonly bodies: Body[]
+  /** Functions that an element segment or a constant refers to: what an indirect call can reach, with `ref.func` in bodies. */
+  readonly referenced: Set<number>
   readonly sections: Section[]
   readonly customSections: CustomSection[]
   /** How many of the functions and globals are imported. */
@@ -112,6 +114,7 @@ export function emptyModule(bytes: Uint8Array): WasmModule {
     dataCount: null,
     dataSegments: 0,
     bodies: [],
+    referenced: new Set(),
     sections: [],
     customSections: [],
     importedFunctions: 0,

@@ -45,7 +45,18 @@ type Immediate = (typeof IMMEDIATE)[keyof typeof IMMEDIATE]
 export const PREFIX = { bulk: 0xfc, simd: 0xfd } as const
 
 /** Opcodes that the code of this folder names; prefixed ones are `prefix << 8 | number`. */
-export const OPCODE = { block: 0x02, loop: 0x03, if: 0x04, else: 0x05, end: 0x0b } as const
+export const OPCODE = {
+  block: 0x02,
+  loop: 0x03,
+  if: 0x04,
+  else: 0x05,
+  end: 0x0b,
+  branchIf: 0x0d,
+  return: 0x0f,
+  call: 0x10,
+  callIndirect: 0x11,
+  refFunc: 0xd2,
+} as const
 
 /** Kind of immediate and its operand, by slot: one-byte opcodes, then 0xfc ones, then 0xfd ones. */
 export const immediateOf = new Uint8Array(0x300)

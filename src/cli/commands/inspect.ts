@@ -5,7 +5,8 @@ import { FILE_OPTION } from '../../config/load.ts'
 import { integer, matching } from '../../config/values.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { entrypointSchema } from '../../protocol/manifest.ts'
-import { inspectModule, type Inspection } from '../../wasm/check.ts'
+import type { Inspection } from '../../wasm/check.ts'
+import { inspectWholeModule } from '../../wasm/validate.ts'
 import { OUTPUT_OPTION } from '../client-options.ts'
 import { command, type Terminal } from '../command.ts'
 import { readModule } from '../deploy/module-file.ts'
@@ -29,15 +30,15 @@ export const inspect = command({
     ...FILE_OPTION,
   },
   notes: ['Nothing is sent anywhere. Exits with 1 when the module would be refused.'],
-  run({ values, args: [file = ''], terminal }) {
-    const inspection = inspectModule(readModule(file), {
+  async run({ values, args: [file = ''], terminal }) {
+    const inspection = await inspectWholeModule(readModule(file), {
       entrypoint: values.entrypoint,
       memory_pages: values['memory-pages'] ?? LIMITS.memoryPagesMax,
     })
     const refused = inspection.problems.length > 0
     if (values.output === 'json') printJson(terminal, { file, refused, ...inspection })
     else printInspection(terminal, file, inspection)
-    return Promise.resolve(refused ? EXIT.failed : EXIT.ok)
+    return refused ? EXIT.failed : EXIT.ok
   },
 })
 

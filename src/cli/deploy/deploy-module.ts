@@ -50,7 +50,7 @@ export async function deployModule(
   progress: Progress,
 ): Promise<DeployResult> {
   const bytes = readModule(request.file)
-  const inspection = checkModule(request.file, bytes, request.entrypoint)
+  const inspection = await checkModule(request.file, bytes, request.entrypoint)
   const { name, entrypoint, message, env, max_execution_ms } = request
   const registration = {
     ...{ name, entrypoint, message, env },

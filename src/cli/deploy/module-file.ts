@@ -5,20 +5,26 @@ import { basename } from 'node:path'
 
 import { EdgefnError, errorMessage } from '../../errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
-import { inspectModule, type Inspection } from '../../wasm/check.ts'
+import type { Inspection } from '../../wasm/check.ts'
+import { inspectWholeModule } from '../../wasm/validate.ts'
 
 /** The bytes of a file. Throws `invalid_config` when it cannot be read. */
-export function readModule(file: string): Uint8Array {
+export function readModule(file: string): Uint8Array<ArrayBuffer> {
   try {
-    return readFileSync(file)
+    return new Uint8Array(readFileSync(file))
   } catch (error) {
     throw new EdgefnError('invalid_config', `${file}: cannot be read: ${errorMessage(error)}.`)
   }
 }
 
 /** Refuses at once what the control plane would refuse after the upload. Throws with the first code and all reasons. */
-export function checkModule(file: string, bytes: Uint8Array, entrypoint: string): Inspection {
-  const inspection = inspectModule(bytes, { entrypoint, memory_pages: LIMITS.memoryPagesMax })
+export async function checkModule(
+  file: string,
+  bytes: Uint8Array<ArrayBuffer>,
+  entrypoint: string,
+): Promise<Inspection> {
+  const settings = { entrypoint, memory_pages: LIMITS.memoryPagesMax }
+  const inspection = await inspectWholeModule(bytes, settings)
   const [first] = inspection.problems
   if (first !== undefined) {
     const reasons = inspection.problems.map((problem) => `\n  ${problem.message}`).join('')

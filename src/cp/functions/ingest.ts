@@ -76,7 +76,8 @@ async function check(
   bytes: Uint8Array<ArrayBuffer>,
 ): Promise<{ module: CheckedModule; normalised: Uint8Array<ArrayBuffer> }> {
   const { entrypoint, memory_pages } = stored
-  const { normalised: checked, abi } = deps.checkModule(bytes, { entrypoint, memory_pages })
+  const expected = { entrypoint, memory_pages }
+  const { normalised: checked, abi } = await deps.checkModule(bytes, expected)
   const normalised = new Uint8Array(checked)
   if (normalised.byteLength > LIMITS.moduleBytesMax) {
     throw new EdgefnError(

@@ -23,11 +23,11 @@ export interface ModuleStore {
   deleteUpload(key: UploadKey): Promise<void>
 }
 
-/** Checks and normalises an uploaded module; throws an EdgefnError that says what is wrong with it. */
+/** Checks and normalises an uploaded module; rejects with an EdgefnError that says what is wrong with it. */
 export type CheckModule = (
   bytes: Uint8Array<ArrayBuffer>,
   expected: { readonly entrypoint: string; readonly memory_pages: number },
-) => { readonly normalised: Uint8Array; readonly abi: Abi }
+) => Promise<{ readonly normalised: Uint8Array; readonly abi: Abi }>
 
 /** Ed25519 by the control plane over an artifact's digest, base64url. */
 export type SignArtifact = (sha256: string) => Promise<string>

@@ -22,7 +22,7 @@ import { validate } from '../../../src/http/validate.ts'
 import type { RegistrationView, VersionView } from '../../../src/protocol/api.ts'
 import { registrationViewSchema, versionViewSchema } from '../../../src/protocol/api.ts'
 import { createLog } from '../../../src/telemetry/log.ts'
-import { checkModule } from '../../../src/wasm/check.ts'
+import { checkWholeModule } from '../../../src/wasm/validate.ts'
 import type { TempDatabase } from '../db/temp-database.ts'
 import { tempDatabase } from '../db/temp-database.ts'
 
@@ -71,7 +71,7 @@ export async function functionStack(): Promise<FunctionStack> {
     db: temp.db,
     audit: createAuditStore().record,
     modules: store,
-    checkModule,
+    checkModule: checkWholeModule,
     sign: signing.signArtifact,
     location: (sha256) => store.location(sha256),
     lookup,

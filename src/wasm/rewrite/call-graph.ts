@@ -1,0 +1,113 @@
+/** Which functions can be on the stack more than once: those on a cycle of the call graph. */
+
+import type { WasmModule } from '../module.ts'
+import type { FunctionProfile } from './profile.ts'
+
+/**
+ * One flag per function of the index space. A call through a table may reach any function that an element segment, a constant
+ * or `ref.func` names, so all of these hang on one node that every indirect caller calls. Linear, without recursion (Tarjan).
+ */
+export function findRecursive(
+  module: WasmModule,
+  profiles: readonly FunctionProfile[],
+  referenced: ReadonlySet<number>,
+): Uint8Array {
+  const functions = module.functions.length
+  const table = functions
+  const reachable = [...referenced]
+  const successors = (node: number): readonly number[] => {
+    if (node === table) return reachable
+    return profiles[node - module.importedFunctions]?.calls ?? []
+  }
+  const callsTable = (node: number) =>
+    profiles[node - module.importedFunctions]?.indirect === true && node < functions
+  return new CycleSearch(functions + 1, successors, callsTable, table).run()
+}
+
+class CycleSearch {
+  readonly #successors: (node: number) => readonly number[]
+  readonly #callsTable: (node: number) => boolean
+  readonly #table: number
+  /** 0: not visited; else order of the visit, from 1. */
+  readonly #order: Int32Array
+  readonly #low: Int32Array
+  readonly #onStack: Uint8Array
+  readonly #recursive: Uint8Array
+  /** Nodes whose component is not known yet. */
+  readonly #open: number[] = []
+  #visited = 0
+
+  constructor(
+    nodes: number,
+    successors: (node: number) => readonly number[],
+    callsTable: (node: number) => boolean,
+    table: number,
+  ) {
+    this.#successors = successors
+    this.#callsTable = callsTable
+    this.#table = table
+    this.#order = new Int32Array(nodes)
+    this.#low = new Int32Array(nodes)
+    this.#onStack = new Uint8Array(nodes)
+    this.#recursive = new Uint8Array(nodes)
+  }
+
+  run(): Uint8Array {
+    for (let node = 0; node < this.#order.length; node += 1) {
+      if (this.#order[node] === 0) this.#visit(node)
+    }
+    return this.#recursive
+  }
+
+  #visit(root: number): void {
+    const path: { node: number; next: number }[] = [this.#enter(root)]
+    for (let frame = path.at(-1); frame !== undefined; frame = path.at(-1)) {
+      const { node } = frame
+      const child = this.#child(node, frame.next)
+      frame.next += 1
+      if (child === null) {
+        path.pop()
+        const parent = path.at(-1)
+        if (parent !== undefined) this.#lower(parent.node, this.#low[node] ?? 0)
+        this.#close(node)
+      } else if (child === node) {
+        this.#recursive[node] = 1
+      } else if (this.#order[child] === 0) {
+        path.push(this.#enter(child))
+      } else if (this.#onStack[child] === 1) {
+        this.#lower(node, this.#order[child] ?? 0)
+      }
+    }
+  }
+
+  /** The successors in turn, the table last where the function calls through it; null when there are no more. */
+  #child(node: number, index: number): number | null {
+    const successors = this.#successors(node)
+    if (index < successors.length) return successors[index] ?? null
+    return index === successors.length && this.#callsTable(node) ? this.#table : null
+  }
+
+  #enter(node: number): { node: number; next: number } {
+    this.#visited += 1
+    this.#order[node] = this.#visited
+    this.#low[node] = this.#visited
+    this.#onStack[node] = 1
+    this.#open.push(node)
+    return { node, next: 0 }
+  }
+
+  #lower(node: number, to: number): void {
+    this.#low[node] = Math.min(this.#low[node] ?? 0, to)
+  }
+
+  /** Takes a finished component off the open nodes; with more than one member all of them are recursive. */
+  #close(node: number): void {
+    if (this.#low[node] !== this.#order[node]) return
+    const first = this.#open.lastIndexOf(node)
+    const members = this.#open.splice(first)
+    for (const member of members) {
+      this.#onStack[member] = 0
+      if (members.length > 1) this.#recursive[member] = 1
+    }
+  }
+}

@@ -1,0 +1,136 @@
+/** One pass over all bodies: whom each function calls, and how much stack a call of it takes. */
+
+import { InstructionCursor } from '../instructions.ts'
+import { MODULE_LIMITS } from '../limits.ts'
+import type { Body, FunctionType, WasmModule } from '../module.ts'
+import { functionType } from '../module.ts'
+import { OPCODE } from '../opcodes.ts'
+import { Reader } from '../reader.ts'
+import { stackChange } from './stack-effects.ts'
+
+export interface FunctionProfile {
+  /** Functions called directly, each once. */
+  readonly calls: readonly number[]
+  /** Whether it calls through a table. */
+  readonly indirect: boolean
+  /** Parameters, locals and the most operands it has on the stack at once. */
+  readonly cells: number
+}
+
+/** Profiles of the functions that have bodies, in their order. Adds functions named by `ref.func` to `referenced`. */
+export function profileBodies(module: WasmModule, referenced: Set<number>): FunctionProfile[] {
+  const heights = new HeightTracker(module)
+  return module.bodies.map((body, at) => {
+    const type = functionType(module, module.importedFunctions + at)
+    return profileBody(module, body, type, heights, referenced)
+  })
+}
+
+function profileBody(
+  module: WasmModule,
+  body: Body,
+  type: FunctionType,
+  heights: HeightTracker,
+  referenced: Set<number>,
+): FunctionProfile {
+  const calls = new Set<number>()
+  let indirect = false
+  const locals = countLocals(module, body)
+  const reader = new Reader(module.bytes, body.code, body.end, 'a function')
+  const cursor = new InstructionCursor(module, reader)
+  cursor.begin(type, locals)
+  heights.begin(type)
+  while (cursor.next()) {
+    if (cursor.opcode === OPCODE.call) calls.add(cursor.immediate)
+    else if (cursor.opcode === OPCODE.callIndirect) indirect = true
+    else if (cursor.opcode === OPCODE.refFunc) referenced.add(cursor.immediate)
+    heights.step(cursor)
+  }
+  return { calls: [...calls], indirect, cells: type.params.length + locals + heights.highest }
+}
+
+/** How many locals a body declares, parameters not counted. It was decoded before, so nothing is checked. */
+export function countLocals(module: WasmModule, body: Body): number {
+  const reader = new Reader(module.bytes, body.start, body.code, 'locals')
+  let locals = 0
+  for (let groups = reader.u32(); groups > 0; groups -= 1) {
+    locals += reader.u32()
+    reader.skip(1)
+  }
+  return locals
+}
+
+/** Follows the operand stack's height through one body. Types do not matter for it, only how many. */
+class HeightTracker {
+  readonly #module: WasmModule
+  /** Of each open block: the height below its parameters, and how many results it leaves. */
+  readonly #bases = new Int32Array(MODULE_LIMITS.nestingMax + 1)
+  readonly #results = new Int32Array(MODULE_LIMITS.nestingMax + 1)
+  readonly #params = new Int32Array(MODULE_LIMITS.nestingMax + 1)
+  #height = 0
+  /** Blocks open before the instruction that is looked at. */
+  #depth = 0
+  highest = 0
+
+  constructor(module: WasmModule) {
+    this.#module = module
+  }
+
+  begin(type: FunctionType): void {
+    this.#height = 0
+    this.#depth = 0
+    this.highest = type.results.length
+  }
+
+  step(cursor: InstructionCursor): void {
+    switch (cursor.opcode) {
+      case OPCODE.block:
+      case OPCODE.loop:
+      case OPCODE.if:
+        this.#open(cursor)
+        break
+      case OPCODE.else:
+        this.#height = (this.#bases[cursor.depth] ?? 0) + (this.#params[cursor.depth] ?? 0)
+        break
+      case OPCODE.end:
+        // The last end closes the function itself; nothing follows it.
+        if (this.#depth === 0) return
+        this.#height = (this.#bases[this.#depth] ?? 0) + (this.#results[this.#depth] ?? 0)
+        break
+      case OPCODE.call:
+        this.#apply(functionType(this.#module, cursor.immediate), 0)
+        break
+      case OPCODE.callIndirect:
+        this.#apply(this.#module.types[cursor.immediate], 1)
+        break
+      case OPCODE.branchIf:
+        this.#height -= 1
+        break
+      default:
+        // After a branch the stack may be anything until the block ends; counting on is harmless, its end sets it right.
+        this.#height += stackChange(cursor.opcode)
+    }
+    this.#depth = cursor.depth
+    this.highest = Math.max(this.highest, this.#height)
+  }
+
+  #open(cursor: InstructionCursor): void {
+    if (cursor.opcode === OPCODE.if) this.#height -= 1
+    const byte = this.#module.bytes[cursor.start + 1] ?? 0x40
+    let params = 0
+    let results = byte === 0x40 ? 0 : 1
+    // Single bytes from 0x40 to 0x7f are the short forms; everything else is the index of a type.
+    if (byte < 0x40 || byte >= 0x80) {
+      const type = this.#module.types[cursor.immediate]
+      params = type?.params.length ?? 0
+      results = type?.results.length ?? 0
+    }
+    this.#bases[cursor.depth] = Math.max(this.#height - params, 0)
+    this.#params[cursor.depth] = params
+    this.#results[cursor.depth] = results
+  }
+
+  #apply(type: FunctionType | undefined, extra: number): void {
+    if (type !== undefined) this.#height += type.results.length - type.params.length - extra
+  }
+}
