@@ -29,6 +29,8 @@ export const LIMITS = {
   /** Bytes of one log message of a guest and messages per second and function [R13.4]. */
   logMessageBytesMax: 2 * KIB,
   logMessagesPerSecondMax: 1000,
+  /** Cells of 16 bytes that a guest's recursion may take in the engine (`wasm/rewrite/depth.ts`). */
+  stackCellsMax: 1_000_000,
   /** Hot instances per function and worker, and how long an idle one is kept [R5]. */
   poolInstancesMin: 1,
   poolInstancesMax: 10,

@@ -10,12 +10,14 @@ import type { CustomSection, ExternKind, WasmModule } from './module.ts'
 import { emptyModule } from './module.ts'
 import { normaliseModule } from './normalise.ts'
 import type { Problem } from './problem.ts'
-import { unsupported } from './problem.ts'
+import { quoted, unsupported } from './problem.ts'
 import { externSignature } from './signature.ts'
 
 export const DEFAULT_ENTRYPOINT = 'handle'
 /** Problems that are told; a hostile module could have a thousand. */
 const PROBLEMS_MAX = 20
+/** Exports that the edge adds when it rewrites a module begin so. */
+const RESERVED_PREFIX = 'edgefn:'
 
 export interface InspectedImport {
   readonly module: string
@@ -75,7 +77,7 @@ export function inspectModule(bytes: Uint8Array, settings: InspectSettings = {})
 
 /**
  * Checks a module for ingest [R1.3 P2] and gives the form of it that is stored. Stack types inside function bodies are not
- * checked here: the engine validates the module on the node before anything of it runs.
+ * checked here: `validate.ts` does that, and the engine again on the node before anything of it runs.
  * Throws EdgefnError `module_invalid` or `module_unsupported`; `details.problems` has all that was found.
  */
 export function checkModule(
@@ -168,5 +170,11 @@ function ruleProblems(
             message: `Module needs at least ${pages} memory pages, memory_pages is ${limit}`,
           },
         ]
-  return { abi, problems: [...importProblems(module), ...problems, ...memory] }
+  const reserved = module.exports
+    .filter(({ name }) => name.startsWith(RESERVED_PREFIX))
+    .map(({ name }) => ({
+      code: 'module_unsupported' as const,
+      message: `The export ${quoted(name)} has a name that edgefn keeps for itself.`,
+    }))
+  return { abi, problems: [...importProblems(module), ...problems, ...memory, ...reserved] }
 }

@@ -38,15 +38,15 @@ const CODE = {
 } as const
 
 /**
- * The module with depth counted, or its own bytes when nothing in it can recurse. A call costs its parameters, locals and
+ * The module with depth counted, or null when nothing in it can recurse and it is to be run as it is. A call costs its parameters, locals and
  * operands in cells, and `frameCells`; a call for which no cells are left sets the counter to -1 and traps as unreachable.
  * Functions that cannot recurse are copied as they are. `module` is a normalised one.
  */
-export function countDepth(module: WasmModule, cells: number): Uint8Array {
+export function countDepth(module: WasmModule, cells: number): Uint8Array<ArrayBuffer> | null {
   const referenced = new Set(module.referenced)
   const profiles = profileBodies(module, referenced)
   const recursive = findRecursive(module, profiles, referenced)
-  if (!recursive.subarray(0, module.functions.length).includes(1)) return module.bytes
+  if (!recursive.subarray(0, module.functions.length).includes(1)) return null
   const types = new TypeAppendix(module)
   const depth = module.globals.length
   const code = new Writer(module.bytes.length)

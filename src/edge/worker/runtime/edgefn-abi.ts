@@ -1,6 +1,6 @@
 /** The edgefn ABI (DESIGN section 6.1): an instance that is kept, with one request and one response buffer inside the guest. */
 
-import type { FunctionHandle, InstanceHandle, MemoryHandle } from '../../../../ffi/handles.ts'
+import type { FunctionHandle } from '../../../../ffi/handles.ts'
 import { ValueArray } from '../../../../ffi/values.ts'
 import { EdgefnError } from '../../../errors.ts'
 import { PAGE_BYTES } from '../../../protocol/limits.ts'
@@ -10,7 +10,7 @@ import { poolKey } from '../call.ts'
 import { assembleResponse, parseCgiResponse } from './cgi.ts'
 import type { Engine } from './engine.ts'
 import { GuestExit, memoryLimit } from './guest-call.ts'
-import type { Invocation } from './invocation.ts'
+import type { Guest, Invocation } from './invocation.ts'
 
 /** Bytes asked of the guest's `alloc` for a first request; doubled as requests need it. */
 const requestBytesMin = 4096
@@ -26,8 +26,7 @@ interface Buffer {
 
 export class EdgefnInstance {
   readonly #engine: Engine
-  readonly #instance: InstanceHandle
-  readonly #memory: MemoryHandle
+  readonly #guest: Guest
   readonly #entry: FunctionHandle
   readonly #alloc: FunctionHandle
   readonly #handleParameters: ValueArray
@@ -36,16 +35,9 @@ export class EdgefnInstance {
   #request: Buffer = { at: 0, capacity: 0 }
   #response: Buffer = { at: 0, capacity: 0 }
 
-  private constructor(
-    engine: Engine,
-    instance: InstanceHandle,
-    memory: MemoryHandle,
-    entry: FunctionHandle,
-    alloc: FunctionHandle,
-  ) {
+  private constructor(engine: Engine, guest: Guest, entry: FunctionHandle, alloc: FunctionHandle) {
     this.#engine = engine
-    this.#instance = instance
-    this.#memory = memory
+    this.#guest = guest
     this.#entry = entry
     this.#alloc = alloc
     this.#handleParameters = new ValueArray(engine.types, Array<'i32'>(10).fill('i32'))
@@ -56,16 +48,17 @@ export class EdgefnInstance {
   /** Instantiates and initialises a loaded module. Throws EdgefnError; nothing is left behind then. */
   static create(invocation: Invocation, fn: WorkerFunction): EdgefnInstance {
     const { engine } = invocation
-    const { instance, memory } = invocation.instantiate(poolKey(fn))
+    const guest = invocation.instantiate(poolKey(fn))
+    const { instance } = guest
     try {
-      initialise(invocation, instance, memory)
+      initialise(invocation, guest)
       const entry = engine.native.findFunction(instance, fn.entrypoint)
       const alloc = engine.native.findFunction(instance, 'alloc')
       if (entry === null || alloc === null) {
         const missing = entry === null ? fn.entrypoint : 'alloc'
         throw new EdgefnError('function_load_failed', `The module does not export ${missing}.`)
       }
-      return new EdgefnInstance(engine, instance, memory, entry, alloc)
+      return new EdgefnInstance(engine, guest, entry, alloc)
     } catch (thrown) {
       engine.deleteInstance(instance)
       throw thrown
@@ -74,7 +67,7 @@ export class EdgefnInstance {
 
   /** Bytes of linear memory now. */
   get memoryBytes(): number {
-    this.#engine.host.memory.attach(this.#memory)
+    this.#engine.host.memory.attach(this.#guest.memory)
     return this.#engine.host.memory.bytes
   }
 
@@ -103,7 +96,7 @@ export class EdgefnInstance {
       invocation,
       pieces.reduce((sum, piece) => sum + piece.length, 0),
     )
-    this.#engine.host.memory.attach(this.#memory)
+    this.#engine.host.memory.attach(this.#guest.memory)
     let at = this.#request.at
     pieces.forEach((piece, index) => {
       this.#engine.host.memory.writeBytes(at, piece)
@@ -118,7 +111,7 @@ export class EdgefnInstance {
   }
 
   delete(): void {
-    this.#engine.deleteInstance(this.#instance)
+    this.#engine.deleteInstance(this.#guest.instance)
   }
 
   #readResponse(invocation: Invocation, length: number): GuestResponse {
@@ -148,20 +141,20 @@ export class EdgefnInstance {
   }
 
   #run(invocation: Invocation, fn: FunctionHandle, parameters: ValueArray): void {
-    invocation.invoke(fn, this.#memory, parameters, this.#result)
+    invocation.invoke(this.#guest, fn, parameters, this.#result)
   }
 }
 
 /** Reactors run `_initialize` once per instance; toolchains without reactors export `_start` for the same purpose. */
-function initialise(invocation: Invocation, instance: InstanceHandle, memory: MemoryHandle): void {
+function initialise(invocation: Invocation, guest: Guest): void {
   const { engine } = invocation
   const start =
-    engine.native.findFunction(instance, '_initialize') ??
-    engine.native.findFunction(instance, '_start')
+    engine.native.findFunction(guest.instance, '_initialize') ??
+    engine.native.findFunction(guest.instance, '_start')
   if (start === null) return
   const nothing = new ValueArray(engine.types, [])
   try {
-    invocation.invoke(start, memory, nothing, nothing)
+    invocation.invoke(guest, start, nothing, nothing)
   } catch (thrown) {
     if (!(thrown instanceof GuestExit)) throw thrown
     if (thrown.exitCode === 0) return

@@ -70,6 +70,13 @@ export function timeout(context: CallContext): EdgefnError {
   return new EdgefnError('execution_timeout', message, { details: { max_execution_ms: limit } })
 }
 
+export function stackOverflow(): EdgefnError {
+  const message = 'The function recursed deeper than its stack allows.'
+  return new EdgefnError('stack_overflow', message, {
+    details: { stack_cells: LIMITS.stackCellsMax },
+  })
+}
+
 export function memoryLimit(pages: number): EdgefnError {
   const message = `The function needed more memory than its limit of ${pages} pages.`
   return new EdgefnError('memory_limit', message, { details: { memory_pages: pages } })

@@ -3,6 +3,9 @@
 import { readFileSync } from 'node:fs'
 
 import { EdgefnError, errorMessage, toEdgefnError } from '../../../errors.ts'
+import { LIMITS } from '../../../protocol/limits.ts'
+import { decodeModule } from '../../../wasm/decode.ts'
+import { countDepth } from '../../../wasm/rewrite/depth.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { GuestRequest, GuestResponse, Outcome } from '../call.ts'
 import { poolKey } from '../call.ts'
@@ -135,7 +138,9 @@ export class Runner {
     const key = poolKey(fn)
     if (this.#engine.hasModule(key)) return null
     try {
-      this.#engine.loadModule(key, readVerified(fn))
+      const bytes = readVerified(fn)
+      const counted = countDepth(decodeModule(bytes), LIMITS.stackCellsMax)
+      this.#engine.loadModule(key, counted ?? bytes)
       return null
     } catch (thrown) {
       return toEdgefnError(thrown)

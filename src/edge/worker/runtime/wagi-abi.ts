@@ -7,7 +7,7 @@ import type { GuestResponse } from '../call.ts'
 import { poolKey } from '../call.ts'
 import { parseCgiResponse } from './cgi.ts'
 import { exitError, GuestExit } from './guest-call.ts'
-import type { Invocation } from './invocation.ts'
+import type { Guest, Invocation } from './invocation.ts'
 
 /** Runs the command once. Throws EdgefnError: a trap, an exit code above 0, the time limit, a malformed response. */
 export function runWagi(invocation: Invocation, fn: WorkerFunction): GuestResponse {
@@ -20,20 +20,20 @@ export function runWagi(invocation: Invocation, fn: WorkerFunction): GuestRespon
 
 function runCommand(invocation: Invocation, fn: WorkerFunction): number {
   const { engine } = invocation
-  let instance: ReturnType<Invocation['instantiate']> | null = null
+  let guest: Guest | null = null
   try {
-    instance = invocation.instantiate(poolKey(fn))
-    const start = engine.native.findFunction(instance.instance, '_start')
+    guest = invocation.instantiate(poolKey(fn))
+    const start = engine.native.findFunction(guest.instance, '_start')
     if (start === null) {
       throw new EdgefnError('function_load_failed', 'The module does not export _start.')
     }
     const nothing = new ValueArray(engine.types, [])
-    invocation.invoke(start, instance.memory, nothing, nothing)
+    invocation.invoke(guest, start, nothing, nothing)
     return 0
   } catch (thrown) {
     if (thrown instanceof GuestExit) return thrown.exitCode
     throw thrown
   } finally {
-    if (instance !== null) engine.deleteInstance(instance.instance)
+    if (guest !== null) engine.deleteInstance(guest.instance)
   }
 }

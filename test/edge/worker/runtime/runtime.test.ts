@@ -7,7 +7,7 @@ import { PAGE_BYTES } from '../../../../src/protocol/limits.ts'
 import { HOST_IMPORTS } from '../../../../src/wasm/host-imports.ts'
 import { answer, failure, request, startRuntime } from './harness.ts'
 import type { RuntimeHarness } from './harness.ts'
-import { numberGuest } from './wat.ts'
+import { assemble, numberGuest } from './wat.ts'
 
 let runtime: RuntimeHarness
 
@@ -130,6 +130,25 @@ test('a WAGI guest that exits with a code, loops or sleeps past its limit is nam
     'execution_timeout',
   )
   expect(answer(await runtime.invoker.invoke(fn, request('/sleep/20'))).status).toBe(200)
+})
+
+test('recursion without end is a stack overflow, in both ABIs, and the next call is served', async () => {
+  const recurse =
+    '(func $r (param i32) (result i32) (i32.add (i32.const 1) (call $r (local.get 0))))'
+  const fn = runtime.module(numberGuest('(call $r (i32.const 1))', recurse))
+  const outcome = await runtime.invoker.invoke(fn, request('/'))
+  expect(failure(outcome)).toBe('stack_overflow')
+  const deep = await runtime.guest('misbehave-c')
+  expect(failure(await runtime.invoker.invoke(deep, request('/recurse-deep')))).toBe(
+    'stack_overflow',
+  )
+  expect(failure(await runtime.invoker.invoke(deep, request('/trap')))).toBe('function_trap')
+  expect(answer(await runtime.invoker.invoke(deep, request('/echo'))).status).toBe(200)
+  const command = runtime.module(
+    assemble('(module (memory (export "memory") 1) (func $r (export "_start") (call $r)))'),
+  )
+  expect(command.abi).toBe('wagi')
+  expect(failure(await runtime.invoker.invoke(command, request('/')))).toBe('stack_overflow')
 })
 
 test('a start function that never ends is stopped', async () => {
