@@ -36,20 +36,15 @@ export function parseCgiResponse(bytes: Uint8Array<ArrayBuffer>): GuestResponse 
   if (end === null || end.header > LIMITS.responseHeaderBytesMax) {
     throw invalid(`The response header is over ${LIMITS.responseHeaderBytesMax} bytes.`)
   }
-  return assemble(200, bytes.subarray(0, end.header), bytes.subarray(end.body))
+  return assembleResponse(null, bytes.subarray(0, end.header), bytes.subarray(end.body))
 }
 
-/** A response whose status and header lines were given apart (`response_head`). */
+/**
+ * A response whose header lines and body are known apart. `givenStatus` is that of `response_head`, null where only a
+ * `Status` line can tell; such a line goes first in either case. Throws `invalid_response`.
+ */
 export function assembleResponse(
-  status: number,
-  lines: Uint8Array<ArrayBuffer>,
-  body: Uint8Array<ArrayBuffer>,
-): GuestResponse {
-  return assemble(status, lines, body)
-}
-
-function assemble(
-  givenStatus: number,
+  givenStatus: number | null,
   lines: Uint8Array<ArrayBuffer>,
   body: Uint8Array<ArrayBuffer>,
 ): GuestResponse {
@@ -57,8 +52,8 @@ function assemble(
     throw invalid(`The response body is over ${LIMITS.responseBodyBytesMax} bytes.`)
   }
   const fields = parseFields(lines)
-  const location = fields.find(([name]) => name === 'location')
-  const status = readStatus(fields) ?? (location === undefined ? givenStatus : 302)
+  const redirects = fields.some(([name]) => name === 'location')
+  const status = readStatus(fields) ?? givenStatus ?? (redirects ? 302 : 200)
   const headers = fields.filter(([name]) => name !== 'status' && !HOST_ONLY.has(name))
   if (body.length > 0 && !headers.some(([name]) => name === 'content-type')) {
     headers.push(['content-type', detectContentType(body)])

@@ -2,7 +2,7 @@ import { expect, test } from 'bun:test'
 import fc from 'fast-check'
 
 import { EdgefnError } from '../../../../src/errors.ts'
-import { parseCgiResponse } from '../../../../src/edge/worker/runtime/cgi.ts'
+import { assembleResponse, parseCgiResponse } from '../../../../src/edge/worker/runtime/cgi.ts'
 import { detectContentType } from '../../../../src/edge/worker/runtime/content-type.ts'
 import { LIMITS } from '../../../../src/protocol/limits.ts'
 
@@ -43,6 +43,13 @@ test('an empty header block is a 200 whose content type is detected', () => {
 test('a Location without a status redirects', () => {
   expect(parse('Location: /next\n\n').status).toBe(302)
   expect(parse('Status: 301\nLocation: /next\n\n').status).toBe(301)
+})
+
+test('a status given apart stays, with a Location too', () => {
+  const lines = bytes('Location: /items/7\r\n')
+  for (const status of [201, 301, 307, 308]) {
+    expect(assembleResponse(status, lines, bytes('')).status).toBe(status)
+  }
 })
 
 test('keeps repeated fields and drops what only the host may say', () => {
