@@ -37,7 +37,6 @@ export const RESULT = {
   success: 0x00,
   terminated: 0x01,
   interrupted: 0x07,
-  memory_out_of_bounds: 0x408,
   unreachable: 0x40a,
   host_function_failed: 0x40e,
 } as const

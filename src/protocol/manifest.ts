@@ -32,7 +32,6 @@ export const quotasSchema = z.strictObject({
   requests_per_second: z.number().positive().max(1_000_000).nullable().default(null),
   burst: z.int().min(1).max(1_000_000).nullable().default(null),
 })
-export type Quotas = z.infer<typeof quotasSchema>
 
 /** Environment given to the guest (`env_get`, WASI environ). */
 export const environmentSchema = z

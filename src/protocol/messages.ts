@@ -41,7 +41,6 @@ export type Notice = z.infer<typeof noticeSchema>
 
 /** Node → control plane, `acks`, QoS 1: the notice arrived and need not be pushed again. Its result comes by sync/ack. */
 export const noticeAckSchema = z.strictObject({ notice_id: uuidSchema })
-export type NoticeAck = z.infer<typeof noticeAckSchema>
 
 /** A function as a node holds it [R7.2]. */
 export const functionStatusSchema = z.strictObject({

@@ -16,11 +16,6 @@ export function nodeTopic(nodeId: NodeId, channel: NodeChannelUp | NodeChannelDo
   return `${ROOT}/nodes/${nodeId}/${channel}`
 }
 
-/** Everything all nodes publish on one channel, for the control plane. */
-export function allNodesTopic(channel: NodeChannelUp): string {
-  return `${ROOT}/nodes/+/${channel}`
-}
-
 /** Splits a node topic; null when `topic` is none. */
 export function parseNodeTopic(topic: string): { nodeId: string; channel: string } | null {
   const parts = topic.split('/')
@@ -31,6 +26,6 @@ export function parseNodeTopic(topic: string): { nodeId: string; channel: string
 export const EVENTS_TOPIC_PREFIX = `${ROOT}/events/`
 
 /** Events for anyone allowed to watch: `edgefn/v1/events/deployments`. */
-export function eventTopic(subject: 'deployments' | 'nodes' | 'functions' | 'routes'): string {
+export function eventTopic(subject: 'deployments' | 'nodes'): string {
   return `${EVENTS_TOPIC_PREFIX}${subject}`
 }

@@ -8,10 +8,3 @@ export class ConstraintViolation extends Error {
 export function isUniqueViolation(error: unknown): boolean {
   return error instanceof ConstraintViolation && error.message.includes('UNIQUE constraint failed')
 }
-
-/** Whether a write failed because a row it refers to is absent, or a row refers to the one being removed. */
-export function isForeignKeyViolation(error: unknown): boolean {
-  return (
-    error instanceof ConstraintViolation && error.message.includes('FOREIGN KEY constraint failed')
-  )
-}

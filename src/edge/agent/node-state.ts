@@ -15,7 +15,6 @@ export const failureSchema = z.strictObject({
   retryable: z.boolean(),
   attempts: z.int().min(1),
 })
-export type Failure = z.infer<typeof failureSchema>
 
 /** Invariants: `serving` or `pending` is present; `failure` is about `pending`, so it is null without one. */
 export const functionEntrySchema = z.strictObject({

@@ -30,12 +30,6 @@ const IMPLEMENTATIONS: Readonly<Record<string, HostFunctionTable>> = {
   env: ASSEMBLYSCRIPT_FUNCTIONS,
 }
 
-/** An instance and the executor it was made with. */
-export interface EngineInstance {
-  readonly handle: InstanceHandle
-  readonly executor: StoppableExecutor
-}
-
 export class Engine {
   readonly native: Native
   readonly host: Host
