@@ -98,7 +98,7 @@ function lineViolations({ path, lines }: Source): string[] {
 
 /** Where a function, method or named arrow function begins, in formatted code. */
 const FUNCTION_HEADS: readonly RegExp[] = [
-  /^(\s*)(?:export )?(?:async )?function\b/,
+  /^(\s*)(?:export )?(?:async )?function\b[^:]/,
   /^(\s*)(?:export )?const \w+(?:: .+)? = (?:async )?(?:<.+>)?(?:\(|\w+ =>).*[({]$/,
   /^(\s*)\w+: (?:async )?(?:\(|\w+ =>).*[({]$/,
   /^(\s*)(?:static |override |async |get |set )*#?[a-z]\w*(?:<.+>)?\(.*[({]$/,
