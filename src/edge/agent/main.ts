@@ -16,6 +16,8 @@ import { Enrolment } from './enrol.ts'
 import { NodeRuntime } from './node-runtime.ts'
 import type { ReadyCheck } from './ops-server.ts'
 import { openOpsServer } from './ops-server.ts'
+import { WorkerRegister } from './supervise/orphans.ts'
+import { assertPortFree } from './supervise/port.ts'
 import type { WorkerCommand } from './supervise/supervisor.ts'
 
 export type { WorkerCommand } from './supervise/supervisor.ts'
@@ -64,6 +66,9 @@ async function start(
   const lock = lockDataDir(join(config.data_dir, 'agent.lock'))
   closers.push(() => lock.release())
   sweepStatistics(runDir)
+  const register = new WorkerRegister(join(runDir, 'workers.json'), log)
+  // Before the join token is used up. Workers that an earlier agent left may hold the port: they are ours.
+  if (!register.hasOrphans) assertPortFree(config.listen)
 
   let runtime: NodeRuntime | null = null
   const ops = openOpsServer({
@@ -95,6 +100,7 @@ async function start(
     config,
     log: nodeLog,
     run_dir: runDir,
+    register,
     database,
     cache,
     cp,

@@ -22,7 +22,7 @@ import type { ReadyCheck } from './ops-server.ts'
 import type { FunctionTotals } from './statistics.ts'
 import { functionTotals } from './statistics.ts'
 import { cpuPercent, cpuTimes, residentBytes } from './supervise/proc.ts'
-import { WorkerRegister } from './supervise/orphans.ts'
+import type { WorkerRegister } from './supervise/orphans.ts'
 import { SlotTable } from './supervise/slots.ts'
 import type { WorkerCommand } from './supervise/supervisor.ts'
 import { Supervisor } from './supervise/supervisor.ts'
@@ -38,6 +38,8 @@ interface NodeRuntimeOptions {
   readonly config: EdgeConfig
   readonly log: Log
   readonly run_dir: string
+  /** What an earlier agent left, and what this one starts. */
+  readonly register: WorkerRegister
   readonly database: IndexDatabase
   readonly cache: ArtifactCache
   readonly cp: CpClient
@@ -68,7 +70,7 @@ export class NodeRuntime {
 
   constructor(options: NodeRuntimeOptions) {
     this.#options = options
-    const { config, run_dir, log } = options
+    const { config, run_dir } = options
     // New names with every start: workers of an earlier agent may still write to the old files.
     const stamp = Date.now().toString(36)
     const paths = Array.from({ length: config.workers }, (_, index) =>
@@ -78,7 +80,7 @@ export class NodeRuntime {
     this.#slots = new SlotTable((slot) => {
       for (const file of this.#stats) file.clear(slot)
     })
-    this.#register = new WorkerRegister(join(run_dir, 'workers.json'), log)
+    this.#register = options.register
     this.#source = this.#makeSource()
     this.#syncer = this.#makeSyncer()
     this.#supervisor = this.#makeSupervisor(paths)

@@ -32,6 +32,10 @@ export function openOpsServer(deps: OpsServerDeps): OpsServer {
     server = Bun.serve({
       hostname: host,
       port,
+      development: false,
+      // Said aloud, as in the control plane: otherwise the port is shared with whoever listens on it already.
+      id: null,
+      reusePort: false,
       fetch: (request) => respond(deps, request),
       error: () => new Response('internal error\n', { status: 500 }),
     })

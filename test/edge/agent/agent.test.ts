@@ -113,6 +113,22 @@ test('a second agent on the same data directory is refused', async () => {
   expect(await refused(start())).toBe('conflict')
 })
 
+test('a port that another program listens on is refused before the join token is used', async () => {
+  const other = Bun.serve({
+    hostname: '127.0.0.1',
+    port: 0,
+    reusePort: true,
+    fetch: () => new Response(),
+  })
+  try {
+    const listen = { host: '127.0.0.1', port: other.port ?? 0 }
+    expect(await refused(start({ listen }))).toBe('invalid_config')
+    expect(existsSync(join(dir, 'credentials.json'))).toBe(false)
+  } finally {
+    await other.stop(true)
+  }
+})
+
 test('a data directory of another POP is refused', async () => {
   await (await start()).close()
   expect(await refused(start({ pop: 'osaka-1' }))).toBe('invalid_config')

@@ -30,6 +30,11 @@ export class WorkerRegister {
     this.#orphans = readRecords(path).filter(isAlive)
   }
 
+  /** Whether workers of an earlier agent live, which may hold the port that this agent's will share. */
+  get hasOrphans(): boolean {
+    return this.#orphans.length > 0
+  }
+
   /** Notes a worker of this agent. */
   add(pid: number): void {
     const start = processStart(pid)
