@@ -71,7 +71,7 @@ describe('failed calls', () => {
   })
 })
 
-test('P16 P17: counters only grow and every call that ran is in one latency bucket at most', async () => {
+test('counters only grow and every call that ran is in one latency bucket at most', async () => {
   const { url, stats, fn } = open({
     invoke: (_fn, request) =>
       request.target === '/bad'
@@ -94,7 +94,7 @@ test('P16 P17: counters only grow and every call that ran is in one latency buck
 })
 
 describe('logs of guests', () => {
-  test('P30: each has level, message, function, request and the time of the guest', async () => {
+  test('each has level, message, function, request and the time of the guest', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.record({
@@ -185,7 +185,7 @@ describe('logs of guests', () => {
 })
 
 describe('modules on demand', () => {
-  test('P6: requests for a module that is not cached fetch it once, wait, and are served', async () => {
+  test('requests for a module that is not cached fetch it once, wait, and are served', async () => {
     const asked: boolean[] = []
     const fn = aFunction({ path: null })
     const { url, calls, stats, onDemand } = open({
