@@ -108,7 +108,8 @@ function explain(error: unknown, terminal: Terminal): ExitCode {
     return EXIT.failed
   }
   terminal.err(`error: ${error.message} (${error.code})\n`)
-  if (error.cause !== undefined) terminal.err(`cause: ${errorMessage(error.cause)}\n`)
+  const cause = error.cause === undefined ? '' : errorMessage(error.cause)
+  if (!error.message.includes(cause)) terminal.err(`cause: ${cause}\n`)
   if (error.code === 'engine_missing') terminal.err(`${engineHint()}\n`)
   if (error.code === 'cp_unreachable') {
     terminal.err('hint: is the control plane running there? --cp or EDGEFN_CP names another one\n')

@@ -35,7 +35,7 @@ const STATUS_TEXT: Record<Endpoint['status'], string> = {
   204: 'Done, without a body',
 }
 
-/** `serverUrl` is where the API is reached, without `/api/v1`. */
+/** `server_url` is where the API is reached, without `/api/v1`. */
 export function buildOpenApi(
   endpoints: readonly Endpoint[],
   info: { readonly version: string; readonly server_url: string },
