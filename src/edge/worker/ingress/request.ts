@@ -66,16 +66,36 @@ function isMethod(method: string): method is Method {
   return METHODS.has(method)
 }
 
-/** The fields a guest may see: hop-by-hop ones are gone, those named by Connection too; `x-request-id` is the one in use. */
-export function guestHeaders(headers: Headers, requestId: string): [string, string][] {
+/**
+ * The fields a guest may see: hop-by-hop ones are gone, those named by Connection too; `x-request-id` is the one in use,
+ * and a `content-length` that of the body the guest gets, since Bun reads bodies of GET and HEAD and hands over none.
+ */
+export function guestHeaders(
+  headers: Headers,
+  requestId: string,
+  bodyBytes: number,
+): [string, string][] {
   const named = namedByConnection(headers.get('connection'))
   const kept: [string, string][] = []
   for (const [name, value] of headers) {
     if (HOP_BY_HOP.has(name) || named?.has(name) === true || name === 'x-request-id') continue
-    kept.push([name, value])
+    kept.push([name, name === 'content-length' ? String(bodyBytes) : textOf(value)])
   }
   kept.push(['x-request-id', requestId])
   return kept
+}
+
+const NOT_ASCII = /[\x80-\xff]/
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/** Bun gives a character for each byte of a field. Guests get the text: UTF-8 where it is that, Latin-1 where not. */
+function textOf(value: string): string {
+  if (!NOT_ASCII.test(value)) return value
+  try {
+    return utf8.decode(Buffer.from(value, 'latin1'))
+  } catch {
+    return value
+  }
 }
 
 /** Host and Content-Length stay whatever a client writes into Connection: routing and the body were read by them. */
@@ -102,7 +122,7 @@ export function guestRequest(parts: GuestRequestParts): GuestRequest {
     request_id: parts.requestId,
     method: parts.head.method,
     target: parts.head.target,
-    headers: guestHeaders(parts.headers, parts.requestId),
+    headers: guestHeaders(parts.headers, parts.requestId, parts.body.byteLength),
     body: parts.body,
     remote_address: parts.peer?.address ?? '',
     remote_port: parts.peer?.port ?? 0,

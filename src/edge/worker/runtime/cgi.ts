@@ -25,8 +25,6 @@ const HOST_ONLY = new Set([
   'upgrade',
 ])
 
-const latin1 = new TextDecoder('latin1')
-
 /** A whole CGI response: header lines, an empty line, the body. Throws `invalid_response` saying what is wrong. */
 export function parseCgiResponse(bytes: Uint8Array<ArrayBuffer>): GuestResponse {
   const end = findHeaderEnd(bytes)
@@ -76,9 +74,11 @@ function findHeaderEnd(bytes: Uint8Array): { header: number; body: number } | nu
 
 function parseFields(lines: Uint8Array): [string, string][] {
   const fields: [string, string][] = []
-  for (const line of latin1.decode(lines).split('\n')) {
-    const text = line.endsWith('\r') ? line.slice(0, -1) : line
-    if (text !== '') fields.push(parseField(text))
+  // One character per byte; the TextDecoder of this name decodes windows-1252.
+  const text = Buffer.from(lines.buffer, lines.byteOffset, lines.byteLength).toString('latin1')
+  for (const line of text.split('\n')) {
+    const field = line.endsWith('\r') ? line.slice(0, -1) : line
+    if (field !== '') fields.push(parseField(field))
   }
   if (fields.length > LIMITS.responseHeadersMax) {
     throw invalid(`The response has more than ${LIMITS.responseHeadersMax} header fields.`)
@@ -89,7 +89,8 @@ function parseFields(lines: Uint8Array): [string, string][] {
 function parseField(line: string): [string, string] {
   const colon = line.indexOf(':')
   const name = line.slice(0, Math.max(colon, 0)).toLowerCase()
-  const value = line.slice(colon + 1).trim()
+  // Not trim(), which takes 0xa0 for a space: it is the last byte of many characters in UTF-8.
+  const value = line.slice(colon + 1).replace(/^[ \t]+|[ \t]+$/g, '')
   if (colon < 1 || !TOKEN.test(name) || !VALUE.test(value)) {
     throw invalid(`The response header has a malformed line: ${JSON.stringify(line.slice(0, 80))}.`)
   }

@@ -61,6 +61,13 @@ test('keeps repeated fields and drops what only the host may say', () => {
   ])
 })
 
+test('values beyond ASCII are kept byte for byte', () => {
+  for (const value of ['50 €', 'あい', 'voilà', '\u0081\u009f']) {
+    const { headers } = parseCgiResponse(bytes(`X-A:  ${value} \t\r\n\r\n`))
+    expect(Buffer.from(headers[0]?.[1] ?? '', 'latin1').toString('utf8')).toBe(value)
+  }
+})
+
 test('refuses malformed headers by name', () => {
   expect(refusal('no header at all')).toContain('no empty line')
   expect(refusal('Status: 99\n\n')).toContain('malformed Status')
