@@ -2,8 +2,7 @@
 
 import type { Server } from 'bun'
 
-import type { Address, CpConfig } from '../config/modes.ts'
-import { EdgefnError, errorMessage } from '../errors.ts'
+import type { CpConfig } from '../config/modes.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import { compilePattern } from '../protocol/pattern.ts'
 import type { Log } from '../telemetry/log.ts'
@@ -37,13 +36,9 @@ import { Relay } from './outbox/relay.ts'
 import { createOutbox, type Outbox } from './outbox/store.ts'
 import { routeEndpoints } from './routes/routes.ts'
 import { createRoutes } from './routes/service.ts'
+import { listen, stopServing, urlOf } from './server.ts'
 import { syncEndpoints } from './sync/routes.ts'
 import { createSync } from './sync/service.ts'
-
-/** Seconds that a connection may stand idle before it is closed; uploads of large modules take their time. */
-const httpIdleSecondsMax = 60
-/** Milliseconds that running requests get when the control plane closes. */
-const drainMsMax = 2_000
 
 export interface ControlPlane {
   readonly api_url: string
@@ -321,45 +316,11 @@ function serve(
     publicUrl: addresses.apiUrl,
     mount: (hono) => mountArtifacts(hono, { store: artifacts, uploads: functions.uploads, log }),
   })
-  const { host, port } = config.listen
-  try {
-    return Bun.serve({
-      hostname: host,
-      port,
-      development: false,
-      // No server is ever taken over in place: an address that is in use is an error.
-      id: null,
-      // Said aloud: with `development: false` Bun shares the port with whoever listens on it already.
-      reusePort: false,
-      idleTimeout: httpIdleSecondsMax,
-      // Each reader has its own, lower limit; this is for bodies that nobody reads.
-      maxRequestBodySize: LIMITS.moduleBytesMax + 1,
-      fetch: (request, server) =>
-        app.fetch(request, { ip: server.requestIP(request)?.address ?? '' }),
-    })
-  } catch (cause) {
-    throw new EdgefnError(
-      'invalid_config',
-      `listen ${host}:${port} cannot be listened on: ${errorMessage(cause)}.`,
-      { cause },
-    )
-  }
-}
-
-/** Lets requests that run come to their answer, for a while. */
-async function stopServing(server: Server<undefined>): Promise<void> {
-  await Promise.race([server.stop(), Bun.sleep(drainMsMax)])
-  await server.stop(true)
+  return listen(config.listen, app)
 }
 
 async function checkBroker(broker: Broker | null): Promise<void> {
   if (broker?.listening !== true) throw new Error('not listening')
-}
-
-/** A host that means every address is reached here by the loopback one. */
-function urlOf({ host }: Address, port: number): string {
-  const reachable = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host
-  return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`
 }
 
 function mqttUrlOf(config: CpConfig, apiUrl: string, broker: Broker | null): string | null {
