@@ -39,6 +39,8 @@ export interface PeerAddress {
 }
 
 const NOTHING = z.strictObject({})
+/** Paths that `mountProbes` answers. */
+const PROBES = ['/health', '/ready', '/metrics', '/openapi.json', '/api/v1/openapi.json']
 /** Label of requests that match no endpoint. */
 const unmatchedRoute = 'unmatched'
 
@@ -146,11 +148,14 @@ function mountProbes(app: Hono, deps: ApiDeps): void {
 
 /** 405 for a path that exists with other methods, 404 for the rest; both without asking who calls. */
 function mountRefusals(app: Hono, deps: ApiDeps): void {
-  const byPath = Map.groupBy(deps.endpoints, (endpoint) => endpoint.path)
-  for (const [path, endpoints] of byPath) {
-    const allow = endpoints.map((endpoint) => endpoint.method).join(', ')
-    app.all(`/api/v1${path}`, (c) =>
-      answer(deps, c, path, (requestId) => {
+  const allowed = new Map(PROBES.map((path) => [path, 'GET']))
+  for (const { path, method } of deps.endpoints) {
+    const before = allowed.get(`/api/v1${path}`)
+    allowed.set(`/api/v1${path}`, before === undefined ? method : `${before}, ${method}`)
+  }
+  for (const [path, allow] of allowed) {
+    app.all(path, (c) =>
+      answer(deps, c, path.replace('/api/v1', ''), (requestId) => {
         const error = new EdgefnError('method_not_allowed', `This path takes ${allow}.`)
         const response = errorResponse(error, requestId)
         response.headers.set('allow', allow)

@@ -5,7 +5,6 @@ import type { Hono } from 'hono'
 
 import type { Address } from '../config/modes.ts'
 import { EdgefnError, errorMessage } from '../errors.ts'
-import { LIMITS } from '../protocol/limits.ts'
 
 /** Seconds that a connection may stand idle before it is closed; uploads of large modules take their time. */
 const idleSecondsMax = 60
@@ -24,8 +23,8 @@ export function listen({ host, port }: Address, app: Hono): Server<undefined> {
       // Said aloud: with `development: false` Bun shares the port with whoever listens on it already.
       reusePort: false,
       idleTimeout: idleSecondsMax,
-      // Each reader has its own, lower limit; this is for bodies that nobody reads.
-      maxRequestBodySize: LIMITS.moduleBytesMax + 1,
+      // Each reader has its own limit and says so; what nobody reads is dropped as it comes. Bun's refusal has no body.
+      maxRequestBodySize: Number.MAX_SAFE_INTEGER,
       fetch: (request, server) =>
         app.fetch(request, { ip: server.requestIP(request)?.address ?? '' }),
     })

@@ -46,6 +46,8 @@ function headersOf(error: EdgefnError, requestId: string): Record<string, string
     'x-request-id': requestId,
   }
   if (error.status === 429 || error.status === 503) headers['retry-after'] = `${retryAfterSeconds}`
+  // The rest of the body is not read, so nothing can come after it.
+  if (error.code === 'body_too_large') headers['connection'] = 'close'
   if (error.status === 401) headers['www-authenticate'] = 'Bearer'
   return headers
 }

@@ -14,6 +14,7 @@ import {
   revisionSchema,
   routeIdSchema,
   sha256Schema,
+  textSchema,
   timestampSchema,
   uuidSchema,
   versionSchema,
@@ -56,8 +57,8 @@ export const functionRegistrationSchema = z.strictObject({
   max_execution_ms: maxExecutionMsSchema.default(LIMITS.executionMsDefault),
   quotas: quotasSchema.default({ concurrency: null, requests_per_second: null, burst: null }),
   env: environmentSchema.default({}),
-  description: z.string().max(1000).default(''),
-  message: z.string().max(1000).default(''),
+  description: textSchema(1000).default(''),
+  message: textSchema(1000).default(''),
 })
 export type FunctionRegistration = z.infer<typeof functionRegistrationSchema>
 
@@ -118,7 +119,7 @@ export type FunctionDetail = z.infer<typeof functionDetailSchema>
 export const functionUpdateSchema = z
   .strictObject({
     name: functionNameSchema.optional(),
-    description: z.string().max(1000).optional(),
+    description: textSchema(1000).optional(),
   })
   .refine((body) => Object.keys(body).length > 0, 'must change something')
 
@@ -189,7 +190,7 @@ export const deploymentCreationSchema = z.strictObject({
   /** A POP selector: `all`, POP ids separated by commas, globs, exclusions. */
   target: z.union([z.literal('all'), popSelectorSchema]).default('all'),
   strategy: z.enum(['immediate', 'canary', 'rolling']).default('immediate'),
-  message: z.string().max(1000).default(''),
+  message: textSchema(1000).default(''),
 })
 export type DeploymentCreation = z.infer<typeof deploymentCreationSchema>
 
@@ -262,9 +263,9 @@ export const nodeRegistrationSchema = z.strictObject({
   /** Absent: the control plane names the node after its POP. */
   node_id: nodeIdSchema.optional(),
   pop_id: popIdSchema,
-  version: z.string().max(100),
-  os: z.string().max(100),
-  arch: z.string().max(50),
+  version: textSchema(100),
+  os: textSchema(100),
+  arch: textSchema(50),
   /** Port the node serves functions on. */
   http_port: z.int().min(0).max(65535),
 })

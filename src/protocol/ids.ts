@@ -38,7 +38,8 @@ export const popIdSchema = z
 export type PopId = z.infer<typeof popIdSchema>
 
 /** Versions count from 1 within a function. */
-export const versionSchema = z.int().min(1).max(2_147_483_647)
+export const versionMax = 2_147_483_647
+export const versionSchema = z.int().min(1).max(versionMax)
 
 /** SHA-256 in lower-case hexadecimal. */
 export const sha256Schema = z
@@ -49,6 +50,14 @@ export type Sha256 = z.infer<typeof sha256Schema>
 
 /** Positions in the stream of changes; 0 is before the first change. */
 export const revisionSchema = z.int().min(0)
+
+/** Text for people. No zero bytes: the database gives text back only up to the first. */
+export function textSchema(charsMax: number) {
+  return z
+    .string()
+    .max(charsMax)
+    .regex(/^[^\0]*$/, 'must have no zero bytes')
+}
 
 /** RFC 3339 in UTC with milliseconds, as `Date.toISOString` writes it. */
 export const timestampSchema = z.iso.datetime()

@@ -8,6 +8,7 @@ import {
   functionNameSchema,
   routeIdSchema,
   sha256Schema,
+  textSchema,
   versionSchema,
 } from './ids.ts'
 import { LIMITS } from './limits.ts'
@@ -35,7 +36,7 @@ export const quotasSchema = z.strictObject({
 
 /** Environment given to the guest (`env_get`, WASI environ). */
 export const environmentSchema = z
-  .record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/), z.string().max(4096))
+  .record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/), textSchema(4096))
   .refine((env) => Object.keys(env).length <= 64, 'must have at most 64 variables')
 
 /** One version of one function, complete: everything an edge node needs to fetch, verify and run it [R2.2 P3]. */

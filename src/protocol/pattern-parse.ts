@@ -196,6 +196,7 @@ class PatternParser {
   }
 
   #literal(character: string): string {
+    if (character < ' ') this.#fail('control characters are in no path', this.#at - 1)
     if (character.charCodeAt(0) < SYMBOL_OTHER) return character
     return this.#fail('request paths are ASCII: write this character percent-encoded', this.#at - 1)
   }

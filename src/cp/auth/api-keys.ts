@@ -64,7 +64,7 @@ export function createApiKeys(
       // Ids are random, so the order is that of creation with the id as tie-breaker; rowid is exactly that.
       const rows = await db.all(
         `SELECT id, name, role, created_at, revoked_at FROM api_keys
-         WHERE rowid > coalesce((SELECT rowid FROM api_keys WHERE id = ?), 0) ORDER BY rowid LIMIT ?`,
+         WHERE ?1 IS NULL OR rowid > (SELECT rowid FROM api_keys WHERE id = ?1) ORDER BY rowid LIMIT ?2`,
         [cursor ?? null, limit + 1],
       )
       const items = rows.slice(0, limit).map(fromRow)

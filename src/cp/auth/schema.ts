@@ -3,10 +3,13 @@
 import { z } from 'zod'
 
 import { pageQuerySchema } from '../../protocol/api.ts'
-import { timestampSchema } from '../../protocol/ids.ts'
+import { textSchema, timestampSchema } from '../../protocol/ids.ts'
+
+/** 64 random bits in hexadecimal. */
+const apiKeyIdSchema = z.string().regex(/^[0-9a-f]{16}$/, 'must be the id of an API key')
 
 export const apiKeyCreationSchema = z.strictObject({
-  name: z.string().min(1).max(100),
+  name: textSchema(100).min(1),
   role: z.enum(['owner', 'developer', 'viewer']),
 })
 export type ApiKeyCreation = z.infer<typeof apiKeyCreationSchema>
@@ -25,5 +28,5 @@ export const apiKeyCreatedSchema = apiKeyViewSchema.extend({ key: z.string() })
 export type ApiKeyCreated = z.infer<typeof apiKeyCreatedSchema>
 
 /** Oldest first; the cursor is the id of the last key of the page before. */
-export const apiKeyQuerySchema = pageQuerySchema.extend({ cursor: z.string().max(40).optional() })
+export const apiKeyQuerySchema = pageQuerySchema.extend({ cursor: apiKeyIdSchema.optional() })
 export type ApiKeyQuery = z.infer<typeof apiKeyQuerySchema>

@@ -21,6 +21,7 @@ export const deploymentParams = z.strictObject({ id: deploymentIdSchema })
 export const functionParams = z.strictObject({ id: z.string().min(1).max(63) })
 
 export const deploymentQuery = pageQuerySchema.extend({
+  cursor: deploymentIdSchema.optional(),
   /** A function's id or name. */
   function: z.string().min(1).max(63).optional(),
   status: deploymentStatusSchema.optional(),

@@ -34,7 +34,7 @@ export interface FunctionRouteDeps {
 
 /** An id or a name. */
 const functionParams = z.strictObject({ id: z.string().min(1).max(63) })
-const versionNumber = z.coerce.number().pipe(versionSchema)
+const versionNumber = z.coerce.number().int().pipe(versionSchema)
 const versionParams = functionParams.extend({ version: versionNumber })
 
 export function functionEndpoints(deps: FunctionRouteDeps): readonly Endpoint[] {

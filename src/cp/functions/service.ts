@@ -12,7 +12,7 @@ import type {
   functionUpdateSchema,
 } from '../../protocol/api.ts'
 import type { FunctionId } from '../../protocol/ids.ts'
-import { functionIdSchema } from '../../protocol/ids.ts'
+import { functionIdSchema, versionMax } from '../../protocol/ids.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { RequestContext } from '../context.ts'
 import type { Transaction } from '../db/database.ts'
@@ -159,6 +159,12 @@ async function register(
     })
   }
   const version = body.version ?? (await nextVersion(tx, id))
+  if (version > versionMax) {
+    throw new EdgefnError(
+      'conflict',
+      `Function ${body.name} has version ${versionMax}, the highest there is; name a version that is free.`,
+    )
+  }
   try {
     await insertVersion(tx, id, version, body, creatorOf(context), at)
   } catch (error) {

@@ -9,6 +9,7 @@ import { nodeStatusSchema, type NodeStatus } from '../../protocol/messages.ts'
 export const nodeParams = z.strictObject({ id: nodeIdSchema })
 
 export const nodeQuery = pageQuerySchema.extend({
+  cursor: nodeIdSchema.optional(),
   pop: popIdSchema.optional(),
   status: nodeStatusSchema.optional(),
 })

@@ -9,6 +9,7 @@ import type { RouteRow } from '../route-row.ts'
 export const routeParams = z.strictObject({ id: routeIdSchema })
 
 export const routeQuery = pageQuerySchema.extend({
+  cursor: routeIdSchema.optional(),
   /** A function's id or name. */
   function: z.string().min(1).max(63).optional(),
   host: z

@@ -1,6 +1,7 @@
 /** The way of one request: identify → validate → match → read body → invoke → respond. Counting and logging happen here only. */
 
 import { EdgefnError, toEdgefnError } from '../../../errors.ts'
+import { errorResponse } from '../../../http/error-response.ts'
 import { requestIdOf } from '../../../http/request-id.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
 import { HTTP_METHODS, type Route } from '../../../protocol/manifest.ts'
@@ -13,7 +14,7 @@ import { readBody } from './body.ts'
 import type { CallLog } from './call-log.ts'
 import type { OnDemand } from './on-demand.ts'
 import { guestRequest, type Peer, readHead, type RequestHead } from './request.ts'
-import { guestResponse, methodRefusal, outcomeError, refusal } from './respond.ts'
+import { guestResponse, methodRefusal, outcomeError } from './respond.ts'
 import type { ServingTable } from './table.ts'
 
 export interface HandlerDeps {
@@ -100,7 +101,7 @@ export function createHandler(deps: HandlerDeps): Handler {
       const message = `The method ${head.method} is not served at this path.`
       return methodRefusal(message, match.allow, requestId)
     }
-    return refusal(
+    return errorResponse(
       new EdgefnError('route_not_found', 'No route matches this host and path.'),
       requestId,
     )
@@ -114,7 +115,7 @@ export function createHandler(deps: HandlerDeps): Handler {
     if (error.code === 'method_not_allowed') {
       return methodRefusal(error.message, HTTP_METHODS, requestId)
     }
-    return refusal(error, requestId)
+    return errorResponse(error, requestId)
   }
 
   /** One request of one function, counted whole, whatever becomes of it. */
@@ -137,7 +138,7 @@ export function createHandler(deps: HandlerDeps): Handler {
       if (error.code === 'bad_request') throw error
       stats.addError(fn.slot, error.code)
       if (error.fault !== 'client') deps.callLog.failure(fn, requestId, error, outcome)
-      return refusal(error, requestId)
+      return errorResponse(error, requestId)
     } finally {
       stats.add(fn.slot, 'in_flight', -1)
     }

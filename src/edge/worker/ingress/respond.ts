@@ -37,15 +37,6 @@ export function guestResponse(response: GuestResponse, requestId: string): Respo
   }
 }
 
-/** An error as JSON. After `body_too_large` the connection is closed: the rest of the body is not read. */
-export function refusal(thrown: unknown, requestId: string): Response {
-  const response = errorResponse(thrown, requestId)
-  if (thrown instanceof EdgefnError && thrown.code === 'body_too_large') {
-    response.headers.set('connection', 'close')
-  }
-  return response
-}
-
 /** 405 with the methods that would do. */
 export function methodRefusal(
   message: string,

@@ -1,10 +1,10 @@
 /** The public HTTP listener of a worker: HTTP/1.1 and HTTP/2 on one port that all workers of the node share. */
 
 import { EdgefnError } from '../../../errors.ts'
+import { errorResponse } from '../../../http/error-response.ts'
 import { requestIdOf } from '../../../http/request-id.ts'
 import type { Log } from '../../../telemetry/log.ts'
 import type { Handler } from './handle.ts'
-import { refusal } from './respond.ts'
 
 /** Seconds a connection may be idle, and a client may take for headers and for each part of a body; Bun may take 4 off. */
 export const idleSeconds = 12
@@ -52,7 +52,7 @@ export function openServer({ host, port, handle, log }: ServerOptions): IngressS
         error: (thrown) => {
           const requestId = requestIdOf(null)
           log.failure('The request handler threw', thrown, { request_id: requestId })
-          return refusal(thrown, requestId)
+          return errorResponse(thrown, requestId)
         },
       })
     } catch (cause) {
