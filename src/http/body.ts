@@ -4,7 +4,7 @@ import { EdgefnError } from '../errors.ts'
 
 /**
  * The whole body. Throws `body_too_large` as soon as it is known to be over `bytesMax`, by its announced length or by
- * what came, without holding more than the limit.
+ * what came, without holding more than the limit, and `bad_request` when the client goes away or breaks the framing.
  */
 export async function readBody(
   request: Request,
@@ -17,7 +17,9 @@ export async function readBody(
   let size = 0
   const reader = request.body.getReader()
   for (;;) {
-    const { done, value } = await reader.read()
+    const { done, value } = await reader.read().catch((cause: unknown) => {
+      throw new EdgefnError('bad_request', 'The body ended too early.', { cause })
+    })
     if (done) break
     size += value.byteLength
     if (size > bytesMax) {

@@ -1,6 +1,7 @@
 /** What comes to the API and must not come in: each is refused with the error body, and nothing of it is kept. */
 
 import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { connect } from 'node:net'
 
 import type { ErrorBody, RegistrationView } from '../../../src/protocol/api.ts'
 import { versionMax } from '../../../src/protocol/ids.ts'
@@ -12,6 +13,27 @@ beforeAll(async () => {
   cp = await testPlane()
 })
 afterAll(() => cp[Symbol.asyncDispose]())
+
+test('a client that leaves in the middle of a body is no failure of the control plane', async () => {
+  const { hostname, port } = new URL(cp.plane().api_url)
+  const closed = Promise.withResolvers<void>()
+  const socket = connect(Number(port), hostname, () => {
+    const head = `POST /api/v1/functions HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer ${cp.key}\r\n`
+    socket.write(`${head}Content-Length: 100\r\n\r\n{"na`, () =>
+      setTimeout(() => socket.destroy(), 50),
+    )
+  })
+  socket.on('close', () => closed.resolve())
+  await closed.promise
+  const counted = async () =>
+    (await (await fetch(`${cp.plane().api_url}/metrics`)).text())
+      .split('\n')
+      .filter((line) => line.includes('count{method="POST",route="/functions",status="'))
+      .join()
+  while (!(await counted()).includes('status="400"')) await Bun.sleep(20)
+  expect(await counted()).not.toContain('status="500"')
+  expect(cp.complaints).toEqual([])
+})
 
 test('probes take GET only', async () => {
   for (const path of ['/health', '/ready', '/metrics', '/openapi.json']) {
