@@ -94,7 +94,7 @@ test('counters only grow and every call that ran is in one latency bucket at mos
 })
 
 describe('logs of guests', () => {
-  test('each has level, message, function, request and the time of the guest', async () => {
+  test('P30: each has level, message, function, request and the time of the guest', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.record({
