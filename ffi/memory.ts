@@ -34,6 +34,14 @@ export class GuestMemory {
     return this.#bytes
   }
 
+  /**
+   * Whether `memory` has its address space. The engine hands out instances without when a process has used up its own
+   * (RELIABILITY finding 6); they differ in this from memories that only start with no page.
+   */
+  isReserved(memory: MemoryHandle): boolean {
+    return this.#lib.WasmEdge_MemoryInstanceGetPointer(memory, 0, 0) !== null
+  }
+
   /** Points at `memory` as it is now. Needed again after anything that may have grown it. */
   attach(memory: MemoryHandle | null): void {
     this.#base = 0

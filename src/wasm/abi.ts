@@ -23,8 +23,7 @@ export function detectAbi(module: WasmModule, entrypoint: string): AbiFinding {
     memory,
     lacksFunction(module, entrypoint, ENTRYPOINT_TYPE),
     lacksFunction(module, 'alloc', ALLOC_TYPE),
-    // Run once per instance where there is one, so it may be absent but not of another type.
-    exported(module, '_initialize') ? lacksFunction(module, '_initialize', COMMAND_TYPE) : null,
+    lacksInitialiser(module),
   ].filter((lack) => lack !== null)
   if (edgefn.length === 0) return { abi: 'edgefn', problems: [] }
   const wagi = [memory, lacksFunction(module, '_start', COMMAND_TYPE)].filter(
@@ -35,6 +34,12 @@ export function detectAbi(module: WasmModule, entrypoint: string): AbiFinding {
     `The module speaks no ABI that edgefn knows. For edgefn: ${edgefn.join('; ')}. ` +
     `For WAGI (a WASI command): ${wagi.join('; ')}.`
   return { abi: null, problems: [{ code: 'module_unsupported', message }] }
+}
+
+/** What runs once per instance may be absent but not of another type; it is the first that is there of these two. */
+function lacksInitialiser(module: WasmModule): string | null {
+  const name = ['_initialize', '_start'].find((each) => exported(module, each))
+  return name === undefined ? null : lacksFunction(module, name, COMMAND_TYPE)
 }
 
 function exported(module: WasmModule, name: string): boolean {

@@ -49,7 +49,8 @@ describe('the ABI', () => {
     expect(refusal(text)).toBe(
       'module_unsupported: The module speaks no ABI that edgefn knows. For edgefn: it exports "handle" with type ' +
         '(i32, i32) -> i32, needed is (i32 x10) -> i32; it exports "alloc" as a table, which must be a function of type ' +
-        '(i32) -> i32. For WAGI (a WASI command): it exports "_start" with type (i64) -> (), needed is () -> ().',
+        '(i32) -> i32; it exports "_start" with type (i64) -> (), needed is () -> (). ' +
+        'For WAGI (a WASI command): it exports "_start" with type (i64) -> (), needed is () -> ().',
     )
   })
 
@@ -65,6 +66,9 @@ describe('the ABI', () => {
   test('takes an _initialize of its type only', () => {
     expect(refusal(guest('(func (export "_initialize"))'))).toBe('accepted')
     expect(refusal(guest('(func (export "_initialize") (param i32))'))).toContain('"_initialize"')
+    // Where there is none, `_start` runs in its place.
+    expect(refusal(guest('(func (export "_start"))'))).toBe('accepted')
+    expect(refusal(guest('(func (export "_start") (param i32))'))).toContain('"_start"')
   })
 })
 

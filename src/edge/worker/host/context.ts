@@ -28,7 +28,8 @@ export class CallContext {
   readonly closed = new Set<number>()
   /** What the guest set with `response_head`; null when it did not. */
   head: { readonly status: number; readonly lines: Uint8Array<ArrayBuffer> } | null = null
-  readonly #output: Uint8Array<ArrayBuffer>[] = []
+  /** Response bytes so far, with room to grow: one buffer, because a guest may write byte by byte. */
+  #output = new Uint8Array(0)
   #outputBytes = 0
   readonly #partialLines = new Map<number, Uint8Array<ArrayBuffer>>()
 
@@ -42,12 +43,18 @@ export class CallContext {
   /** Collects response bytes; false when they pass the limit, and the call is then to be ended. */
   write(bytes: Uint8Array<ArrayBuffer>): boolean {
     const limit = LIMITS.responseBodyBytesMax + LIMITS.responseHeaderBytesMax
-    if (this.#outputBytes + bytes.length > limit) {
+    const needed = this.#outputBytes + bytes.length
+    if (needed > limit) {
       this.end = 'response_too_large'
       return false
     }
-    this.#output.push(bytes)
-    this.#outputBytes += bytes.length
+    if (needed > this.#output.length) {
+      const grown = new Uint8Array(Math.max(needed, Math.min(this.#output.length * 2, limit)))
+      grown.set(this.#output.subarray(0, this.#outputBytes))
+      this.#output = grown
+    }
+    this.#output.set(bytes, this.#outputBytes)
+    this.#outputBytes = needed
     return true
   }
 
@@ -57,15 +64,8 @@ export class CallContext {
 
   /** All response bytes as one piece. */
   takeOutput(): Uint8Array<ArrayBuffer> {
-    const [first] = this.#output
-    if (first !== undefined && this.#output.length === 1) return first
-    const joined = new Uint8Array(this.#outputBytes)
-    let at = 0
-    for (const piece of this.#output) {
-      joined.set(piece, at)
-      at += piece.length
-    }
-    return joined
+    if (this.#output.length === this.#outputBytes) return this.#output
+    return this.#output.slice(0, this.#outputBytes)
   }
 
   /** Records a guest's message, cut to `logMessageBytesMax`. */

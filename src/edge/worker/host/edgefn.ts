@@ -12,6 +12,9 @@ const INVALID = -2
 
 const LEVELS: readonly GuestLogLevel[] = ['debug', 'info', 'warn', 'error']
 
+/** Bytes of a name that is looked up; longer ones name nothing, and decoding them would hold up the deadline. */
+const nameBytesMax = 65_536
+
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
 
@@ -33,8 +36,8 @@ const requestId: HostFunctionBody = (call, context, host) =>
 
 /** Looks up `name` given by the guest in arguments 0 and 1 and fills its buffer in arguments 2 and 3. */
 function lookup(call: HostCall, host: Host, find: (name: string) => string | undefined): number {
-  const name = decoder.decode(host.memory.readBytes(call.i32(0), call.i32(1)))
-  const value = find(name)
+  const name = host.memory.readBytes(call.i32(0), call.i32(1))
+  const value = name.length > nameBytesMax ? undefined : find(decoder.decode(name))
   if (value === undefined) return NOT_FOUND
   return fill(host, call.i32(2), call.i32(3), encoder.encode(value))
 }

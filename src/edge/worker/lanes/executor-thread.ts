@@ -10,6 +10,8 @@ import type { FromThread, ThreadData, ToThread } from './messages.ts'
 
 /** Milliseconds past its limit after which a call that neither returned nor could be stopped is given up. */
 const overdueMsMax = 5_000
+/** How long parsing a module, or the initialisation of a warm instance, may take on top or instead. */
+const loadMsMax = 60_000
 
 export interface ExecutorThreadOptions {
   readonly entry: string
@@ -66,14 +68,23 @@ export class ExecutorThread {
     return this.#waiting !== null || this.#lost
   }
 
-  /** Runs a request in instance `instance` of this thread. Rejects with `worker_lost` when the thread is lost meanwhile. */
-  call(fn: WorkerFunction, instance: number, request: GuestRequest): Promise<RunReport> {
-    return this.#ask({ type: 'call', fn, instance, request }, fn.max_execution_ms)
+  /**
+   * Runs a request in instance `instance` of this thread, which parses the module first unless it is `loaded`. Rejects
+   * with `worker_lost` when the thread is lost meanwhile.
+   */
+  call(
+    fn: WorkerFunction,
+    instance: number,
+    request: GuestRequest,
+    loaded: boolean,
+  ): Promise<RunReport> {
+    const limitMs = fn.max_execution_ms + (loaded ? 0 : loadMsMax)
+    return this.#ask({ type: 'call', fn, instance, request }, limitMs)
   }
 
   /** Loads the module and keeps a warm instance. */
   prepare(fn: WorkerFunction, instance: number): Promise<RunReport> {
-    return this.#ask({ type: 'prepare', fn, instance }, Math.max(fn.max_execution_ms, 60_000))
+    return this.#ask({ type: 'prepare', fn, instance }, Math.max(fn.max_execution_ms, loadMsMax))
   }
 
   destroy(instance: number): void {

@@ -67,11 +67,16 @@ export class ThreadSet {
     let found: ExecutorThread | null = null
     for (const thread of this.#threads) {
       if (thread.busy) continue
-      if (this.#loaded[thread.index]?.has(key) === true) return thread
+      if (this.hasLoaded(thread.index, key)) return thread
       found ??= thread
     }
     if (found !== null) return found
     return this.#threads.length < this.max ? this.#add() : null
+  }
+
+  /** Whether a thread has parsed a module. */
+  hasLoaded(index: number, key: string): boolean {
+    return this.#loaded[index]?.has(key) === true
   }
 
   /** Notes that a thread has parsed a module. */

@@ -149,7 +149,12 @@ export class Dispatcher implements Invoker {
       report =
         job.request === null
           ? await thread.prepare(fn, instance.id)
-          : await thread.call(fn, instance.id, job.request)
+          : await thread.call(
+              fn,
+              instance.id,
+              job.request,
+              this.#threads.hasLoaded(thread.index, poolKey(fn)),
+            )
     } catch (thrown) {
       report = toEdgefnError(thrown)
     }

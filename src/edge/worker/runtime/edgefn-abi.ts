@@ -12,8 +12,10 @@ import type { Engine } from './engine.ts'
 import { GuestExit, memoryLimit } from './guest-call.ts'
 import type { Guest, Invocation } from './invocation.ts'
 
-/** Bytes asked of the guest's `alloc` for a first request; doubled as requests need it. */
+/** Bytes asked of the guest's `alloc` for a first request; doubled as requests need it, up to `requestBytesStep`. */
 const requestBytesMin = 4096
+/** Buffers over this size are a multiple of it: doubled, the largest body would not fit into the largest memory. */
+const requestBytesStep = 1024 * 1024
 /** Bytes of the response buffer, for guests with memory for it. */
 const responseBytesMax = PAGE_BYTES
 
@@ -75,8 +77,7 @@ export class EdgefnInstance {
   allocateBuffers(invocation: Invocation, requestBytes: number): void {
     const pages = invocation.context.fn.memory_pages
     if (this.#request.capacity < requestBytes) {
-      const capacity = Math.max(requestBytesMin, 2 ** Math.ceil(Math.log2(requestBytes + 1)))
-      this.#request = this.#allocate(invocation, capacity)
+      this.#request = this.#allocate(invocation, requestCapacity(requestBytes))
     }
     if (this.#response.capacity === 0) {
       const capacity = Math.min(responseBytesMax, (pages * PAGE_BYTES) / 8)
@@ -145,6 +146,12 @@ export class EdgefnInstance {
   }
 }
 
+/** Bytes of a buffer for requests of `bytes` bytes. */
+function requestCapacity(bytes: number): number {
+  if (bytes > requestBytesStep) return Math.ceil(bytes / requestBytesStep) * requestBytesStep
+  return Math.max(requestBytesMin, 2 ** Math.ceil(Math.log2(bytes + 1)))
+}
+
 /** Reactors run `_initialize` once per instance; toolchains without reactors export `_start` for the same purpose. */
 function initialise(invocation: Invocation, guest: Guest): void {
   const { engine } = invocation
@@ -157,7 +164,11 @@ function initialise(invocation: Invocation, guest: Guest): void {
     invocation.invoke(guest, start, nothing, nothing)
   } catch (thrown) {
     if (!(thrown instanceof GuestExit)) throw thrown
-    if (thrown.exitCode === 0) return
+    if (thrown.exitCode === 0) {
+      // The exit ended the initialisation, not the call that it was part of.
+      invocation.context.end = null
+      return
+    }
     const message = `The module's initialisation exited with code ${thrown.exitCode}.`
     throw new EdgefnError('function_load_failed', message)
   }

@@ -43,8 +43,8 @@ export class Invocation {
     }
     const memory = this.engine.native.findMemory(instance, 'memory')
     this.engine.host.memory.attach(memory)
-    if (memory === null || this.engine.host.memory.bytes === 0) {
-      // The engine "succeeds" with no memory when the address space is used up (RELIABILITY finding 6).
+    const { bytes } = this.engine.host.memory
+    if (memory === null || (bytes === 0 && !this.engine.host.memory.isReserved(memory))) {
       this.engine.deleteInstance(instance)
       throw new EdgefnError('function_load_failed', 'The instance has no linear memory.')
     }

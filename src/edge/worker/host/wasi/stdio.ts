@@ -14,6 +14,11 @@ const STDOUT = 1
 const STDERR = 2
 
 const vectorsMax = 1024
+/**
+ * Bytes that one fd_write to a log takes; it reports a short write, and libraries come again with the rest. Nobody can stop a
+ * guest inside a host function, and the list may name gigabytes, every byte of them a line.
+ */
+const logBytesAtOnce = 65_536
 const IOVEC_BYTES = 8
 
 /** Pipes have no file type in WASI; `unknown` keeps isatty false. */
@@ -29,12 +34,14 @@ export function isOpen(fd: number, context: CallContext): boolean {
   return fd <= STDERR && !context.closed.has(fd)
 }
 
+/** One piece of a scatter/gather list: an address and a length in the guest's memory. */
+interface Vector {
+  readonly at: number
+  readonly length: number
+}
+
 /** The guest's scatter/gather list, or null when it is too long. */
-function readVectors(
-  host: Host,
-  at: number,
-  count: number,
-): { at: number; length: number }[] | null {
+function readVectors(host: Host, at: number, count: number): Vector[] | null {
   if (count > vectorsMax) return null
   return Array.from({ length: count }, (_, index) => ({
     at: host.memory.readU32(at + index * IOVEC_BYTES),
@@ -64,18 +71,44 @@ function fdWrite(call: HostCall, context: CallContext, host: Host): HostResult {
   if (fd === STDIN || !isOpen(fd, context)) return ERRNO.badf
   const vectors = readVectors(host, call.u32(1), call.u32(2))
   if (vectors === null) return ERRNO.inval
-  let total = 0
-  for (const { at, length } of vectors) {
-    const bytes = host.memory.readBytes(at, length)
-    total += length
-    if (fd === STDOUT && context.fn.abi === 'wagi') {
-      if (!context.write(bytes)) return END_CALL
-    } else {
-      context.logStream(fd, fd === STDERR ? 'warn' : 'info', bytes)
-    }
-  }
+  const isResponse = fd === STDOUT && context.fn.abi === 'wagi'
+  const total = isResponse
+    ? writeResponse(context, host, vectors)
+    : writeLog(fd, context, host, vectors)
+  if (total === null) return END_CALL
   host.memory.writeU32(call.u32(3), total)
   return ERRNO.success
+}
+
+/** How many bytes were written, all of them; null when the response is over its limit and the call is to end. */
+function writeResponse(
+  context: CallContext,
+  host: Host,
+  vectors: readonly Vector[],
+): number | null {
+  let total = 0
+  for (const { at, length } of vectors) {
+    if (!context.write(host.memory.readBytes(at, length))) return null
+    total += length
+  }
+  return total
+}
+
+/** How many bytes were written: all, or as many as one call may. */
+function writeLog(
+  fd: number,
+  context: CallContext,
+  host: Host,
+  vectors: readonly Vector[],
+): number {
+  let total = 0
+  for (const { at, length } of vectors) {
+    if (total === logBytesAtOnce) break
+    const piece = host.memory.readBytes(at, Math.min(length, logBytesAtOnce - total))
+    context.logStream(fd, fd === STDERR ? 'warn' : 'info', piece)
+    total += piece.length
+  }
+  return total
 }
 
 const fdClose: HostFunctionBody = (call, context) => {
