@@ -20,7 +20,7 @@ export type ArtifactsConfig =
     }
 
 export interface CpConfig {
-  /** Absolute. Holds `edgefn.db`, `artifacts/`, `keys/`, `admin-key`. */
+  /** Absolute. Holds `edgefn.db`, `artifacts/`, `keys/`, `admin-key`, `cp.lock`. */
   readonly data_dir: string
   readonly listen: Address
   /** Null switches the broker off; everything then works by polling [C11]. */

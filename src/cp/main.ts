@@ -16,6 +16,7 @@ import { auditEndpoints } from './audit/routes.ts'
 import { createAuditStore, type AuditStore } from './audit/store.ts'
 import { createAuth, type Auth } from './auth/auth.ts'
 import { Broker } from './broker/broker.ts'
+import { lockDataDir } from './db/data-lock.ts'
 import type { Database } from './db/database.ts'
 import { openDatabase } from './db/libsql.ts'
 import { MIGRATIONS } from './db/migrations.ts'
@@ -140,6 +141,8 @@ async function openBase(
     readonly broker: () => Broker | null
   },
 ): Promise<Base> {
+  const lock = await lockDataDir(config.data_dir)
+  closing.push(() => lock.release())
   const opened = await openDatabase({
     url: config.database_url,
     auth_token: config.database_auth_token,

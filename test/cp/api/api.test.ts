@@ -182,8 +182,15 @@ describe('every endpoint', () => {
 })
 
 describe('startControlPlane', () => {
+  test('is refused on a data directory that another one has', async () => {
+    const started = startControlPlane({ ...cp.config, mqtt_listen: null }, silent)
+    expect(await codeOf(started)).toBe('conflict')
+    expect((await get('/ready')).status).toBe(200)
+  })
+
   test('says which address it cannot have, and closes what it opened', async () => {
     await using other = await testPlane()
+    await other.plane().close()
     const taken = (name: 'listen' | 'mqtt_listen', port: number) =>
       codeOf(
         startControlPlane(
@@ -201,6 +208,7 @@ describe('startControlPlane', () => {
     expect(await taken('listen', apiPort)).toBe('invalid_config')
     const mqttPort = Number(new URL(cp.plane().mqtt_url ?? '').port)
     expect(await taken('mqtt_listen', mqttPort)).toBe('invalid_config')
+    await other.restart()
     expect((await other.call('GET', '/nodes')).status).toBe(200)
   })
 
