@@ -57,16 +57,25 @@ export function createAuthenticate(
     return { kind: 'join_token', join_token_id: token.id, pop_id: String(row['pop_id']) }
   }
 
-  /** Only the newest token of a node counts: renewing one ends the one before. */
+  /**
+   * One token of a node counts, and the one issued after it: with its first use that one takes over, and the one before
+   * ends. Not sooner, because a node that never got the answer to its renewal would be locked out for good.
+   */
   async function authenticateNode(bearer: string): Promise<Caller> {
     const { node_id, jti } = await signing.verifyNodeToken(bearer).catch((cause: unknown) => {
       throw refused(cause)
     })
-    const row = await sql.get('SELECT 1 FROM nodes WHERE id = ? AND token_hash = ?', [
+    const hash = sha256Hex(jti)
+    const row = await sql.get('SELECT token_hash, next_token_hash FROM nodes WHERE id = ?', [
       node_id,
-      sha256Hex(jti),
     ])
-    if (row === null) throw refused()
+    if (row?.['token_hash'] === hash) return { kind: 'node', node_id }
+    if (row?.['next_token_hash'] !== hash) throw refused()
+    await sql.run(
+      `UPDATE nodes SET token_hash = next_token_hash, next_token_hash = NULL
+       WHERE id = ? AND next_token_hash = ?`,
+      [node_id, hash],
+    )
     return { kind: 'node', node_id }
   }
 }

@@ -20,7 +20,7 @@ const AUDIENCE = 'edgefn-node'
 export interface NodeToken {
   readonly token: string
   readonly jti: string
-  /** For `nodes.token_hash`: the token is accepted only while this is the node's. */
+  /** For `nodes.token_hash` or `next_token_hash`: the token is accepted only while this is the node's. */
   readonly token_hash: string
   readonly expires_at: string
 }

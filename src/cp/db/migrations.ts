@@ -1,6 +1,7 @@
 /** The schema's history, embedded in the binary. A change is a new file and a new line here; old ones never change. */
 
 import initial from '../../../migrations/cp/0001_initial.sql' with { type: 'text' }
+import nextNodeToken from '../../../migrations/cp/0002_next_node_token.sql' with { type: 'text' }
 
 export interface Migration {
   /** Counts from 1 without gaps. */
@@ -9,4 +10,7 @@ export interface Migration {
   readonly sql: string
 }
 
-export const MIGRATIONS: readonly Migration[] = [{ id: 1, name: 'initial', sql: initial }]
+export const MIGRATIONS: readonly Migration[] = [
+  { id: 1, name: 'initial', sql: initial },
+  { id: 2, name: 'next_node_token', sql: nextNodeToken },
+]

@@ -23,7 +23,7 @@ import {
   getNode,
   listNodes,
   putNode,
-  setTokenHash,
+  setNextTokenHash,
 } from './store.ts'
 
 export interface NodeDeps {
@@ -70,7 +70,7 @@ export interface NodeService {
    * `conflict` for an id that is taken in another one, `unauthenticated` for a token that was used meanwhile.
    */
   register(context: RequestContext, body: NodeRegistration): Promise<NodeCredentials>
-  /** A new JWT; the one before ends. */
+  /** A new JWT; the one before ends when this one is first used. */
   renew(nodeId: NodeId): Promise<NodeCredentials>
   heartbeat(nodeId: NodeId, beat: Heartbeat): Promise<HeartbeatAnswer>
   list(query: NodeQuery): Promise<{ items: NodeView[]; next_cursor: string | null }>
@@ -91,7 +91,7 @@ export function createNodes(deps: NodeDeps): NodeService {
       const node = await requireNode(deps.db, nodeId)
       const issued = await deps.issueNodeToken(nodeId, node.pop_id)
       const now = new Date().toISOString()
-      await deps.db.write((tx) => setTokenHash(tx, nodeId, issued.token_hash, now))
+      await deps.db.write((tx) => setNextTokenHash(tx, nodeId, issued.token_hash, now))
       return credentials(deps, nodeId, node.pop_id, issued)
     },
 

@@ -61,7 +61,7 @@ export async function putNode(
      VALUES (?, ?, ?, 'offline', ?, ?, ?, ?, ?, ?, ?)
      ON CONFLICT (id) DO UPDATE SET ip = excluded.ip, version = excluded.version, os = excluded.os,
        arch = excluded.arch, http_port = excluded.http_port, token_hash = excluded.token_hash,
-       applied_revision = 0, updated_at = excluded.updated_at`,
+       next_token_hash = NULL, applied_revision = 0, updated_at = excluded.updated_at`,
     [
       node.id,
       node.pop_id,
@@ -77,13 +77,18 @@ export async function putNode(
   )
 }
 
-export async function setTokenHash(
+/** Notes a token that was issued; it replaces the node's own with its first use (`auth/authenticate.ts`). */
+export async function setNextTokenHash(
   tx: Transaction,
   id: NodeId,
   tokenHash: string,
   now: string,
 ): Promise<void> {
-  await tx.run('UPDATE nodes SET token_hash = ?, updated_at = ? WHERE id = ?', [tokenHash, now, id])
+  await tx.run('UPDATE nodes SET next_token_hash = ?, updated_at = ? WHERE id = ?', [
+    tokenHash,
+    now,
+    id,
+  ])
 }
 
 /** Assignments, targets, notices and records of the node go with it. */

@@ -61,13 +61,37 @@ describe('joining', () => {
     await expect(cp.addNode('osaka-1', 'box')).rejects.toThrow('exists in POP tokyo-1')
   })
 
-  test('a token is renewed by its node, and the one before ends', async () => {
+  test('a token is renewed by its node, and the one before ends when the new one is used', async () => {
     await using cp = await testPlane()
     const node = await cp.addNode('tokyo-1')
     const path = `/nodes/${node.node_id}/token`
     const renewed = await cp.must<NodeCredentials>('POST', path, undefined, node.token)
-    expect((await cp.call('POST', path, undefined, node.token)).status).toBe(401)
     expect((await cp.call('POST', path, undefined, renewed.token)).status).toBe(201)
+    expect((await cp.call('POST', path, undefined, node.token)).status).toBe(401)
+  })
+
+  test('a node whose renewal is never answered keeps its token', async () => {
+    await using cp = await testPlane()
+    const node = await cp.addNode('tokyo-1')
+    const path = `/nodes/${node.node_id}/token`
+    const lost = await cp.must<NodeCredentials>('POST', path, undefined, node.token)
+    const renewed = await cp.must<NodeCredentials>('POST', path, undefined, node.token)
+    // Of those that were issued, only the newest can take over.
+    expect((await cp.call('POST', path, undefined, lost.token)).status).toBe(401)
+    expect((await cp.call('POST', path, undefined, renewed.token)).status).toBe(201)
+    expect((await cp.call('POST', path, undefined, node.token)).status).toBe(401)
+  })
+
+  test('a node that registers again ends a renewed token that was never used', async () => {
+    await using cp = await testPlane()
+    const node = await cp.addNode('tokyo-1', 'box')
+    const path = `/nodes/${node.node_id}/token`
+    const renewed = await cp.must<NodeCredentials>('POST', path, undefined, node.token)
+    const second = await cp.addNode('tokyo-1', 'box')
+    for (const { token } of [node, renewed]) {
+      expect((await cp.call('POST', path, undefined, token)).status).toBe(401)
+    }
+    expect((await cp.call('POST', path, undefined, second.token)).status).toBe(201)
   })
 
   test('nobody acts for a node but the node', async () => {
