@@ -179,15 +179,15 @@ export async function deploymentsOn(sql: Sql, nodeId: NodeId): Promise<Deploymen
 }
 
 /**
- * What a node that joins may be given, newest first: deployments of functions that exist, but for those that were taken
- * back or that no node could run.
+ * What a node that joins may be given, newest first (by revision, because ids follow the clock, which may be set back):
+ * deployments of functions that exist, but for those that were taken back or that no node could run.
  */
 export async function deploymentsInForce(sql: Sql): Promise<DeploymentRow[]> {
   const rows = await sql.all(
     `${SELECT_DEPLOYMENT} WHERE f.deleted_at IS NULL AND d.status <> 'rolled_back'
        AND (d.status <> 'failed' OR EXISTS
          (SELECT 1 FROM deployment_targets t WHERE t.deployment_id = d.id AND t.state = 'deployed'))
-     ORDER BY d.id DESC`,
+     ORDER BY d.revision DESC`,
   )
   return rows as unknown as DeploymentRow[]
 }

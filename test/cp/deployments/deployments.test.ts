@@ -1,6 +1,6 @@
 /** Deployments: who gets what, how they end, and what happens to those that are overtaken. */
 
-import { describe, expect, test } from 'bun:test'
+import { describe, expect, spyOn, test } from 'bun:test'
 import fc from 'fast-check'
 
 import { deploymentStatus } from '../../../src/cp/deployments/status.ts'
@@ -191,6 +191,8 @@ describe('the end of a deployment', () => {
   })
 })
 
+const uuidOf2020 = '016f5e66-e800-7000-8000-000000000001' as DeploymentId
+
 describe('a node that joins', () => {
   test('gets the newest deployment that selects its POP, and none that ran nowhere', async () => {
     await using s = await slices()
@@ -217,6 +219,20 @@ describe('a node that joins', () => {
     expect((await s.deployments.get(good.id)).status).toBe('completed')
     const notices = await s.notices()
     expect(notices.map((row) => `${row.node_id} ${row.type}`)).toEqual(['b routes', 'c routes'])
+  })
+
+  test('gets the newest deployment also when the clock was set back before it', async () => {
+    await using s = await slices()
+    await s.addNode('a', 'tokyo-1')
+    await s.addFunction('f', 2)
+    await s.deployments.deploy(developer, 'f', { ...immediate, version: 1 })
+    // Ids follow the clock of the system, which no test can set back.
+    using clock = spyOn(Bun, 'randomUUIDv7')
+    clock.mockReturnValueOnce(uuidOf2020 as never)
+    const newest = await s.deployments.deploy(developer, 'f', { ...immediate, version: 2 })
+    expect(newest.id).toBe(uuidOf2020)
+    const plan = await s.sync.plan(await s.addNode('b', 'tokyo-1'), 0)
+    expect(plan.actions).toMatchObject([{ action: 'put_function', function: { version: 2 } }])
   })
 })
 
