@@ -61,7 +61,7 @@ function writeChanges(
   }
 }
 
-/** Rows of another format are left out, and the revision is then 0, which asks for a full plan. */
+/** Rows of another format, and damaged ones, are left out, and the revision is then 0, which asks for a full plan. */
 function loadState(database: Database): NodeState {
   const row = database.query('SELECT revision, unacknowledged FROM node_state').get()
   if (row === null) return EMPTY_STATE
@@ -77,7 +77,7 @@ function loadState(database: Database): NodeState {
     routeSchema,
     bad,
   )
-  const ack = syncAckSchema.nullable().safeParse(JSON.parse(node.unacknowledged ?? 'null'))
+  const ack = syncAckSchema.nullable().safeParse(parseJson(node.unacknowledged ?? 'null'))
   return {
     synced: true,
     revision: bad.count === 0 ? node.revision : 0,
@@ -94,9 +94,18 @@ function parseRows<T>(
 ): Map<string, T> {
   const parsed = new Map<string, T>()
   for (const [id, json] of rows) {
-    const result = schema.safeParse(JSON.parse(String(json)))
+    const result = schema.safeParse(parseJson(String(json)))
     if (result.success) parsed.set(String(id), result.data)
     else bad.count += 1
   }
   return parsed
+}
+
+/** Undefined, which no schema here takes, for what is no JSON: SQLite notices no flipped bit inside a row. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
 }
