@@ -10,6 +10,7 @@ import { heartbeatAnswerSchema } from '../../protocol/messages.ts'
 import type { Plan, SyncAck } from '../../protocol/plan.ts'
 import { planSchema } from '../../protocol/plan.ts'
 
+/** How long the head of an answer may take, and a whole answer. */
 const REQUEST_MS_MAX = 10_000
 /** A full plan of a large node is many megabytes. */
 const PLAN_MS_MAX = 60_000
@@ -34,6 +35,8 @@ export interface CpClient {
   plan(revision: number): Promise<Plan>
   acknowledge(ack: SyncAck): Promise<void>
   heartbeat(beat: Heartbeat): Promise<HeartbeatAnswer>
+  /** Gives up the calls that nobody has begun to answer: after a partition their connections may stay silent for ever. */
+  abandonUnanswered(): void
 }
 
 interface Call<T> {
@@ -48,24 +51,18 @@ interface Call<T> {
 export function createCpClient(deps: CpClientDeps): CpClient {
   const base = `${deps.cp.replace(/\/+$/, '')}/api/v1`
 
+  const unanswered = new Set<AbortController>()
+
   async function call<T>(options: Call<T>): Promise<T> {
-    let status: number
-    let text: string
+    const waiting = new AbortController()
+    unanswered.add(waiting)
+    const whole = AbortSignal.timeout(options.ms_max ?? REQUEST_MS_MAX)
+    const signal = AbortSignal.any([whole, waiting.signal, deps.closing])
+    let answer: { readonly status: number; readonly text: string }
     try {
-      const response = await fetch(`${base}${options.path}`, {
-        method: options.method,
-        headers: {
-          authorization: `Bearer ${options.bearer}`,
-          'content-type': 'application/json',
-        },
-        ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
-        signal: AbortSignal.any([
-          AbortSignal.timeout(options.ms_max ?? REQUEST_MS_MAX),
-          deps.closing,
-        ]),
-      })
-      status = response.status
-      text = await response.text()
+      answer = await send(`${base}${options.path}`, options, signal, waiting, () =>
+        unanswered.delete(waiting),
+      )
     } catch (thrown) {
       deps.onOutcome(false)
       throw new EdgefnError(
@@ -73,7 +70,10 @@ export function createCpClient(deps: CpClientDeps): CpClient {
         `The control plane at ${deps.cp} does not answer: ${errorMessage(thrown)}`,
         { cause: thrown },
       )
+    } finally {
+      unanswered.delete(waiting)
     }
+    const { status, text } = answer
     deps.onOutcome(status < 500)
     if (status < 200 || status > 299) throw answeredError(deps.cp, options, status, text)
     return parseAnswer(deps.cp, options, text)
@@ -122,6 +122,33 @@ export function createCpClient(deps: CpClientDeps): CpClient {
         body: beat,
         answer: heartbeatAnswerSchema,
       }),
+    abandonUnanswered: () => {
+      for (const waiting of unanswered) waiting.abort()
+    },
+  }
+}
+
+/** One request. `waiting` is aborted when the head of the answer does not come in time; `onHead` is told when it does. */
+async function send<T>(
+  url: string,
+  { method, bearer, body }: Call<T>,
+  signal: AbortSignal,
+  waiting: AbortController,
+  onHead: () => void,
+): Promise<{ status: number; text: string }> {
+  const handle = setTimeout(() => waiting.abort(), REQUEST_MS_MAX)
+  try {
+    const response = await fetch(url, {
+      method,
+      headers: { authorization: `Bearer ${bearer}`, 'content-type': 'application/json' },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      signal,
+    })
+    clearTimeout(handle)
+    onHead()
+    return { status: response.status, text: await response.text() }
+  } finally {
+    clearTimeout(handle)
   }
 }
 

@@ -1,58 +1,60 @@
 /**
- * Notices when the way to the control plane is open again. Retries back off to a minute [R7.4], which is right for a
- * control plane that is ill and too long for one that is back; so while its port cannot be reached, one TCP connection a
- * second is tried, and the first that succeeds ends all waiting.
+ * Notices when the control plane answers again. Retries back off to a minute [R7.4], which is right for a control plane
+ * that is ill and too long for one that is back; so while it does not answer, its `/health` is asked once a second, and
+ * the first answer ends all waiting. A port that takes connections says nothing: the control plane may hang behind it,
+ * or a proxy may stand before it.
  */
 
-import { connect } from 'node:net'
-
 const PROBE_MS = 1_000
+const ANSWER_MS_MAX = 2_000
 
 export class CpProbe {
-  readonly #target: { host: string; port: number }
+  readonly #url: string
   readonly #onReachable: () => void
+  readonly #closing = new AbortController()
   #timer: ReturnType<typeof setTimeout> | null = null
   #probing = false
-  #closed = false
 
+  /** `cp` is `http://host:port`. */
   constructor(cp: string, onReachable: () => void) {
-    const url = new URL(cp)
-    const port = url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port)
-    this.#target = { host: url.hostname.replace(/^\[|\]$/g, ''), port }
+    this.#url = `${cp.replace(/\/+$/, '')}/health`
     this.#onReachable = onReachable
   }
 
-  /** A call got no answer. Begins to probe; does nothing when it does already, or when the port answers at once. */
+  /** A call got no answer. Begins to probe; does nothing when it does already, or when there is an answer at once. */
   lost(): void {
-    if (this.#probing || this.#closed) return
+    if (this.#probing || this.#closing.signal.aborted) return
     this.#probing = true
     void this.#probe(false)
   }
 
   close(): void {
-    this.#closed = true
+    this.#closing.abort()
     if (this.#timer !== null) clearTimeout(this.#timer)
   }
 
   async #probe(hasFailed: boolean): Promise<void> {
-    const reachable = await canConnect(this.#target)
-    if (this.#closed) return
-    if (!reachable) {
+    const answers = await this.#answers()
+    if (this.#closing.signal.aborted) return
+    if (!answers) {
       const jittered = PROBE_MS * (0.75 + 0.5 * Math.random())
       this.#timer = setTimeout(() => void this.#probe(true), jittered)
       return
     }
     this.#probing = false
-    // A port that was open all the time is no news: a control plane that hangs is left to the backoff.
+    // One that answered all the time is no news: a control plane that is ill is left to the backoff.
     if (hasFailed) this.#onReachable()
   }
-}
 
-function canConnect(target: { host: string; port: number }): Promise<boolean> {
-  const { promise, resolve } = Promise.withResolvers<boolean>()
-  const socket = connect({ ...target, timeout: PROBE_MS })
-  socket.once('connect', () => resolve(true))
-  socket.once('error', () => resolve(false))
-  socket.once('timeout', () => resolve(false))
-  return promise.finally(() => socket.destroy())
+  /** On a connection of its own: a kept one may be dead. */
+  async #answers(): Promise<boolean> {
+    const signal = AbortSignal.any([AbortSignal.timeout(ANSWER_MS_MAX), this.#closing.signal])
+    try {
+      const response = await fetch(this.#url, { keepalive: false, signal })
+      await response.body?.cancel()
+      return response.ok
+    } catch {
+      return false
+    }
+  }
 }

@@ -108,6 +108,7 @@ export class NodeRuntime {
 
   /** The control plane can be reached again after it could not: whoever waits to retry does so now. */
   controlPlaneIsBack(): void {
+    this.#options.cp.abandonUnanswered()
     this.#syncer.poke()
     this.#heartbeat.beatNow()
     this.#mqtt?.reconnectNow()

@@ -30,6 +30,8 @@ export class HeartbeatSender {
   #running: Promise<void> | null = null
   #beats = 0
   #failures = 0
+  /** A beat was asked for while one was under way. */
+  #again = false
   #closed = false
 
   constructor(deps: HeartbeatDeps) {
@@ -41,13 +43,16 @@ export class HeartbeatSender {
     this.beatNow()
   }
 
-  /** Sends a beat now, and the next ones from then on; also ends a backoff. */
+  /** Sends a beat now (or after the one under way), and the next ones from then on; also ends a backoff. */
   beatNow(): void {
-    if (this.#closed || this.#running !== null) return
+    if (this.#closed) return
+    this.#again = this.#running !== null
+    if (this.#again) return
     if (this.#timer !== null) clearTimeout(this.#timer)
     this.#running = this.#beat().finally(() => {
       this.#running = null
-      if (!this.#closed) this.#timer = setTimeout(() => this.beatNow(), this.#nextMs())
+      if (this.#again) this.beatNow()
+      else if (!this.#closed) this.#timer = setTimeout(() => this.beatNow(), this.#nextMs())
     })
   }
 

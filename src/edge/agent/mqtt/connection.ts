@@ -65,11 +65,13 @@ export class MqttConnection {
     client.on('close', () => this.#lost(client, null))
   }
 
-  /** Tries to connect now instead of waiting for the backoff. */
+  /** Tries to connect now: instead of waiting for the backoff, or for an attempt that may never be answered. */
   reconnectNow(): void {
-    if (this.#timer === null) return
-    clearTimeout(this.#timer)
+    if (this.#connected || this.#closed) return
+    if (this.#timer !== null) clearTimeout(this.#timer)
     this.#timer = null
+    this.#failures = 0
+    this.#drop()
     this.open()
   }
 
@@ -175,11 +177,16 @@ export class MqttConnection {
   #lost(client: MqttClient, thrown: unknown): void {
     if (client !== this.#client) return
     const wasConnected = this.#connected
+    this.#drop()
+    if (!this.#closed) this.#retryLater(thrown, wasConnected)
+  }
+
+  #drop(): void {
+    const client = this.#client
     this.#client = null
     this.#connected = false
-    client.on('error', ignoreLoss)
-    client.end(true)
-    if (!this.#closed) this.#retryLater(thrown, wasConnected)
+    client?.on('error', ignoreLoss)
+    client?.end(true)
   }
 
   #retryLater(thrown: unknown, wasConnected: boolean): void {
