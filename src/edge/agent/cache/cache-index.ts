@@ -35,6 +35,8 @@ export function openCacheIndex(path: string, log: Log): IndexDatabase {
   try {
     return open(path)
   } catch (thrown) {
+    // On a full disk: the index of a shared WAL is a file, that of an exclusive one is in memory.
+    if (codeOf(thrown) === 'SQLITE_IOERR_SHMSIZE') return open(path, 'exclusive')
     if (!isDamage(thrown)) throw thrown
     log.failure('The index is damaged; a new one is begun.', thrown, { context: { path } })
     renameSync(path, `${path}.damaged`)
@@ -43,10 +45,11 @@ export function openCacheIndex(path: string, log: Log): IndexDatabase {
   }
 }
 
-function open(path: string): Database {
+function open(path: string, locking: 'shared' | 'exclusive' = 'shared'): Database {
   const database = new Database(path, { create: true, strict: true })
   try {
     database.run('PRAGMA busy_timeout = 5000')
+    if (locking === 'exclusive') database.run('PRAGMA locking_mode = EXCLUSIVE')
     database.run('PRAGMA journal_mode = WAL')
     // With NORMAL a power loss takes acknowledged rows with it (RELIABILITY finding 7).
     database.run('PRAGMA synchronous = FULL')
@@ -75,6 +78,10 @@ class DamagedIndex extends Error {}
 
 function isDamage(thrown: unknown): boolean {
   if (thrown instanceof DamagedIndex) return true
-  const code = (thrown as { code?: unknown }).code
+  const code = codeOf(thrown)
   return code === 'SQLITE_CORRUPT' || code === 'SQLITE_NOTADB'
+}
+
+function codeOf(thrown: unknown): unknown {
+  return (thrown as { code?: unknown }).code
 }

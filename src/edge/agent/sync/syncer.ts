@@ -6,7 +6,7 @@
 import { EdgefnError, toEdgefnError } from '../../../errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
 import type { Manifest } from '../../../protocol/manifest.ts'
-import type { FunctionResult, Plan } from '../../../protocol/plan.ts'
+import type { FunctionResult, Plan, SyncAck } from '../../../protocol/plan.ts'
 import type { Log } from '../../../telemetry/log.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { ArtifactCache } from '../cache/artifact-cache.ts'
@@ -43,6 +43,9 @@ interface SyncerDeps {
   /** Delay before retry number `attempt`, normally `backoffMs` with jitter. */
   retryDelayMs(attempt: number): number
 }
+
+/** A function and the version of it to bring into service. */
+type Due = readonly [string, Manifest]
 
 export interface SyncCounts {
   readonly succeeded: number
@@ -162,7 +165,7 @@ export class Syncer {
 
   /** fetch → verify → cache → warm → store → swap; the old version serves until the swap. */
   async #apply(planned: NodeState, plan: Plan, startedAt: number): Promise<void> {
-    const { cache, store, workers, slots } = this.#deps
+    const { cache, workers, slots } = this.#deps
     const before = this.#state
     const due = this.#due(planned)
     cache.setInService(keysInUse(before).union(keysInUse(planned)))
@@ -175,7 +178,7 @@ export class Syncer {
     const settled = settle(planned, outcomes)
     const next = this.#withResults(settled, plan, outcomes, performance.now() - startedAt)
     if (changed(before, next)) {
-      this.#save(store, next, before)
+      await this.#save(next, before, due)
       this.#state = next
       await workers.assign(this.table())
     }
@@ -195,9 +198,9 @@ export class Syncer {
   }
 
   /** What to try in this pass: new manifests, and failed ones that may have got better and whose time has come. */
-  #due(planned: NodeState): [string, Manifest][] {
+  #due(planned: NodeState): Due[] {
     const now = performance.now()
-    const due: [string, Manifest][] = []
+    const due: Due[] = []
     for (const [functionId, { pending, failure }] of planned.functions) {
       if (pending === null || failure?.retryable === false) continue
       const waits = failure !== null && (this.#retryAt.get(functionId) ?? 0) > now
@@ -262,12 +265,22 @@ export class Syncer {
     return { ...state, unacknowledged: mergeAck(state.unacknowledged, ack) }
   }
 
-  #save(store: StateStore, next: NodeState, before: NodeState): void {
+  /** A full disk evicts. When nothing is left to evict, the node stays at `before`, and who waits for `due` is told why. */
+  async #save(next: NodeState, before: NodeState, due: readonly Due[]): Promise<void> {
+    const { store, cache, cp } = this.#deps
     for (;;) {
       try {
         return store.save(next, before)
       } catch (thrown) {
-        if (!isDiskFull(thrown) || !this.#deps.cache.freeSpace()) throw thrown
+        if (!isDiskFull(thrown)) throw thrown
+        if (cache.freeSpace()) continue
+        const error = new EdgefnError(
+          'function_unavailable',
+          `The disk of the node is full: revision ${next.revision} cannot be stored.`,
+          { cause: thrown },
+        )
+        if (due.length > 0) await cp.acknowledge(refusal(before.revision, due, error))
+        throw error
       }
     }
   }
@@ -304,6 +317,15 @@ export class Syncer {
     store.save(next, this.#state)
     this.#state = next
   }
+}
+
+/** Reports that none of the functions could be taken on, by a node that stays at `revision`. */
+function refusal(revision: number, due: readonly Due[], error: EdgefnError): SyncAck {
+  const { code, message } = error
+  const results = due.map(([, { function_id, version, deployment_id }]): FunctionResult => {
+    return { function_id, version, deployment_id, state: 'failed', error: { code, message } }
+  })
+  return { base_revision: revision, revision, results, duration_ms: 0 }
 }
 
 /** What a plan from before the node's own revision has to say. */
