@@ -119,8 +119,10 @@ export class Enrolment {
     this.#credentials = stored
   }
 
+  /** A life that is over when it begins says that a clock is wrong, and every new token would look as old. */
   #checkMs(): number {
     const life = this.#credentials === null ? 0 : lifeMs(this.#credentials)
+    if (life <= 0) return RENEWAL_CHECK_MS_MAX
     return Math.min(RENEWAL_CHECK_MS_MAX, Math.max(RENEWAL_CHECK_MS_MIN, life / 20))
   }
 }

@@ -41,6 +41,14 @@ test('a token is renewed when less than a third of its life is left', () => {
   expect(needsRenewal(credentials, 40_000)).toBe(true)
 })
 
+test('a node whose clock is far ahead does not renew without end', async () => {
+  cp.tokenLifeMs = -1_000
+  const agent = await startAgent(makeConfig(dir, cp.url), quietLog, fixtureWorker)
+  await Bun.sleep(2_500)
+  expect(cp.tokens).toBe(1)
+  await agent.close()
+})
+
 test('a node renews its token by itself and keeps the new one', async () => {
   cp.tokenLifeMs = 2_000
   const agent = await startAgent(makeConfig(dir, cp.url), quietLog, fixtureWorker)
