@@ -3,17 +3,10 @@
  * host's memory or stack (DESIGN section 4). The engine itself checks neither.
  */
 
-import { SECTION } from '../decode.ts'
 import { Writer } from '../encode.ts'
-import { InstructionCursor } from '../instructions.ts'
 import type { FunctionType, WasmModule } from '../module.ts'
-import { functionType } from '../module.ts'
-import { OPCODE } from '../opcodes.ts'
-import { Reader } from '../reader.ts'
-import { findRecursive } from './call-graph.ts'
-import type { FunctionProfile } from './profile.ts'
-import { countLocals, profileBodies } from './profile.ts'
-import { encodeModule } from './sections.ts'
+import type { SectionChange } from './sections.ts'
+import { STOP_POINT } from './stop-points.ts'
 
 /** Export of a rewritten module: `() -> i32`, the cells left; -1 once the stack has overflowed. Guests may not use the name. */
 export const DEPTH_EXPORT = 'edgefn:depth'
@@ -28,7 +21,6 @@ const CODE = {
   block: 0x02,
   if: 0x04,
   end: 0x0b,
-  branch: 0x0c,
   globalGet: 0x23,
   globalSet: 0x24,
   i32Const: 0x41,
@@ -38,107 +30,85 @@ const CODE = {
 } as const
 
 /**
- * The module with depth counted, or null when nothing in it can recurse and it is to be run as it is. A call costs its parameters, locals and
- * operands in cells, and `frameCells`; a call for which no cells are left sets the counter to -1 and traps as unreachable.
- * Functions that cannot recurse are copied as they are. `module` is a normalised one.
+ * What a module gets when depth is counted in it. A call costs its parameters, locals and operands in cells, and
+ * `frameCells`; a call for which no cells are left sets the counter to -1 and traps as unreachable. The counter is one more
+ * global, and one more function tells it.
  */
-export function countDepth(module: WasmModule, cells: number): Uint8Array<ArrayBuffer> | null {
-  const referenced = new Set(module.referenced)
-  const profiles = profileBodies(module, referenced)
-  const recursive = findRecursive(module, profiles, referenced)
-  if (!recursive.subarray(0, module.functions.length).includes(1)) return null
-  const types = new TypeAppendix(module)
-  const depth = module.globals.length
-  const code = new Writer(module.bytes.length)
-  code.u32(module.bodies.length + 1)
-  for (const [at, profile] of profiles.entries()) {
-    writeBody(code, module, at, recursive[module.importedFunctions + at] === 1, profile, {
-      depth,
-      types,
-    })
+export class DepthCounter {
+  readonly #module: WasmModule
+  readonly #cells: number
+  readonly #types: TypeAppendix
+  readonly #global: Uint8Array
+
+  constructor(module: WasmModule, cells: number) {
+    this.#module = module
+    this.#cells = cells
+    this.#types = new TypeAppendix(module)
+    this.#global = unsigned(module.globals.length)
   }
-  writeSized(code, Uint8Array.of(0, CODE.globalGet, ...unsigned(depth), CODE.end))
-  const getter = types.indexOf(new Uint8Array(0), Uint8Array.of(I32))
-  return encodeModule(module, {
-    1: { added: types.added, bytes: types.bytes() },
-    3: { added: 1, bytes: unsigned(getter) },
-    6: {
-      added: 1,
-      bytes: Uint8Array.of(I32, 1, CODE.i32Const, ...signed(cells), CODE.end),
-    },
-    7: { added: 1, bytes: exportEntry(DEPTH_EXPORT, module.functions.length) },
-    [SECTION.code]: { replaced: code.done() },
-  })
-}
 
-interface Places {
-  /** Index of the counter among the globals. */
-  readonly depth: number
-  readonly types: TypeAppendix
-}
-
-function writeBody(
-  out: Writer,
-  module: WasmModule,
-  at: number,
-  recursive: boolean,
-  profile: FunctionProfile,
-  places: Places,
-): void {
-  const body = module.bodies[at]
-  if (body === undefined) throw new Error(`Body ${at} is missing.`)
-  if (!recursive) return writeSized(out, module.bytes.subarray(body.start, body.end))
-  const type = functionType(module, module.importedFunctions + at)
-  const depth = unsigned(places.depth)
-  const cost = signed(frameCells + profile.cells)
-  const rewritten = new Writer(body.end - body.start + 64)
-  rewritten.raw(module.bytes.subarray(body.start, body.code))
-  rewritten.raw(prologue(depth, cost))
-  // Inside this block a branch to the function's own label, as it was counted before, reaches the block instead.
-  rewritten.u8(CODE.block)
-  rewritten.raw(blockType(type, places.types))
-  copyReturningByBranch(rewritten, module, at)
-  rewritten.raw(Uint8Array.of(CODE.globalGet, ...depth, CODE.i32Const, ...cost, CODE.i32Add))
-  rewritten.raw(Uint8Array.of(CODE.globalSet, ...depth, CODE.end))
-  writeSized(out, rewritten.done())
-}
-
-function prologue(depth: Uint8Array, cost: Uint8Array): Uint8Array {
-  const load = [CODE.globalGet, ...depth, CODE.i32Const, ...cost]
-  return Uint8Array.of(
-    ...load,
-    CODE.i32LessUnsigned,
-    CODE.if,
-    EMPTY_BLOCK,
-    CODE.i32Const,
-    ...signed(-1),
-    CODE.globalSet,
-    ...depth,
-    CODE.unreachable,
-    CODE.end,
-    ...load,
-    CODE.i32Subtract,
-    CODE.globalSet,
-    ...depth,
-  )
-}
-
-/** Copies a body's instructions, its last `end` included, with every `return` made a branch to the outermost block. */
-function copyReturningByBranch(out: Writer, module: WasmModule, at: number): void {
-  const body = module.bodies[at]
-  if (body === undefined) throw new Error(`Body ${at} is missing.`)
-  const reader = new Reader(module.bytes, body.code, body.end, 'a function')
-  const cursor = new InstructionCursor(module, reader)
-  cursor.begin(functionType(module, module.importedFunctions + at), countLocals(module, body))
-  let copied = body.code
-  while (cursor.next()) {
-    if (cursor.opcode !== OPCODE.return) continue
-    out.raw(module.bytes.subarray(copied, cursor.start))
-    out.u8(CODE.branch)
-    out.u32(cursor.depth)
-    copied = reader.at
+  /**
+   * Stands before the instructions of a function: takes its cells and opens the block from which they return. A branch to
+   * the function's own label, as it was counted before, reaches that block instead.
+   */
+  prologue(type: FunctionType, cells: number): Uint8Array {
+    const load = [CODE.globalGet, ...this.#global, CODE.i32Const, ...signed(frameCells + cells)]
+    return Uint8Array.of(
+      ...load,
+      CODE.i32LessUnsigned,
+      CODE.if,
+      EMPTY_BLOCK,
+      CODE.i32Const,
+      ...signed(-1),
+      CODE.globalSet,
+      ...this.#global,
+      CODE.unreachable,
+      CODE.end,
+      ...load,
+      CODE.i32Subtract,
+      CODE.globalSet,
+      ...this.#global,
+      CODE.block,
+      ...blockType(type, this.#types),
+    )
   }
-  out.raw(module.bytes.subarray(copied, body.end))
+
+  /**
+   * Stands behind them: gives the cells back. The stop point is for what deep recursion does on its way back, which may be
+   * a lot and need no branch.
+   */
+  epilogue(cells: number): Uint8Array {
+    return Uint8Array.of(
+      CODE.globalGet,
+      ...this.#global,
+      CODE.i32Const,
+      ...signed(frameCells + cells),
+      CODE.i32Add,
+      CODE.globalSet,
+      ...this.#global,
+      ...STOP_POINT,
+      CODE.end,
+    )
+  }
+
+  /** The body of the function that tells the counter; it comes behind all others. */
+  getter(): Uint8Array {
+    return Uint8Array.of(0, CODE.globalGet, ...this.#global, CODE.end)
+  }
+
+  /** The changes of the sections other than code, when all prologues have been made. */
+  changes(): Readonly<Record<number, SectionChange>> {
+    const getter = this.#types.indexOf(new Uint8Array(0), Uint8Array.of(I32))
+    return {
+      1: { added: this.#types.added, bytes: this.#types.bytes() },
+      3: { added: 1, bytes: unsigned(getter) },
+      6: {
+        added: 1,
+        bytes: Uint8Array.of(I32, 1, CODE.i32Const, ...signed(this.#cells), CODE.end),
+      },
+      7: { added: 1, bytes: exportEntry(DEPTH_EXPORT, this.#module.functions.length) },
+    }
+  }
 }
 
 function blockType(type: FunctionType, types: TypeAppendix): Uint8Array {
@@ -195,11 +165,6 @@ function exportEntry(name: string, functionIndex: number): Uint8Array {
   out.u8(0)
   out.u32(functionIndex)
   return out.done()
-}
-
-function writeSized(out: Writer, bytes: Uint8Array): void {
-  out.u32(bytes.length)
-  out.raw(bytes)
 }
 
 function unsigned(value: number): Uint8Array {

@@ -7,12 +7,15 @@ import { functionType } from '../module.ts'
 import { OPCODE } from '../opcodes.ts'
 import { Reader } from '../reader.ts'
 import { stackChange } from './stack-effects.ts'
+import { takesLong } from './stop-points.ts'
 
 export interface FunctionProfile {
   /** Functions called directly, each once. */
   readonly calls: readonly number[]
   /** Whether it calls through a table. */
   readonly indirect: boolean
+  /** Whether it has operations that may take long (`stop-points.ts`). */
+  readonly long: boolean
   /** Parameters, locals and the most operands it has on the stack at once. */
   readonly cells: number
 }
@@ -35,6 +38,7 @@ function profileBody(
 ): FunctionProfile {
   const calls = new Set<number>()
   let indirect = false
+  let long = false
   const locals = countLocals(module, body)
   const reader = new Reader(module.bytes, body.code, body.end, 'a function')
   const cursor = new InstructionCursor(module, reader)
@@ -44,9 +48,10 @@ function profileBody(
     if (cursor.opcode === OPCODE.call) calls.add(cursor.immediate)
     else if (cursor.opcode === OPCODE.callIndirect) indirect = true
     else if (cursor.opcode === OPCODE.refFunc) referenced.add(cursor.immediate)
+    else if (takesLong(cursor.opcode)) long = true
     heights.step(cursor)
   }
-  return { calls: [...calls], indirect, cells: type.params.length + locals + heights.highest }
+  return { calls: [...calls], indirect, long, cells: type.params.length + locals + heights.highest }
 }
 
 /** How many locals a body declares, parameters not counted. It was decoded before, so nothing is checked. */

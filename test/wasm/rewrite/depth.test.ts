@@ -8,15 +8,16 @@ import fc from 'fast-check'
 import { decodeModule } from '../../../src/wasm/decode.ts'
 import { normaliseModule } from '../../../src/wasm/normalise.ts'
 import { findRecursive } from '../../../src/wasm/rewrite/call-graph.ts'
-import { countDepth, DEPTH_EXPORT } from '../../../src/wasm/rewrite/depth.ts'
+import { DEPTH_EXPORT } from '../../../src/wasm/rewrite/depth.ts'
 import { profileBodies } from '../../../src/wasm/rewrite/profile.ts'
+import { safeguardModule } from '../../../src/wasm/rewrite/safeguard.ts'
 import { assemble } from '../../edge/worker/runtime/wat.ts'
 
 const GUESTS = resolve(import.meta.dir, '../../guests/build')
 
 function rewrite(wat: string, cells = 10_000) {
   const module = decodeModule(normaliseModule(decodeModule(assemble(wat))))
-  const counted = countDepth(module, cells)
+  const counted = safeguardModule(module, cells)
   return { module, bytes: counted ?? module.bytes, changed: counted !== null }
 }
 
@@ -183,7 +184,7 @@ test('every guest is valid after rewriting and has the exports it had', () => {
     const module = decodeModule(
       normaliseModule(decodeModule(new Uint8Array(readFileSync(join(GUESTS, file))))),
     )
-    const bytes = countDepth(module, 1_000_000) ?? module.bytes
+    const bytes = safeguardModule(module, 1_000_000) ?? module.bytes
     const names = (of: Uint8Array) =>
       WebAssembly.Module.exports(compile(of)).map(({ name }) => name)
     expect(names(bytes).filter((name) => name !== DEPTH_EXPORT)).toEqual(names(module.bytes))
@@ -223,7 +224,7 @@ test('random valid modules stay valid, and their functions give the same results
       const original = randomModule(seed)
       if (original === null) return
       const module = decodeModule(normaliseModule(decodeModule(original)))
-      const bytes = countDepth(module, 1_000_000) ?? module.bytes
+      const bytes = safeguardModule(module, 1_000_000) ?? module.bytes
       expect(WebAssembly.validate(Uint8Array.from(bytes))).toBe(true)
       expect(traceOf(bytes)).toEqual(traceOf(module.bytes))
       compared += 1
@@ -255,3 +256,16 @@ function traceOf(bytes: Uint8Array): string[] {
   }
   return trace
 }
+
+test('long operations keep their meaning and get a stop point, in functions that do not recurse too', () => {
+  const { bytes, changed } = rewrite(`(module (memory 1) (table 4 8 funcref) (data $d "\\07")
+    (func (export "f") (result i32)
+      (drop (memory.grow (i32.const 1)))
+      (memory.fill (i32.const 65536) (i32.const 3) (i32.const 2))
+      (memory.init $d (i32.const 65537) (i32.const 0) (i32.const 1))
+      (memory.copy (i32.const 65538) (i32.const 65536) (i32.const 2))
+      (drop (table.grow 0 (ref.null func) (i32.const 2)))
+      (i32.add (table.size 0) (i32.load (i32.const 65536)))))`)
+  expect(changed).toBe(true)
+  expect(run(bytes)['f']?.()).toBe(6 + 0x07030703)
+})

@@ -95,7 +95,9 @@ export class ExecutorThread {
     this.#post({ type: 'unload', key })
   }
 
+  /** Ends the thread. One that is lost may never come out of the engine; it ends with its process. */
   async close(): Promise<void> {
+    if (this.#lost) return
     this.#lost = true
     await this.#thread.terminate()
   }

@@ -137,7 +137,11 @@ export class EdgefnInstance {
     this.#run(invocation, this.#alloc, this.#allocParameters)
     const at = this.#result.getI32(0) >>> 0
     const { bytes } = this.#engine.host.memory
-    if (at === 0 || at + capacity > bytes) throw memoryLimit(invocation.context.fn.memory_pages)
+    if (at === 0) throw memoryLimit(invocation.context.fn.memory_pages)
+    if (at + capacity > bytes) {
+      const message = `alloc(${capacity}) returned ${at}, but the memory ends at ${bytes} and alloc did not grow it.`
+      throw new EdgefnError('memory_limit', message)
+    }
     return { at, capacity }
   }
 

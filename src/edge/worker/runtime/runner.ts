@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import { EdgefnError, errorMessage, toEdgefnError } from '../../../errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
 import { decodeModule } from '../../../wasm/decode.ts'
-import { countDepth } from '../../../wasm/rewrite/depth.ts'
+import { safeguardModule } from '../../../wasm/rewrite/safeguard.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { GuestRequest, GuestResponse, Outcome } from '../call.ts'
 import { poolKey } from '../call.ts'
@@ -139,8 +139,8 @@ export class Runner {
     if (this.#engine.hasModule(key)) return null
     try {
       const bytes = readVerified(fn)
-      const counted = countDepth(decodeModule(bytes), LIMITS.stackCellsMax)
-      this.#engine.loadModule(key, counted ?? bytes)
+      const rewritten = safeguardModule(decodeModule(bytes), LIMITS.stackCellsMax)
+      this.#engine.loadModule(key, rewritten ?? bytes)
       return null
     } catch (thrown) {
       return toEdgefnError(thrown)

@@ -74,6 +74,36 @@ test('one write that names gigabytes of lines to log does not hold up the thread
   expect(written).toBeWithin(1, PAGE_BYTES + 1)
 })
 
+const FILL = '(memory.fill (i32.const 0) (i32.const 1) (i32.const 16777216))'
+const COUNT = '(global.set $g (i32.add (global.get $g) (i32.const 1)))'
+const WITHOUT_BRANCHES: [string, string, string][] = [
+  ['a row of long operations', FILL.repeat(2000), ''],
+  [
+    'the way back from a deep recursion',
+    '(call $f (i32.const 3000))',
+    `(global $g (mut i32) (i32.const 0)) (func $f (param i32)
+      (if (local.get 0) (then (call $f (i32.sub (local.get 0) (i32.const 1)))))
+      ${COUNT.repeat(20_000)})`,
+  ],
+]
+
+test.each(WITHOUT_BRANCHES)('%s is stopped at the deadline', async (_, body, fields) => {
+  const bytes = numberGuest(`(block (result i32) ${body} (i32.const 1))`, fields, 256)
+  const fn = runtime.module(bytes, { memory_pages: 256, max_execution_ms: 200 })
+  const outcome = await runtime.invoker.invoke(fn, request('/'))
+  expect(failure(outcome)).toBe('execution_timeout')
+  expect(outcome.execution_ms).toBeLessThan(600)
+})
+
+test('an alloc that does not grow its memory is told so', async () => {
+  const fn = runtime.module(emptyGuest('', 1))
+  const outcome = await runtime.invoker.invoke(fn, request('/'))
+  expect(failure(outcome)).toBe('memory_limit')
+  expect(outcome.ok ? '' : outcome.message).toContain(
+    'alloc(65536) returned 8192, but the memory ends at 65536',
+  )
+})
+
 test('the largest body fits into the largest memory', async () => {
   const fn = runtime.module(numberGuest('(local.get 7)'), { memory_pages: 256 })
   const body = new Uint8Array(LIMITS.requestBodyBytesMax)
