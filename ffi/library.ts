@@ -1,6 +1,7 @@
 /** libwasmedge's C API as bun:ffi sees it: one symbol table, opened on demand, its version checked. */
 
 import { dlopen, FFIType } from 'bun:ffi'
+import { existsSync } from 'node:fs'
 
 const { ptr, u32, u64, void: none, bool, i32, cstring } = FFIType
 
@@ -94,9 +95,17 @@ export function openWasmedge(): Wasmedge {
   return symbols
 }
 
+/**
+ * By name, so that the dynamic linker looks where this system keeps its libraries. When it finds none, Bun takes a file of
+ * that name from the working directory; code from there is never run.
+ */
 function openFirst(): Wasmedge {
   const failures: string[] = []
   for (const name of LIBRARY_NAMES) {
+    if (existsSync(name)) {
+      failures.push(`${name} in the working directory is not loaded; start elsewhere`)
+      continue
+    }
     try {
       return dlopen(name, SYMBOLS).symbols
     } catch (thrown) {

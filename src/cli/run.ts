@@ -99,6 +99,9 @@ function explain(error: unknown, terminal: Terminal): ExitCode {
     if (error.status === 401) {
       terminal.err('hint: the key comes from --api-key, EDGEFN_API_KEY or DATA-DIR/admin-key\n')
     }
+    if (error.code === 'no_edge_nodes') {
+      terminal.err('hint: edgefn token create --pop POP prints the command that adds a node\n')
+    }
     return error.status >= 500 ? EXIT.unreachable : EXIT.refused
   }
   if (!(error instanceof EdgefnError)) {
