@@ -37,8 +37,9 @@ export const LIMITS = {
   poolIdleMsMax: 5 * 60_000,
   /** Instances per worker process; the address space ends at 10 920 (RELIABILITY finding 6). */
   processInstancesMax: 2000,
-  /** Requests waiting in one worker for an executor, and how long one may wait. */
+  /** Requests waiting in one worker for an executor, those of one function version, and how long one may wait. */
   queueRequestsMax: 1024,
+  queueFunctionRequestsMax: 512,
   queueWaitMsMax: 10_000,
   /** The edge's artifact cache [R15]. */
   cacheBytesMax: 10 * GIB,
@@ -77,6 +78,7 @@ const RELATIONS: readonly (readonly [boolean, string])[] = [
   [LIMITS.poolInstancesMin <= LIMITS.poolInstancesMax, 'poolInstancesMin'],
   [LIMITS.poolInstancesMax < LIMITS.processInstancesMax, 'poolInstancesMax'],
   [LIMITS.processInstancesMax < 10_000, 'processInstancesMax'],
+  [LIMITS.queueFunctionRequestsMax < LIMITS.queueRequestsMax, 'queueFunctionRequestsMax'],
   [LIMITS.backoffMsMin < LIMITS.backoffMsMax, 'backoffMsMin'],
   [LIMITS.joinTokenSecondsDefault <= LIMITS.joinTokenSecondsMax, 'joinTokenSecondsDefault'],
 ]

@@ -38,7 +38,7 @@ export class Dispatcher implements Invoker {
   readonly #threads: ThreadSet
   readonly #stats: StatsFile
   readonly #pools = new Map<string, Pool>()
-  readonly #waiting: WaitingList<Job>
+  readonly #waiting: WaitingList<Pool, Job>
   readonly #reaper: ReturnType<typeof setInterval>
   /** So that one function can never hold every thread. */
   readonly #callsPerFunctionMax: number
@@ -52,7 +52,12 @@ export class Dispatcher implements Invoker {
     this.#threads = options.threads
     this.#stats = options.stats
     this.#callsPerFunctionMax = Math.max(options.threads.max - 1, 1)
-    this.#waiting = new WaitingList(LIMITS.queueRequestsMax, LIMITS.queueWaitMsMax, (job) =>
+    const limits = {
+      itemsMax: LIMITS.queueRequestsMax,
+      groupItemsMax: LIMITS.queueFunctionRequestsMax,
+      waitMsMax: LIMITS.queueWaitMsMax,
+    }
+    this.#waiting = new WaitingList(limits, (job) =>
       job.settle(overloaded('No executor became free in time.')),
     )
     this.#reaper = setInterval(() => this.#reap(), reapEveryMs)
@@ -107,8 +112,8 @@ export class Dispatcher implements Invoker {
 
   #submit(job: Job): void {
     if (this.#start(job)) return
-    if (!this.#waiting.add(job)) {
-      job.settle(overloaded(`${LIMITS.queueRequestsMax} requests are waiting already.`))
+    if (!this.#waiting.add(job.pool, job)) {
+      job.settle(overloaded('Too many requests are waiting already.'))
     }
     this.#stats.setWorker('queue_length', this.#waiting.length)
   }
@@ -192,7 +197,8 @@ export class Dispatcher implements Invoker {
 
   #startWaiting(): void {
     if (this.#waiting.length === 0) return
-    this.#waiting.takeWhere(
+    this.#waiting.takeFair(
+      (pool) => pool.leased,
       (job) => this.#start(job),
       () => this.#threads.anyFree(),
     )

@@ -1,59 +1,90 @@
-/** Calls that wait for an executor: bounded in number and in time, first come first served among those that can run. */
+/**
+ * Calls that wait for an executor: bounded in number and in time. Within a group first come first served; between groups the
+ * one with the least running goes first, so that a function with many slow calls does not keep others from theirs.
+ */
 
 interface Entry<T> {
   readonly item: T
   readonly timer: ReturnType<typeof setTimeout>
 }
 
-export class WaitingList<T> {
-  readonly #itemsMax: number
-  readonly #waitMsMax: number
-  readonly #onTimeout: (item: T) => void
-  #entries: Entry<T>[] = []
+export interface WaitingLimits {
+  readonly itemsMax: number
+  /** Of one group, so that no group fills the list. */
+  readonly groupItemsMax: number
+  readonly waitMsMax: number
+}
 
-  constructor(itemsMax: number, waitMsMax: number, onTimeout: (item: T) => void) {
-    this.#itemsMax = itemsMax
-    this.#waitMsMax = waitMsMax
+export class WaitingList<G, T> {
+  readonly #limits: WaitingLimits
+  readonly #onTimeout: (item: T) => void
+  /** Groups that have something waiting, in the order in which they began to. */
+  readonly #groups = new Map<G, Entry<T>[]>()
+  #length = 0
+
+  constructor(limits: WaitingLimits, onTimeout: (item: T) => void) {
+    this.#limits = limits
     this.#onTimeout = onTimeout
   }
 
   get length(): number {
-    return this.#entries.length
+    return this.#length
   }
 
-  /** False when the list is full. */
-  add(item: T): boolean {
-    if (this.#entries.length >= this.#itemsMax) return false
-    const timer = setTimeout(() => this.#expire(item), this.#waitMsMax)
-    this.#entries.push({ item, timer })
+  /** False when the list or the group's part of it is full. */
+  add(group: G, item: T): boolean {
+    const entries = this.#groups.get(group) ?? []
+    if (this.#length >= this.#limits.itemsMax) return false
+    if (entries.length >= this.#limits.groupItemsMax) return false
+    const timer = setTimeout(() => this.#expire(group, item), this.#limits.waitMsMax)
+    entries.push({ item, timer })
+    this.#groups.set(group, entries)
+    this.#length += 1
     return true
   }
 
-  /** Offers items in order while `more` holds; those that `take` accepts leave the list. */
-  takeWhere(take: (item: T) => boolean, more: () => boolean): void {
-    const kept: Entry<T>[] = []
-    for (const [index, entry] of this.#entries.entries()) {
-      if (!more()) {
-        kept.push(...this.#entries.slice(index))
-        break
-      }
-      if (take(entry.item)) clearTimeout(entry.timer)
-      else kept.push(entry)
-    }
-    this.#entries = kept
+  /**
+   * While `more` holds, offers the first item of the group with the lowest `rank`, then of the next one; what `take` accepts
+   * leaves the list. Ends when no group's first item is accepted.
+   */
+  takeFair(rank: (group: G) => number, take: (item: T) => boolean, more: () => boolean): void {
+    while (more() && this.#takeOne(rank, take));
   }
 
   /** Empties the list. */
   drain(): T[] {
-    const entries = this.#entries
-    this.#entries = []
+    const entries = [...this.#groups.values()].flat()
+    this.#groups.clear()
+    this.#length = 0
     for (const { timer } of entries) clearTimeout(timer)
     return entries.map(({ item }) => item)
   }
 
-  #expire(item: T): void {
-    const before = this.#entries.length
-    this.#entries = this.#entries.filter((entry) => entry.item !== item)
-    if (this.#entries.length < before) this.#onTimeout(item)
+  #takeOne(rank: (group: G) => number, take: (item: T) => boolean): boolean {
+    const groups = [...this.#groups.keys()].sort((a, b) => rank(a) - rank(b))
+    for (const group of groups) {
+      const first = this.#groups.get(group)?.[0]
+      if (first === undefined || !take(first.item)) continue
+      this.#remove(group, first)
+      return true
+    }
+    return false
+  }
+
+  #remove(group: G, entry: Entry<T>): void {
+    const entries = this.#groups.get(group) ?? []
+    const at = entries.indexOf(entry)
+    if (at < 0) return
+    clearTimeout(entry.timer)
+    entries.splice(at, 1)
+    this.#length -= 1
+    if (entries.length === 0) this.#groups.delete(group)
+  }
+
+  #expire(group: G, item: T): void {
+    const entry = this.#groups.get(group)?.find((each) => each.item === item)
+    if (entry === undefined) return
+    this.#remove(group, entry)
+    this.#onTimeout(item)
   }
 }

@@ -65,11 +65,15 @@ export class Runner {
     })
   }
 
-  /** Loads the module and, for the edgefn ABI, keeps a warm instance `id` with its buffers allocated. Never throws. */
+  /**
+   * Loads the module and instantiates it, so that one that cannot be is found before it is routed to. For the edgefn ABI
+   * the instance is kept as `id`, warm and with its buffers allocated. Never throws.
+   */
   prepare(fn: WorkerFunction, id: number): RunReport {
     const limitMs = Math.max(fn.max_execution_ms, prepareMsMin)
     return this.#run(fn, id, WARM_UP, true, limitMs, (invocation) => {
       if (fn.abi === 'edgefn') this.#instance(invocation, fn, id).allocateBuffers(invocation, 0)
+      else this.#engine.deleteInstance(invocation.instantiate(poolKey(fn)).instance)
       return { status: 204, headers: [], body: new Uint8Array(0) }
     })
   }

@@ -151,6 +151,18 @@ test('recursion without end is a stack overflow, in both ABIs, and the next call
   expect(failure(await runtime.invoker.invoke(command, request('/')))).toBe('stack_overflow')
 })
 
+test('a module whose start function traps is refused when it is prepared, in both ABIs', async () => {
+  const trap = '(start $s) (func $s unreachable)'
+  const kept = runtime.module(numberGuest('(i32.const 1)', trap))
+  const command = runtime.module(
+    assemble(`(module (memory (export "memory") 1) (func (export "_start")) ${trap})`),
+  )
+  expect([kept.abi, command.abi]).toEqual(['edgefn', 'wagi'])
+  for (const fn of [kept, command]) {
+    await expect(runtime.invoker.prepare(fn)).rejects.toThrow('trapped')
+  }
+})
+
 test('a start function that never ends is stopped', async () => {
   const bytes = numberGuest('(i32.const 1)', '(start $s) (func $s (loop (br 0)))')
   const fn = runtime.module(bytes, { max_execution_ms: 100 })
