@@ -257,6 +257,7 @@ function createNodesOf(base: Base, hooks: Hooks) {
     mqttUrl: addresses.mqttUrl,
     publicUrl: addresses.apiUrl,
     issueNodeToken: auth.signing.issueNodeToken,
+    registeredBefore: auth.registeredBefore,
     consumeJoinToken: auth.consumeJoinToken,
     createJoinToken: auth.createJoinToken,
     nodeJoined: hooks.nodeJoined,

@@ -268,6 +268,14 @@ export const nodeRegistrationSchema = z.strictObject({
   arch: textSchema(50),
   /** Port the node serves functions on. */
   http_port: z.int().min(0).max(65535),
+  /**
+   * Random, chosen by the node once and kept until it has its credentials: the same join token with the same nonce is
+   * answered again, so that an answer that was lost on its way does not use the token up.
+   */
+  nonce: z
+    .string()
+    .regex(/^[\w-]{22,64}$/, 'must be 22 to 64 characters of base64url')
+    .optional(),
 })
 export type NodeRegistration = z.infer<typeof nodeRegistrationSchema>
 

@@ -47,10 +47,11 @@ export function createAuthenticate(
     }
   }
 
+  /** A used token passes while its registration may be asked for again; `consumeJoinToken` then asks for the nonce. */
   async function authenticateJoinToken(token: Token): Promise<Caller> {
     const row = await sql.get(
       `SELECT pop_id, token_hash FROM join_tokens
-       WHERE id = ? AND used_at IS NULL AND expires_at > ?`,
+       WHERE id = ? AND (used_at IS NULL OR nonce_hash IS NOT NULL) AND expires_at > ?`,
       [token.id, new Date().toISOString()],
     )
     if (row === null || !(await secrets.verify(token, String(row['token_hash'])))) throw refused()

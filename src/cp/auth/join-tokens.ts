@@ -1,13 +1,13 @@
 /** Join tokens: one registration each, within their time [R12]. */
 
 import { EdgefnError } from '../../errors.ts'
-import type { NodeId, PopId } from '../../protocol/ids.ts'
+import { nodeIdSchema, type NodeId, type PopId } from '../../protocol/ids.ts'
 import type { RecordAudit } from '../audit/audit.ts'
 import type { RequestContext } from '../context.ts'
 import { actorOf } from '../context.ts'
-import type { Transaction } from '../db/database.ts'
+import type { Sql, Transaction } from '../db/database.ts'
 import { hashSecret } from './secrets.ts'
-import { newToken, printToken } from './tokens.ts'
+import { newToken, printToken, sha256Hex } from './tokens.ts'
 
 export interface JoinTokenRequest {
   readonly pop_id: PopId
@@ -27,8 +27,18 @@ export interface JoinTokens {
     context: RequestContext,
     request: JoinTokenRequest,
   ): Promise<NewJoinToken>
-  /** Uses a token up, inside the registration's transaction. Throws `unauthenticated` when it was used or has expired. */
-  consumeJoinToken(tx: Transaction, joinTokenId: string, nodeId: NodeId): Promise<void>
+  /** The node that registered with this token and this nonce before, whose answer was lost; null when there is none. */
+  registeredBefore(sql: Sql, joinTokenId: string, nonce: string | null): Promise<NodeId | null>
+  /**
+   * Uses a token up, inside the registration's transaction. Throws `unauthenticated` when it has expired or was used, but
+   * for the same node with the same nonce.
+   */
+  consumeJoinToken(
+    tx: Transaction,
+    joinTokenId: string,
+    nodeId: NodeId,
+    nonce: string | null,
+  ): Promise<void>
 }
 
 export function createJoinTokens(audit: RecordAudit): JoinTokens {
@@ -59,12 +69,24 @@ export function createJoinTokens(audit: RecordAudit): JoinTokens {
       return { id: token.id, token: printToken(token), expires_at: expiresAt }
     },
 
-    async consumeJoinToken(tx, joinTokenId, nodeId) {
+    async registeredBefore(sql, joinTokenId, nonce) {
+      if (nonce === null) return null
+      const row = await sql.get(
+        'SELECT used_by_node FROM join_tokens WHERE id = ? AND nonce_hash = ?',
+        [joinTokenId, sha256Hex(nonce)],
+      )
+      const node = row?.['used_by_node'] ?? null
+      return node === null ? null : nodeIdSchema.parse(node)
+    },
+
+    async consumeJoinToken(tx, joinTokenId, nodeId, nonce) {
       const now = new Date().toISOString()
+      const nonceHash = nonce === null ? null : sha256Hex(nonce)
       const consumed = await tx.run(
-        `UPDATE join_tokens SET used_at = ?, used_by_node = ?
-         WHERE id = ? AND used_at IS NULL AND expires_at > ?`,
-        [now, nodeId, joinTokenId, now],
+        `UPDATE join_tokens SET used_at = ?, used_by_node = ?, nonce_hash = ?
+         WHERE id = ? AND expires_at > ?
+           AND (used_at IS NULL OR (used_by_node = ? AND nonce_hash = ?))`,
+        [now, nodeId, nonceHash, joinTokenId, now, nodeId, nonceHash],
       )
       if (consumed !== 1) {
         throw new EdgefnError('unauthenticated', 'The join token was used already or has expired.')

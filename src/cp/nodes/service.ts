@@ -40,7 +40,13 @@ export interface NodeDeps {
     nodeId: NodeId,
     popId: PopId,
   ) => Promise<{ readonly token: string; readonly token_hash: string; readonly expires_at: string }>
-  readonly consumeJoinToken: (tx: Transaction, id: string, nodeId: NodeId) => Promise<void>
+  readonly registeredBefore: (sql: Sql, id: string, nonce: string | null) => Promise<NodeId | null>
+  readonly consumeJoinToken: (
+    tx: Transaction,
+    id: string,
+    nodeId: NodeId,
+    nonce: string | null,
+  ) => Promise<void>
   readonly createJoinToken: (
     tx: Transaction,
     context: RequestContext,
@@ -67,7 +73,8 @@ export interface NodeService {
    * Takes a node in by its single-use join token [R12]. The token's POP must be the one asked for. An id that exists in
    * the same POP is the same machine set up again: its credentials are replaced and its old token and session end;
    * whoever holds a join token of a POP is trusted with the nodes of that POP. Throws `forbidden` for another POP,
-   * `conflict` for an id that is taken in another one, `unauthenticated` for a token that was used meanwhile.
+   * `conflict` for an id that is taken in another one, `unauthenticated` for a token that was used meanwhile, but for a
+   * node that asks again with its nonce because the answer never came.
    */
   register(context: RequestContext, body: NodeRegistration): Promise<NodeCredentials>
   /** A new JWT; the one before ends when this one is first used. */
@@ -174,7 +181,9 @@ async function register(
       `The join token is for POP ${caller.pop_id}, not for ${body.pop_id}.`,
     )
   }
-  const nodeId = body.node_id ?? nameAfter(body.pop_id)
+  const nonce = body.nonce ?? null
+  const again = await deps.registeredBefore(deps.db, caller.join_token_id, nonce)
+  const nodeId = body.node_id ?? again ?? nameAfter(body.pop_id)
   const issued = await deps.issueNodeToken(nodeId, body.pop_id)
   const existing = await deps.db.write(async (tx) => {
     const before = await getNode(tx, nodeId)
@@ -184,7 +193,7 @@ async function register(
         `Node ${nodeId} exists in POP ${before.pop_id}; delete it there, or take another node id.`,
       )
     }
-    await deps.consumeJoinToken(tx, caller.join_token_id, nodeId)
+    await deps.consumeJoinToken(tx, caller.join_token_id, nodeId, nonce)
     const { pop_id, version, os, arch, http_port } = body
     const node = { id: nodeId, pop_id, ip: context.ip, version, os, arch, http_port }
     await putNode(tx, node, issued.token_hash, new Date().toISOString())

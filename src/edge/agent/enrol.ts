@@ -1,6 +1,8 @@
 /** Enrolment: a join token becomes credentials once; after that the node renews its own token [R12]. */
 
+import { rmSync } from 'node:fs'
 import { arch, platform, release } from 'node:os'
+import { dirname, join } from 'node:path'
 
 import type { EdgeConfig } from '../../config/modes.ts'
 import { EdgefnError, toEdgefnError } from '../../errors.ts'
@@ -11,6 +13,7 @@ import { VERSION } from '../../version.ts'
 import type { CpClient } from './cp-client.ts'
 import type { StoredCredentials } from './credentials-file.ts'
 import { readCredentials, writeCredentials } from './credentials-file.ts'
+import { takeNonce } from './enrolment-nonce.ts'
 
 /** How often the age of the token is looked at. */
 const RENEWAL_CHECK_MS_MAX = 3_600_000
@@ -52,7 +55,9 @@ export class Enrolment {
           `This node is not enrolled and no join token was given: make one with "edgefn token create --pop ${config.pop}" and pass it as --token.`,
         )
       }
-      this.#keep(await this.#register(config.token))
+      const noncePath = join(dirname(path), 'enrolment-nonce')
+      this.#keep(await this.#register(config.token, takeNonce(noncePath)))
+      rmSync(noncePath, { force: true })
       log.info('The node is enrolled.', { context: { pop: this.current().pop_id } })
     }
     return this.current()
@@ -77,11 +82,11 @@ export class Enrolment {
     if (this.#timer !== null) clearTimeout(this.#timer)
   }
 
-  async #register(joinToken: string): Promise<NodeCredentials> {
+  async #register(joinToken: string, nonce: string): Promise<NodeCredentials> {
     const { cp, log, config } = this.#deps
     for (let attempt = 1; ; attempt++) {
       try {
-        return await cp.register(joinToken, registrationOf(config))
+        return await cp.register(joinToken, { ...registrationOf(config), nonce })
       } catch (thrown) {
         const error = toEdgefnError(thrown)
         if (!error.retryable || this.#closed) throw error

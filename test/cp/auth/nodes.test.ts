@@ -25,7 +25,7 @@ test('a join token admits one registration', async () => {
     join_token_id: join.id,
     pop_id: pop,
   })
-  const consume = () => codeOf(db.write((tx) => auth.consumeJoinToken(tx, join.id, node)))
+  const consume = () => codeOf(db.write((tx) => auth.consumeJoinToken(tx, join.id, node, null)))
   const results = await Promise.all([consume(), consume(), consume()])
   expect(results.sort()).toEqual([null, 'unauthenticated', 'unauthenticated'])
   expect(await codeOf(auth.authenticate(join.token))).toBe('unauthenticated')
@@ -41,7 +41,7 @@ test('a join token that has expired admits nobody, even when it expires between 
   )
   await db.run('UPDATE join_tokens SET expires_at = ?', [new Date().toISOString()])
   expect(await codeOf(auth.authenticate(join.token))).toBe('unauthenticated')
-  const use = db.write((tx) => auth.consumeJoinToken(tx, join.id, node))
+  const use = db.write((tx) => auth.consumeJoinToken(tx, join.id, node, null))
   expect(await codeOf(use)).toBe('unauthenticated')
 })
 

@@ -41,6 +41,28 @@ describe('joining', () => {
     expect(withKey.status).toBe(403)
   })
 
+  test('answers a registration again for the same nonce, because its answer may have been lost', async () => {
+    await using cp = await testPlane()
+    const join = await cp.must<JoinTokenView>('POST', '/join-tokens', { pop_id: 'tokyo-1' })
+    const register = (nonce: string) =>
+      cp.call<NodeCredentials & ErrorAnswer>(
+        'POST',
+        '/nodes/register',
+        { ...registration, pop_id: 'tokyo-1', nonce },
+        join.token,
+      )
+    const lost = await register('a'.repeat(43))
+    const again = await register('a'.repeat(43))
+    expect([lost.status, again.status]).toEqual([201, 201])
+    expect(again.body.node_id).toBe(lost.body.node_id)
+    const { items } = await cp.must<{ items: NodeView[] }>('GET', '/nodes')
+    expect(items).toHaveLength(1)
+    const path = `/nodes/${lost.body.node_id}/sync?revision=0`
+    expect((await cp.call('GET', path, undefined, lost.body.token)).status).toBe(401)
+    expect((await cp.call('GET', path, undefined, again.body.token)).status).toBe(200)
+    expect((await register('b'.repeat(43))).body.error.code).toBe('unauthenticated')
+  })
+
   test('again under the same id replaces the credentials, and never across POPs', async () => {
     await using cp = await testPlane()
     const first = await cp.addNode('tokyo-1', 'box')

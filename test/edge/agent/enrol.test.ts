@@ -1,6 +1,7 @@
 /** The life of a node's token. */
 
 import { afterEach, beforeEach, expect, test } from 'bun:test'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 
 import {
@@ -39,6 +40,15 @@ test('a token is renewed when less than a third of its life is left', () => {
   expect(needsRenewal(credentials, 19_999)).toBe(false)
   expect(needsRenewal(credentials, 20_001)).toBe(true)
   expect(needsRenewal(credentials, 40_000)).toBe(true)
+})
+
+test('a registration whose answer is lost is asked for again with the same nonce', async () => {
+  cp.lostRegistrations = 1
+  const agent = await startAgent(makeConfig(dir, cp.url), quietLog, fixtureWorker)
+  const nonces = cp.registrations.map((body) => (body as { nonce?: string }).nonce)
+  expect(nonces).toEqual([expect.stringMatching(/^[\w-]{43}$/), nonces[0]])
+  expect(existsSync(join(dir, 'enrolment-nonce'))).toBe(false)
+  await agent.close()
 })
 
 test('a node whose clock is far ahead does not renew without end', async () => {
