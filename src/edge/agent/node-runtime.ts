@@ -250,6 +250,7 @@ export class NodeRuntime {
       credentials: () => enrolment.current(),
       onNotice: () => this.#syncer.poke(),
       onConnected: () => this.#syncer.poke(),
+      onLost: () => this.#heartbeat.beatNow(),
       log,
       retryDelayMs,
     })

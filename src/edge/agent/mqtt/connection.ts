@@ -27,6 +27,8 @@ interface MqttConnectionDeps {
   onNotice(revision: number | null): void
   /** Connected and subscribed; what was published before is lost, so the node should ask. */
   onConnected(): void
+  /** The connection was there and is lost; the broker is about to tell the control plane that the node is offline. */
+  onLost(): void
   readonly log: Log
   retryDelayMs(attempt: number): number
 }
@@ -178,7 +180,9 @@ export class MqttConnection {
     if (client !== this.#client) return
     const wasConnected = this.#connected
     this.#drop()
-    if (!this.#closed) this.#retryLater(thrown, wasConnected)
+    if (this.#closed) return
+    this.#retryLater(thrown, wasConnected)
+    if (wasConnected) this.#deps.onLost()
   }
 
   #drop(): void {

@@ -92,6 +92,19 @@ afterEach(async () => {
   removeDir(dir)
 })
 
+test('when the broker is lost the node beats over HTTP at once, so that a last will does not stand', async () => {
+  const config = makeConfig(dir, cp.url, { mqtt: true, sync_ms: 60_000, heartbeat_ms: 60_000 })
+  agent = await startAgent(config, quietLog, fixtureWorker)
+  await until('it is online', () => broker.on('status')[0])
+  await until(
+    'it has said its first beats',
+    () => broker.on('heartbeat').length + cp.beats.length > 0,
+  )
+  const before = cp.beats.length
+  await broker.stop()
+  await until('it beats over HTTP', () => cp.beats.length > before)
+})
+
 test('it says who it is, is told of changes, and says goodbye', async () => {
   const config = makeConfig(dir, cp.url, { mqtt: true, sync_ms: 60_000, heartbeat_ms: 60_000 })
   agent = await startAgent(config, quietLog, fixtureWorker)
