@@ -71,8 +71,8 @@ const LIBRARY_NAMES = [
 ]
 
 /** The C API that `SYMBOLS` describes came with 0.14; 0.18 has not been seen. */
-const MINOR_MIN = 14
-const MINOR_MAX = 17
+const minorMin = 14
+const minorMax = 17
 
 export class LibraryMissing extends Error {
   override readonly name = 'LibraryMissing'
@@ -85,10 +85,10 @@ export class LibraryMissing extends Error {
 export function openWasmedge(): Wasmedge {
   const symbols = openFirst()
   const minor = symbols.WasmEdge_VersionGetMinor()
-  if (symbols.WasmEdge_VersionGetMajor() !== 0 || minor < MINOR_MIN || minor > MINOR_MAX) {
+  if (symbols.WasmEdge_VersionGetMajor() !== 0 || minor < minorMin || minor > minorMax) {
     const version = String(symbols.WasmEdge_VersionGet())
     throw new LibraryMissing(
-      `libwasmedge ${version} is not supported; edgefn needs 0.${MINOR_MIN} to 0.${MINOR_MAX}.`,
+      `libwasmedge ${version} is not supported; edgefn needs 0.${minorMin} to 0.${minorMax}.`,
     )
   }
   symbols.WasmEdge_LogOff()

@@ -15,7 +15,7 @@ import { externSignature } from './signature.ts'
 
 export const DEFAULT_ENTRYPOINT = 'handle'
 /** Problems that are told; a hostile module could have a thousand. */
-const PROBLEMS_MAX = 20
+const problemsMax = 20
 /** Exports that the edge adds when it rewrites a module begin so. */
 const RESERVED_PREFIX = 'edgefn:'
 
@@ -134,7 +134,7 @@ function inspect(module: WasmModule, settings: InspectSettings): Inspection {
     size_bytes: module.bytes.length,
     custom_sections: module.customSections,
     start: module.start !== null,
-    problems: problems.slice(0, PROBLEMS_MAX),
+    problems: problems.slice(0, problemsMax),
   }
 }
 

@@ -4,23 +4,23 @@ import type { ExternKind, FunctionType, ValueType, WasmModule } from './module.t
 import { functionType, VALUE_TYPES } from './module.ts'
 
 /** Runs of one type at least this long are written `i32 x10`. */
-const RUN_MIN = 5
+const runMin = 5
 /** Runs shown of one side; what is cut ends in an ellipsis, so a text without one is the whole type. */
-const RUNS_MAX = 24
+const runsMax = 24
 
 function listText(types: Iterable<ValueType>): string {
   const runs: { type: ValueType; count: number }[] = []
   for (const type of types) {
     const last = runs.at(-1)
     if (last?.type === type) last.count++
-    else if (runs.length === RUNS_MAX) return `(${runs.flatMap(runText).join(', ')}, …)`
+    else if (runs.length === runsMax) return `(${runs.flatMap(runText).join(', ')}, …)`
     else runs.push({ type, count: 1 })
   }
   return `(${runs.flatMap(runText).join(', ')})`
 }
 
 function runText(run: { type: ValueType; count: number }): string[] {
-  if (run.count < RUN_MIN) return Array<string>(run.count).fill(run.type)
+  if (run.count < runMin) return Array<string>(run.count).fill(run.type)
   return [`${run.type} x${run.count}`]
 }
 

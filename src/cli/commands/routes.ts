@@ -21,7 +21,7 @@ import { printList, printRecord, timeText } from '../output.ts'
 import { regexRouteText, routeText, showRoute, type RouteText } from '../route-text.ts'
 import { printDeleted } from './functions.ts'
 
-const PRIORITY_MAX = 1_000_000
+const priorityMax = 1_000_000
 const ROUTE_HELP =
   '[HOST]/path for that path alone, [HOST]/path/* for all below; without HOST any host'
 const ID_ARGUMENT: Argument = { name: 'ID', help: 'id of a route (routes list)', count: 'one' }
@@ -69,7 +69,7 @@ export const routesCreate = command({
     function: required(text, { placeholder: 'FUNCTION', help: 'name or id of the function' }),
     ...METHOD_OPTION,
     ...REGEX_OPTION,
-    priority: defaulted(integer(-PRIORITY_MAX, PRIORITY_MAX), '0', {
+    priority: defaulted(integer(-priorityMax, priorityMax), '0', {
       placeholder: 'N',
       help: 'the highest one wins when several routes match',
     }),
@@ -108,7 +108,7 @@ export const routesUpdate = command({
       placeholder: 'METHOD',
       help: 'methods the route takes from now on; any: every one',
     }),
-    priority: optional(integer(-PRIORITY_MAX, PRIORITY_MAX), {
+    priority: optional(integer(-priorityMax, priorityMax), {
       placeholder: 'N',
       help: 'priority',
     }),

@@ -11,9 +11,9 @@ import type { Plan, SyncAck } from '../../protocol/plan.ts'
 import { planSchema } from '../../protocol/plan.ts'
 
 /** How long the head of an answer may take, and a whole answer. */
-const REQUEST_MS_MAX = 10_000
+const requestMsMax = 10_000
 /** A full plan of a large node is many megabytes. */
-const PLAN_MS_MAX = 60_000
+const planMsMax = 60_000
 
 interface CpClientDeps {
   /** `http://host:port`, without `/api/v1`. */
@@ -56,7 +56,7 @@ export function createCpClient(deps: CpClientDeps): CpClient {
   async function call<T>(options: Call<T>): Promise<T> {
     const waiting = new AbortController()
     unanswered.add(waiting)
-    const whole = AbortSignal.timeout(options.ms_max ?? REQUEST_MS_MAX)
+    const whole = AbortSignal.timeout(options.ms_max ?? requestMsMax)
     const signal = AbortSignal.any([whole, waiting.signal, deps.closing])
     let answer: { readonly status: number; readonly text: string }
     try {
@@ -103,7 +103,7 @@ export function createCpClient(deps: CpClientDeps): CpClient {
         path: own(`/sync?revision=${revision}`),
         bearer: bearer(),
         answer: planSchema,
-        ms_max: PLAN_MS_MAX,
+        ms_max: planMsMax,
       }),
     acknowledge: async (ack) => {
       await call({
@@ -136,7 +136,7 @@ async function send<T>(
   waiting: AbortController,
   onHead: () => void,
 ): Promise<{ status: number; text: string }> {
-  const handle = setTimeout(() => waiting.abort(), REQUEST_MS_MAX)
+  const handle = setTimeout(() => waiting.abort(), requestMsMax)
   try {
     const response = await fetch(url, {
       method,

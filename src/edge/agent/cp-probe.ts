@@ -5,8 +5,8 @@
  * or a proxy may stand before it.
  */
 
-const PROBE_MS = 1_000
-const ANSWER_MS_MAX = 2_000
+const probeMs = 1_000
+const answerMsMax = 2_000
 
 export class CpProbe {
   readonly #url: string
@@ -37,7 +37,7 @@ export class CpProbe {
     const answers = await this.#answers()
     if (this.#closing.signal.aborted) return
     if (!answers) {
-      const jittered = PROBE_MS * (0.75 + 0.5 * Math.random())
+      const jittered = probeMs * (0.75 + 0.5 * Math.random())
       this.#timer = setTimeout(() => void this.#probe(true), jittered)
       return
     }
@@ -48,7 +48,7 @@ export class CpProbe {
 
   /** On a connection of its own: a kept one may be dead. */
   async #answers(): Promise<boolean> {
-    const signal = AbortSignal.any([AbortSignal.timeout(ANSWER_MS_MAX), this.#closing.signal])
+    const signal = AbortSignal.any([AbortSignal.timeout(answerMsMax), this.#closing.signal])
     try {
       const response = await fetch(this.#url, { keepalive: false, signal })
       await response.body?.cancel()

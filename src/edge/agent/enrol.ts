@@ -16,8 +16,8 @@ import { readCredentials, writeCredentials } from './credentials-file.ts'
 import { takeNonce } from './enrolment-nonce.ts'
 
 /** How often the age of the token is looked at. */
-const RENEWAL_CHECK_MS_MAX = 3_600_000
-const RENEWAL_CHECK_MS_MIN = 1_000
+const renewalCheckMsMax = 3_600_000
+const renewalCheckMsMin = 1_000
 
 interface EnrolmentDeps {
   readonly config: Pick<EdgeConfig, 'pop' | 'node_id' | 'token' | 'cp' | 'listen'>
@@ -127,8 +127,8 @@ export class Enrolment {
   /** A life that is over when it begins says that a clock is wrong, and every new token would look as old. */
   #checkMs(): number {
     const life = this.#credentials === null ? 0 : lifeMs(this.#credentials)
-    if (life <= 0) return RENEWAL_CHECK_MS_MAX
-    return Math.min(RENEWAL_CHECK_MS_MAX, Math.max(RENEWAL_CHECK_MS_MIN, life / 20))
+    if (life <= 0) return renewalCheckMsMax
+    return Math.min(renewalCheckMsMax, Math.max(renewalCheckMsMin, life / 20))
   }
 }
 

@@ -32,7 +32,7 @@ import { createFetcher } from './sync/fetcher.ts'
 import { Syncer } from './sync/syncer.ts'
 
 /** How often uses of artifacts are written to the index. */
-const USE_FLUSH_MS = 60_000
+const useFlushMs = 60_000
 
 interface NodeRuntimeOptions {
   readonly config: EdgeConfig
@@ -101,7 +101,7 @@ export class NodeRuntime {
     this.#syncer.poke()
     this.#mqtt?.open()
     this.#heartbeat.open()
-    this.#useTimer = setInterval(() => this.#noteUses(), USE_FLUSH_MS)
+    this.#useTimer = setInterval(() => this.#noteUses(), useFlushMs)
     this.#verifying = this.#verifyCache()
     return port
   }

@@ -8,7 +8,7 @@ import type { Log } from '../../../telemetry/log.ts'
  * Every so many beats one goes over HTTP although MQTT works, because only HTTP has an answer: a broker that takes
  * messages and passes none on could otherwise hide from the node that it is behind.
  */
-const HTTP_BEAT_EVERY = 4
+const httpBeatEvery = 4
 
 interface HeartbeatDeps {
   readonly heartbeat_ms: number
@@ -72,7 +72,7 @@ export class HeartbeatSender {
     const { log } = this.#deps
     try {
       const beat = this.#deps.payload()
-      const overMqtt = this.#beats % HTTP_BEAT_EVERY !== 0 && (await this.#published(beat))
+      const overMqtt = this.#beats % httpBeatEvery !== 0 && (await this.#published(beat))
       if (!overMqtt) await this.#posted(beat)
       this.#beats += 1
       if (this.#failures > 0) log.info('Heartbeats arrive again.')

@@ -9,7 +9,7 @@ import { artifactKey, visibleManifest } from '../node-state.ts'
 import type { FunctionTotals } from '../statistics.ts'
 
 /** Functions in one heartbeat: with more, the payload would pass the packet limit of the broker (about 200 bytes each). */
-const FUNCTIONS_MAX = 4_000
+const functionsMax = 4_000
 
 export interface HeartbeatParts {
   readonly node_id: NodeId
@@ -66,7 +66,7 @@ function functionStatuses(parts: HeartbeatParts): FunctionStatus[] {
       state: 'cached',
       ...usage(undefined),
     }))
-  return [...serving, ...failed, ...cached].slice(0, FUNCTIONS_MAX)
+  return [...serving, ...failed, ...cached].slice(0, functionsMax)
 }
 
 function usage(totals: FunctionTotals | undefined) {

@@ -15,11 +15,11 @@ import { nodeTopic, parseNodeTopic } from '../../../protocol/topics.ts'
 import type { Log } from '../../../telemetry/log.ts'
 
 /** Seconds between pings; a dead link is noticed after one and a half times this. */
-const KEEPALIVE_SECONDS = 15
-const CONNECT_MS_MAX = 10_000
-const PUBLISH_MS_MAX = 5_000
+const keepaliveSeconds = 15
+const connectMsMax = 10_000
+const publishMsMax = 5_000
 /** A connection that held this long was a good one: the next loss begins the backoff anew. */
-const STABLE_MS = 30_000
+const stableMs = 30_000
 
 interface MqttConnectionDeps {
   credentials(): NodeCredentials
@@ -84,8 +84,8 @@ export class MqttConnection {
     const topic = nodeTopic(this.#deps.credentials().node_id, channel)
     const expired = Promise.withResolvers<never>()
     const handle = setTimeout(
-      () => expired.reject(unreachable(`no answer within ${PUBLISH_MS_MAX} ms`)),
-      PUBLISH_MS_MAX,
+      () => expired.reject(unreachable(`no answer within ${publishMsMax} ms`)),
+      publishMsMax,
     )
     try {
       const published = client.publishAsync(topic, payload, { qos: 1, retain })
@@ -120,8 +120,8 @@ export class MqttConnection {
       username: credentials.node_id,
       password: credentials.token,
       clean: true,
-      keepalive: KEEPALIVE_SECONDS,
-      connectTimeout: CONNECT_MS_MAX,
+      keepalive: keepaliveSeconds,
+      connectTimeout: connectMsMax,
       // Its own reconnect has no jitter and keeps messages of another time: each attempt here is a new client.
       reconnectPeriod: 0,
       resubscribe: false,
@@ -194,7 +194,7 @@ export class MqttConnection {
   }
 
   #retryLater(thrown: unknown, wasConnected: boolean): void {
-    const stable = wasConnected && performance.now() - this.#connectedAt > STABLE_MS
+    const stable = wasConnected && performance.now() - this.#connectedAt > stableMs
     this.#failures = stable ? 1 : this.#failures + 1
     if (wasConnected || this.#failures === 1) {
       this.#deps.log.warn('The broker is not connected; the node polls instead.', {

@@ -14,8 +14,8 @@ const recordSchema = z.array(z.strictObject({ pid: z.int().min(2), start: z.stri
 type WorkerRecord = z.infer<typeof recordSchema>[number]
 
 /** How long an orphan may finish its calls after SIGTERM. */
-const ORPHAN_MS_MAX = 10_000
-const ORPHAN_POLL_MS = 100
+const orphanMsMax = 10_000
+const orphanPollMs = 100
 
 export class WorkerRegister {
   readonly #path: string
@@ -51,9 +51,9 @@ export class WorkerRegister {
       context: { pids: this.#orphans.map((orphan) => orphan.pid) },
     })
     for (const orphan of this.#orphans) signal(orphan, 'SIGTERM')
-    const deadline = performance.now() + ORPHAN_MS_MAX
+    const deadline = performance.now() + orphanMsMax
     while (this.#orphans.some(isAlive) && performance.now() < deadline) {
-      await Bun.sleep(ORPHAN_POLL_MS)
+      await Bun.sleep(orphanPollMs)
     }
     for (const orphan of this.#orphans) signal(orphan, 'SIGKILL')
     this.#orphans = []

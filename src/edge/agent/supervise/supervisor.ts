@@ -8,11 +8,11 @@ import type { Assignment } from '../node-state.ts'
 import { WorkerPlace } from './worker-place.ts'
 import type { FetchRequest, WorkerProcess } from './worker-process.ts'
 
-const MEMORY_CHECK_MS = 1_000
+const memoryCheckMs = 1_000
 /** Workers that die this often in a row before any was ready: the command itself does not work. */
-const START_DEATHS_MAX = 5
+const startDeathsMax = 5
 /** How long `prepare` waits for a worker when none serves at the moment. */
-const SERVING_MS_MAX = 15_000
+const servingMsMax = 15_000
 
 export type WorkerCommand = (options: WorkerOptions) => string[]
 
@@ -61,7 +61,7 @@ export class Supervisor {
     // With port 0 the system chooses, once; the others share what the first one got.
     if (this.#port === 0) await this.#started.promise
     for (const place of others) place.open()
-    this.#memoryTimer = setInterval(() => this.#checkMemory(), MEMORY_CHECK_MS)
+    this.#memoryTimer = setInterval(() => this.#checkMemory(), memoryCheckMs)
     return this.#started.promise
   }
 
@@ -141,7 +141,7 @@ export class Supervisor {
     const { log } = this.#options
     if (error.code !== 'worker_lost') log.failure('A worker cannot run.', error, { worker: index })
     if (error.code !== 'worker_lost') this.#started.reject(error)
-    else if (deaths >= START_DEATHS_MAX) {
+    else if (deaths >= startDeathsMax) {
       const message = `The worker process ended ${deaths} times before it was ready.`
       this.#started.reject(new EdgefnError('internal', message, { cause: error }))
     }
@@ -167,7 +167,7 @@ export class Supervisor {
   }
 
   async #anyServing(): Promise<WorkerProcess> {
-    const deadline = performance.now() + SERVING_MS_MAX
+    const deadline = performance.now() + servingMsMax
     for (;;) {
       const worker = this.#places.find((place) => place.serving !== null)?.serving
       if (worker !== null && worker !== undefined) return worker

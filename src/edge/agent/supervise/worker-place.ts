@@ -8,15 +8,15 @@ import type { FetchRequest, WorkerExit } from './worker-process.ts'
 import { WorkerProcess } from './worker-process.ts'
 
 /** A worker that dies younger than this died of its start. */
-const YOUNG_MS = 5_000
+const youngMs = 5_000
 /** Waits before a replacement when workers keep dying young: none at first, then 50 ms doubling to 5 s. */
-const RESTART_MS_MIN = 50
-const RESTART_MS_MAX = 5_000
+const restartMsMin = 50
+const restartMsMax = 5_000
 
 /** Wait before the replacement of the `youngDeaths`-th worker in a row that died young. */
 export function restartDelayMs(youngDeaths: number): number {
   if (youngDeaths <= 1) return 0
-  return Math.min(RESTART_MS_MAX, RESTART_MS_MIN * 2 ** Math.min(youngDeaths - 2, 20))
+  return Math.min(restartMsMax, restartMsMin * 2 ** Math.min(youngDeaths - 2, 20))
 }
 
 interface WorkerPlaceOptions {
@@ -95,7 +95,7 @@ export class WorkerPlace {
       const exit = await this.#live(youngDeaths)
       this.#options.onExit()
       if (this.#closing.signal.aborted) return
-      youngDeaths = exit.lived_ms < YOUNG_MS ? youngDeaths + 1 : 0
+      youngDeaths = exit.lived_ms < youngMs ? youngDeaths + 1 : 0
       this.#restarts += 1
       const { log, index } = this.#options
       log.warn('A worker ended and is replaced.', {

@@ -9,12 +9,12 @@ import { toAgentSchema } from '../../ipc.ts'
 import { artifactKey, type Assignment } from '../node-state.ts'
 
 /** A worker silent for longer than this is hung and is killed. */
-const START_MS_MAX = 30_000
-const PREPARE_MS_MAX = 15_000
-const ASSIGN_MS_MAX = 10_000
+const startMsMax = 30_000
+const prepareMsMax = 15_000
+const assignMsMax = 10_000
 /** How long a draining worker may finish its calls, and a signalled one may take to go. */
-const DRAIN_MS_MAX = 10_000
-const TERMINATE_MS_MAX = 2_000
+const drainMsMax = 10_000
+const terminateMsMax = 2_000
 
 export type WorkerReady = Extract<ToAgent, { type: 'ready' }>
 export type FetchRequest = Extract<ToAgent, { type: 'fetch' }>
@@ -70,13 +70,13 @@ export class WorkerProcess {
       },
     })
     this.pid = this.#child.pid
-    void this.#limit(this.ready, START_MS_MAX, 'start').catch(() => {})
+    void this.#limit(this.ready, startMsMax, 'start').catch(() => {})
   }
 
   /** Loads and warms a function. Throws the worker's own error, or `worker_lost` when it died or hung over it. */
   async prepare(fn: WorkerFunction): Promise<void> {
     const answer = this.#ask(this.#prepares, artifactKey(fn), { type: 'prepare', function: fn })
-    const error = await this.#limit(answer, PREPARE_MS_MAX, `prepare ${fn.name}@${fn.version}`)
+    const error = await this.#limit(answer, prepareMsMax, `prepare ${fn.name}@${fn.version}`)
     if (error !== null) throw fromIpcError(error)
   }
 
@@ -84,7 +84,7 @@ export class WorkerProcess {
   async assign(table: Assignment): Promise<void> {
     const message: ToWorker = { type: 'assign', ...table }
     const answer = this.#ask(this.#assigns, String(table.revision), message)
-    await this.#limit(answer, ASSIGN_MS_MAX, `assign revision ${table.revision}`)
+    await this.#limit(answer, assignMsMax, `assign revision ${table.revision}`)
   }
 
   /** Sends without waiting; a dead worker is told nothing. */
@@ -105,12 +105,12 @@ export class WorkerProcess {
   /** Ends the worker: drain, then SIGTERM, then SIGKILL. Resolves when it is gone. */
   async stop(): Promise<void> {
     this.send({ type: 'drain' })
-    if (await this.#goneWithin(DRAIN_MS_MAX)) return
+    if (await this.#goneWithin(drainMsMax)) return
     this.#log.warn('A worker did not drain in time and is terminated.', {
-      context: { pid: this.pid, drain_ms_max: DRAIN_MS_MAX },
+      context: { pid: this.pid, drain_ms_max: drainMsMax },
     })
     this.#child.kill('SIGTERM')
-    if (await this.#goneWithin(TERMINATE_MS_MAX)) return
+    if (await this.#goneWithin(terminateMsMax)) return
     this.kill()
     await this.exited
   }

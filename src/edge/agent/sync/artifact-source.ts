@@ -9,7 +9,7 @@ import type { FetchRequest } from '../supervise/worker-process.ts'
 import type { FetchArtifact } from './fetcher.ts'
 
 /** How long a failed fetch answers later requests too, so that a broken artifact is not downloaded once per request. */
-const FAILURE_KEPT_MS = 2_000
+const failureKeptMs = 2_000
 
 interface ArtifactSourceDeps {
   readonly cache: ArtifactCache
@@ -55,7 +55,7 @@ export function createArtifactSource(deps: ArtifactSourceDeps): ArtifactSource {
     // Read again here: another worker may have reported it first, and the file may be a new one already.
     if (request.damaged) await deps.cache.dropIfDamaged(request)
     const failed = failures.get(sha256)
-    if (failed !== undefined && performance.now() - failed.at < FAILURE_KEPT_MS) throw failed.error
+    if (failed !== undefined && performance.now() - failed.at < failureKeptMs) throw failed.error
     try {
       const missing = deps.cache.path(manifest) === null
       const path = await ensure(manifest)
@@ -71,7 +71,7 @@ export function createArtifactSource(deps: ArtifactSourceDeps): ArtifactSource {
         context: { version, sha256 },
       })
       failures.set(sha256, { at: performance.now(), error })
-      setTimeout(() => failures.delete(sha256), FAILURE_KEPT_MS).unref()
+      setTimeout(() => failures.delete(sha256), failureKeptMs).unref()
       throw error
     }
   }

@@ -8,7 +8,7 @@ import { artifactStatement } from '../../../protocol/manifest.ts'
 import type { ArtifactCache } from '../cache/artifact-cache.ts'
 
 /** A download that brings no byte for this long is given up; its whole length is not limited, links may be slow. */
-const STALL_MS_MAX = 15_000
+const stallMsMax = 15_000
 
 interface FetcherDeps {
   readonly cache: ArtifactCache
@@ -70,7 +70,7 @@ async function download(deps: FetcherDeps, manifest: Manifest): Promise<string> 
     return await deps.cache.put(manifest, watched(response.body, stall))
   } catch (thrown) {
     if (thrown instanceof EdgefnError || isSystemError(thrown)) throw thrown
-    const why = stall.expired ? `nothing came for ${STALL_MS_MAX} ms` : errorMessage(thrown)
+    const why = stall.expired ? `nothing came for ${stallMsMax} ms` : errorMessage(thrown)
     throw unavailable(manifest, why, thrown)
   } finally {
     stall.stop()
@@ -106,7 +106,7 @@ class StallTimer {
 
   restart(): void {
     clearTimeout(this.#handle)
-    this.#handle = setTimeout(() => this.#abort.abort(), STALL_MS_MAX)
+    this.#handle = setTimeout(() => this.#abort.abort(), stallMsMax)
   }
 
   stop(): void {

@@ -20,11 +20,11 @@ import { mapBounded } from './bounded.ts'
 import { isSettled, mergeAck, reconcile, resultOf, settle, splitAck } from './reconcile.ts'
 
 /** Functions loaded at the same time. */
-const LOADING_MAX = 4
+const loadingMax = 4
 /** How often functions that failed for reasons that may pass are tried again after their tries were reported. */
-const FAILED_RETRY_MS = 5 * 60_000
+const failedRetryMs = 5 * 60_000
 /** Bytes of one acknowledgement, well below what the control plane takes. */
-const ACK_BYTES_MAX = LIMITS.apiBodyBytesMax / 2
+const ackBytesMax = LIMITS.apiBodyBytesMax / 2
 /** Answers to an acknowledgement after which it is pointless to send it again. */
 const ACK_REFUSED = new Set(['bad_request', 'invalid_field', 'conflict'])
 
@@ -169,7 +169,7 @@ export class Syncer {
     const before = this.#state
     const due = this.#due(planned)
     cache.setInService(keysInUse(before).union(keysInUse(planned)))
-    const tries = await mapBounded(due, LOADING_MAX, async ([functionId, manifest]) => {
+    const tries = await mapBounded(due, loadingMax, async ([functionId, manifest]) => {
       return [functionId, await this.#bringUp(manifest)] as const
     })
     // What was cut short by the end of the agent says nothing about the functions.
@@ -296,7 +296,7 @@ export class Syncer {
       const entry = this.#state.functions.get(functionId)
       if (entry?.failure?.retryable !== true) continue
       const delay = isSettled(entry)
-        ? FAILED_RETRY_MS
+        ? failedRetryMs
         : this.#deps.retryDelayMs(entry.failure.attempts)
       this.#retryAt.set(functionId, now + delay)
     }
@@ -308,7 +308,7 @@ export class Syncer {
     const ack = this.#state.unacknowledged
     if (ack === null || ![...this.#state.functions.values()].every(isSettled)) return
     try {
-      for (const part of splitAck(ack, ACK_BYTES_MAX)) await cp.acknowledge(part)
+      for (const part of splitAck(ack, ackBytesMax)) await cp.acknowledge(part)
     } catch (thrown) {
       if (!ACK_REFUSED.has(toEdgefnError(thrown).code)) throw thrown
       log.failure('The control plane refused the acknowledgement of a plan.', thrown)
