@@ -35,6 +35,12 @@ export const LIMITS = {
   poolInstancesMin: 1,
   poolInstancesMax: 10,
   poolIdleMsMax: 5 * 60_000,
+  /**
+   * Resident bytes that one function version may take in a worker by its code, and what interpreted code takes on each
+   * thread for each byte of the module: 32 were measured for a Go program. A large module is therefore run by few threads.
+   */
+  functionCodeBytesMax: 512 * MIB,
+  codeBytesPerModuleByte: 40,
   /** Instances per worker process; the address space ends at 10 920 (RELIABILITY finding 6). */
   processInstancesMax: 2000,
   /** Requests waiting in one worker for an executor, those of one function version, and how long one may wait. */

@@ -62,25 +62,32 @@ export class ThreadSet {
     return this.#threads.length < this.max || this.#threads.some((thread) => !thread.busy)
   }
 
-  /** A free thread, best one that has the module already; a new one when all are busy and there may be more; or null. */
-  free(key: string): ExecutorThread | null {
+  /**
+   * A free thread, best one that has the module already; a new one when all are busy and there may be more; or null. No
+   * other than those that have the module once `holdersMax` threads do.
+   */
+  free(key: string, holdersMax: number): ExecutorThread | null {
     let found: ExecutorThread | null = null
+    let holders = 0
     for (const thread of this.#threads) {
+      const holds = this.hasLoaded(thread.index, key)
+      if (holds) holders += 1
       if (thread.busy) continue
-      if (this.hasLoaded(thread.index, key)) return thread
+      if (holds) return thread
       found ??= thread
     }
+    if (holders >= holdersMax) return null
     if (found !== null) return found
     return this.#threads.length < this.max ? this.#add() : null
   }
 
-  /** Whether a thread has parsed a module. */
+  /** Whether a thread has a module, or is about to. */
   hasLoaded(index: number, key: string): boolean {
     return this.#loaded[index]?.has(key) === true
   }
 
-  /** Notes that a thread has parsed a module. */
-  loaded(index: number, key: string): void {
+  /** Notes that a thread is given a module. */
+  load(index: number, key: string): void {
     this.#loaded[index]?.add(key)
   }
 

@@ -40,8 +40,6 @@ export class Dispatcher implements Invoker {
   readonly #pools = new Map<string, Pool>()
   readonly #waiting: WaitingList<Pool, Job>
   readonly #reaper: ReturnType<typeof setInterval>
-  /** So that one function can never hold every thread. */
-  readonly #callsPerFunctionMax: number
   #running = 0
   /** Instances alive in all pools, retired ones included. */
   #alive = 0
@@ -51,7 +49,6 @@ export class Dispatcher implements Invoker {
   constructor(options: DispatcherOptions) {
     this.#threads = options.threads
     this.#stats = options.stats
-    this.#callsPerFunctionMax = Math.max(options.threads.max - 1, 1)
     const limits = {
       itemsMax: LIMITS.queueRequestsMax,
       groupItemsMax: LIMITS.queueFunctionRequestsMax,
@@ -120,7 +117,7 @@ export class Dispatcher implements Invoker {
 
   /** Starts the job if it can run now. */
   #start(job: Job): boolean {
-    if (job.kind === 'call' && job.pool.leased >= this.#callsPerFunctionMax) return false
+    if (job.kind === 'call' && job.pool.leased >= this.#threadsMax(job.fn)) return false
     const instance = this.#lease(job)
     const thread = instance === null ? undefined : this.#threads.get(instance.thread)
     if (instance === null || thread === undefined) return false
@@ -128,12 +125,19 @@ export class Dispatcher implements Invoker {
     return true
   }
 
+  /** How many threads may run a function at once: never all of them, and as few as its code's memory allows. */
+  #threadsMax(fn: WorkerFunction): number {
+    const perThread = fn.size_bytes * LIMITS.codeBytesPerModuleByte
+    const byMemory = Math.floor(LIMITS.functionCodeBytesMax / perThread)
+    return Math.max(Math.min(byMemory, this.#threads.max - 1), 1)
+  }
+
   /** P7: an idle instance that can run now comes before a new one. */
   #lease(job: Job): Instance | null {
     const { pool, fn } = job
     const kept = pool.reuse((thread) => this.#threads.isFree(thread))
     if (kept !== null) return kept
-    const thread = this.#threads.free(poolKey(fn))
+    const thread = this.#threads.free(poolKey(fn), this.#threadsMax(fn))
     if (thread === null) return null
     if (this.#alive >= LIMITS.processInstancesMax && !this.#evictAnywhere()) return null
     // A pool that is full of instances on busy threads gives one up for one that can run.
@@ -149,17 +153,14 @@ export class Dispatcher implements Invoker {
   async #run(job: Job, instance: Instance, thread: ExecutorThread): Promise<void> {
     const { fn, pool } = job
     this.#running += 1
+    const loaded = this.#threads.hasLoaded(thread.index, poolKey(fn))
+    this.#threads.load(thread.index, poolKey(fn))
     let report: RunReport | EdgefnError
     try {
       report =
         job.request === null
           ? await thread.prepare(fn, instance.id)
-          : await thread.call(
-              fn,
-              instance.id,
-              job.request,
-              this.#threads.hasLoaded(thread.index, poolKey(fn)),
-            )
+          : await thread.call(fn, instance.id, job.request, loaded)
     } catch (thrown) {
       report = toEdgefnError(thrown)
     }
@@ -174,10 +175,7 @@ export class Dispatcher implements Invoker {
   #release(job: Job, instance: Instance, report: RunReport | EdgefnError): void {
     const { fn, pool } = job
     const alive = !(report instanceof EdgefnError) && report.alive
-    if (!(report instanceof EdgefnError)) {
-      instance.bytes = report.bytes
-      this.#threads.loaded(instance.thread, poolKey(fn))
-    }
+    if (!(report instanceof EdgefnError)) instance.bytes = report.bytes
     const kept = pool.release(instance, alive, performance.now())
     if (!kept) this.#alive -= 1
     if (alive && !kept) this.#threads.get(instance.thread)?.destroy(instance.id)

@@ -151,6 +151,20 @@ test('recursion without end is a stack overflow, in both ABIs, and the next call
   expect(failure(await runtime.invoker.invoke(command, request('/')))).toBe('stack_overflow')
 })
 
+test('a large module is run by few threads, a small one by all but one', async () => {
+  const own = await startRuntime(4)
+  const threadsOf = async (size_bytes: number) => {
+    const fn = await own.guest('misbehave-c', { size_bytes })
+    const calls = Array.from({ length: 6 }, () => own.invoker.invoke(fn, request('/sleep/20')))
+    for (const outcome of await Promise.all(calls)) answer(outcome)
+    return own.stats.get(fn.slot, 'instances')
+  }
+  expect(await threadsOf(30_000_000)).toBe(1)
+  expect(await threadsOf(5_000_000)).toBe(2)
+  expect(await threadsOf(30_000)).toBe(3)
+  await own.close()
+})
+
 test('a module whose start function traps is refused when it is prepared, in both ABIs', async () => {
   const trap = '(start $s) (func $s unreachable)'
   const kept = runtime.module(numberGuest('(i32.const 1)', trap))
