@@ -38,6 +38,7 @@ export const ERROR_KINDS = {
   version_exists: kind(409, 'client'), // The same function name and version is stored already.
   gone: kind(410, 'client'), // A presigned URL that has expired.
   body_too_large: kind(413, 'client'), // The body is over the limit named in the message.
+  rate_limited: kind(429, 'client', true), // A quota of the function is used up; details name it.
 
   // The guest misbehaved.
   function_trap: kind(500, 'guest'), // The guest trapped.

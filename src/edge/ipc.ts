@@ -79,6 +79,9 @@ export const workerOptionsSchema = z.strictObject({
   index: z.int().min(0),
   listen: z.strictObject({ host: z.string(), port: z.int() }),
   stats_path: z.string(),
+  /** Shared by all workers of the node, of which there are `workers` (`edge/quota.ts`). */
+  quotas_path: z.string(),
+  workers: z.int().min(1),
   log_level: z.enum(['debug', 'info', 'warn', 'error']),
   log_pretty: z.boolean(),
   request_body_bytes_max: z.int().min(0),

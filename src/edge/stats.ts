@@ -4,10 +4,9 @@
  * Every cell is a Float64 with one writer (the worker's main thread); aligned 8-byte stores are not torn.
  */
 
-import { openSync, closeSync, fstatSync, writeSync } from 'node:fs'
-
 import { LIMITS } from '../protocol/limits.ts'
 import { LATENCY_BUCKETS } from '../telemetry/metrics.ts'
+import { mapShared } from './shared-file.ts'
 
 /** Codes a call can end with besides success; each has its counter [R8.4]. Order is the layout: append only. */
 export const CALL_ERROR_CODES = [
@@ -23,6 +22,7 @@ export const CALL_ERROR_CODES = [
   'function_unavailable',
   'worker_lost',
   'body_too_large',
+  'rate_limited',
 ] as const
 export type CallErrorCode = (typeof CALL_ERROR_CODES)[number]
 
@@ -74,15 +74,7 @@ export class StatsFile {
 
   /** Creates the file when it is missing or short. Throws what the file system throws. */
   constructor(path: string) {
-    const file = openSync(path, 'a+')
-    try {
-      // Zeros, not a hole: on a full disk, a store into a hole would end the process (SIGBUS).
-      const zeros = new Uint8Array(Math.max(0, FILE_BYTES - fstatSync(file).size))
-      for (let at = 0; at < zeros.byteLength;) at += writeSync(file, zeros, at)
-    } finally {
-      closeSync(file)
-    }
-    this.#cells = new Float64Array(Bun.mmap(path, { shared: true }).buffer)
+    this.#cells = new Float64Array(mapShared(path, FILE_BYTES))
   }
 
   add(slot: number, cell: StatCell, amount: number): void {

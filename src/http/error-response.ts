@@ -4,7 +4,7 @@ import type { EdgefnError } from '../errors.ts'
 import { toEdgefnError } from '../errors.ts'
 import type { ErrorBody } from '../protocol/api.ts'
 
-/** Seconds a caller is asked to wait after 429 and 503. */
+/** Seconds a caller is asked to wait after 429 and 503, where nobody knows better. */
 const retryAfterSeconds = 1
 
 export interface ErrorAnswer {
@@ -45,7 +45,10 @@ function headersOf(error: EdgefnError, requestId: string): Record<string, string
     'content-type': 'application/json',
     'x-request-id': requestId,
   }
-  if (error.status === 429 || error.status === 503) headers['retry-after'] = `${retryAfterSeconds}`
+  if (error.status === 429 || error.status === 503) {
+    const ms = error.details?.['retry_after_ms']
+    headers['retry-after'] = `${typeof ms === 'number' ? Math.ceil(ms / 1000) : retryAfterSeconds}`
+  }
   // The rest of the body is not read, so nothing can come after it.
   if (error.code === 'body_too_large') headers['connection'] = 'close'
   if (error.status === 401) headers['www-authenticate'] = 'Bearer'

@@ -27,12 +27,16 @@ export const maxExecutionMsSchema = z.int().min(LIMITS.executionMsMin).max(LIMIT
 export const abiSchema = z.enum(['edgefn', 'wagi'])
 export type Abi = z.infer<typeof abiSchema>
 
-/** Per-function ceilings besides memory and time; null is no ceiling of its own. */
+/**
+ * Per-function ceilings besides memory and time, each for one node as a whole; null is no ceiling of its own. Without
+ * `burst`, as many requests may come at once as in a second.
+ */
 export const quotasSchema = z.strictObject({
   concurrency: z.int().min(1).max(10_000).nullable().default(null),
   requests_per_second: z.number().positive().max(1_000_000).nullable().default(null),
   burst: z.int().min(1).max(1_000_000).nullable().default(null),
 })
+export type Quotas = z.infer<typeof quotasSchema>
 
 /** Environment given to the guest (`env_get`, WASI environ). */
 export const environmentSchema = z

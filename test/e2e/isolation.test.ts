@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-import type { ErrorBody, RouteView } from '../../src/protocol/api.ts'
+import type { ErrorBody, RegistrationView, RouteView } from '../../src/protocol/api.ts'
 import { BINARY, ControlPlane, GUESTS, jsonOf, Node, startLoad, until, World } from './harness.ts'
 import type { Page } from './harness.ts'
 
@@ -92,6 +92,27 @@ test('each misbehaviour is answered by its status and an error body that names i
   }
   const pids = node.workers()
   expect(pids.length).toBeGreaterThan(0)
+}, 60_000)
+
+test('a quota holds for the node as a whole, whichever worker a request meets', async () => {
+  const [node] = nodes
+  if (node === undefined) throw new Error('There is no node.')
+  const quotas = { concurrency: 2, requests_per_second: null, burst: null }
+  const body = { name: 'few', quotas, max_execution_ms: 5000 }
+  const registered = await plane.api<RegistrationView>('POST', '/functions', body)
+  const uploaded = await fetch(registered.upload_url, {
+    method: 'PUT',
+    body: Bun.file(guest('wagi-misbehave-c')),
+  })
+  expect(uploaded.status).toBe(200)
+  await plane.api('POST', '/routes', { path: '/few', path_type: 'prefix', function: 'few' })
+  await plane.api('POST', '/functions/few/deploy', {})
+  await until('it serves', async () => (await node.get('/few/status/200')).status === 200)
+  const answers = await Promise.all(Array.from({ length: 12 }, () => node.get('/few/sleep/600')))
+  const statuses = answers.map((response) => response.status).sort()
+  expect(statuses.filter((status) => status === 200)).toHaveLength(2)
+  expect(statuses.filter((status) => status === 429)).toHaveLength(10)
+  expect((await node.get('/few/status/200')).status).toBe(200)
 }, 60_000)
 
 test('a route change and a deletion reach the nodes', async () => {

@@ -178,10 +178,10 @@ function openCache(
   }
 }
 
-/** Statistics of an earlier agent: its orphans keep theirs mapped, nobody reads them any more. */
+/** Statistics and quotas of an earlier agent: its orphans keep theirs mapped, nobody reads them any more. */
 function sweepStatistics(runDir: string): void {
   for (const name of readdirSync(runDir)) {
-    if (name.endsWith('.stats')) rmSync(join(runDir, name), { force: true })
+    if (/\.(?:stats|shared)$/.test(name)) rmSync(join(runDir, name), { force: true })
   }
 }
 

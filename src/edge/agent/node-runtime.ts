@@ -6,6 +6,7 @@ import type { EdgeConfig } from '../../config/modes.ts'
 import type { Manifest } from '../../protocol/manifest.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { VERSION } from '../../version.ts'
+import { QuotaFile } from '../quota.ts'
 import { StatsFile } from '../stats.ts'
 import type { ArtifactCache } from './cache/artifact-cache.ts'
 import type { IndexDatabase } from './cache/cache-index.ts'
@@ -55,6 +56,8 @@ export class NodeRuntime {
   readonly #options: NodeRuntimeOptions
   readonly #startedAt = performance.now()
   readonly #stats: StatsFile[]
+  readonly #quotasPath: string
+  readonly #quotas: QuotaFile
   readonly #slots: SlotTable
   readonly #syncer: Syncer
   readonly #supervisor: Supervisor
@@ -77,8 +80,11 @@ export class NodeRuntime {
       join(run_dir, `worker-${index}.${process.pid}-${stamp}.stats`),
     )
     this.#stats = paths.map((path) => new StatsFile(path))
+    this.#quotasPath = join(run_dir, `quotas.${process.pid}-${stamp}.shared`)
+    this.#quotas = new QuotaFile(this.#quotasPath, config.workers)
     this.#slots = new SlotTable((slot) => {
       for (const file of this.#stats) file.clear(slot)
+      this.#quotas.clear(slot)
     })
     this.#register = options.register
     this.#source = this.#makeSource()
@@ -222,7 +228,6 @@ export class NodeRuntime {
         workers: config.workers,
         memory_bytes_max: config.worker_memory_bytes_max,
         listen: config.listen,
-        stats: this.#stats,
         log,
         command: (index, port) =>
           workerCommand({
@@ -230,6 +235,8 @@ export class NodeRuntime {
             index,
             listen: { host: config.listen.host, port },
             stats_path: statsPaths[index] ?? '',
+            quotas_path: this.#quotasPath,
+            workers: config.workers,
             log_level: config.log_level,
             log_pretty: process.stdout.isTTY === true,
             request_body_bytes_max: config.request_body_bytes_max,
@@ -237,7 +244,11 @@ export class NodeRuntime {
           }),
         onFetch: (request) => this.#source.fetchOnDemand(request),
         onStarted: (pid) => this.#register.add(pid),
-        slots: () => [...this.#slots.entries()].map(([, slot]) => slot),
+        onExit: (index) => {
+          const slots = [...this.#slots.entries()].map(([, slot]) => slot)
+          this.#stats[index]?.clearGauges(slots)
+          this.#quotas.clearWorker(index, slots)
+        },
       },
       this.#syncer.table(),
     )

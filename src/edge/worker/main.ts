@@ -1,9 +1,12 @@
 /** A worker process put together: statistics, invoker, listener, link to the agent. */
 
+import { openLibc } from '../../../ffi/libc.ts'
 import { toEdgefnError } from '../../errors.ts'
 import { createLog } from '../../telemetry/log.ts'
 import type { WorkerOptions } from '../ipc.ts'
+import { QuotaFile } from '../quota.ts'
 import { StatsFile } from '../stats.ts'
+import { createAdmission } from './admit/admission.ts'
 import { createAgentLink } from './agent-link.ts'
 import { createInvoker } from './pool/invoker.ts'
 import { WorkerService } from './service.ts'
@@ -32,7 +35,12 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         defect.resolve(reason)
       },
     })
-    const worker = new WorkerService({ options, link, log, stats, invoker, engine })
+    const admission = createAdmission({
+      quotas: new QuotaFile(options.quotas_path, options.workers),
+      worker: options.index,
+      nowMs: openLibc().monotonicMs,
+    })
+    const worker = new WorkerService({ options, link, log, stats, admission, invoker, engine })
     worker.open()
     void defect.promise.then((reason) => worker.drain(reason, 1))
     process.exit(await worker.ended())

@@ -5,6 +5,7 @@ import { LIMITS } from '../../protocol/limits.ts'
 import type { Log } from '../../telemetry/log.ts'
 import type { ToWorker, WorkerFunction, WorkerOptions } from '../ipc.ts'
 import type { StatsFile } from '../stats.ts'
+import type { Admission } from './admit/admission.ts'
 import type { AgentLink } from './agent-link.ts'
 import type { Invoker } from './call.ts'
 import { type CallLog, createCallLog } from './ingress/call-log.ts'
@@ -35,6 +36,7 @@ export interface WorkerServiceDeps {
   readonly link: AgentLink
   readonly log: Log
   readonly stats: StatsFile
+  readonly admission: Admission
   readonly invoker: Invoker
   /** Version of the engine, as told to the agent. */
   readonly engine: string
@@ -77,12 +79,13 @@ export class WorkerService {
 
   /** Starts listening and tells the agent. Throws `invalid_config` when the address cannot be had. */
   open(): void {
-    const { options, link, log, stats, invoker, engine } = this.#deps
+    const { options, link, log, stats, admission, invoker, engine } = this.#deps
     this.#server = openServer({
       ...options.listen,
       log,
       handle: createHandler({
         table: () => this.#table ?? this.#firstTable.promise,
+        admission,
         invoker,
         onDemand: this.#onDemand,
         stats,

@@ -3,7 +3,6 @@
 import { EdgefnError, toEdgefnError } from '../../../errors.ts'
 import type { Log } from '../../../telemetry/log.ts'
 import type { IpcError, WorkerFunction, WorkerOptions } from '../../ipc.ts'
-import type { StatsFile } from '../../stats.ts'
 import type { Assignment } from '../node-state.ts'
 import { WorkerPlace } from './worker-place.ts'
 import type { FetchRequest, WorkerProcess } from './worker-process.ts'
@@ -20,16 +19,14 @@ export interface SupervisorOptions {
   readonly workers: number
   readonly memory_bytes_max: number
   readonly listen: { readonly host: string; readonly port: number }
-  /** One file per place. */
-  readonly stats: readonly StatsFile[]
   readonly log: Log
   /** The command line of the worker in a place that listens on `port`. */
   command(index: number, port: number): string[]
   /** Answers a worker that lacks an artifact with the path, or throws. */
   onFetch(request: FetchRequest): Promise<string>
   onStarted(pid: number): void
-  /** Slots in use, so that a dead worker's gauges can be zeroed. */
-  slots(): Iterable<number>
+  /** The process of a place has ended; nothing writes its part of the shared memory until another is started. */
+  onExit(index: number): void
 }
 
 export class Supervisor {
@@ -117,7 +114,7 @@ export class Supervisor {
   }
 
   #place(index: number): WorkerPlace {
-    const { log, memory_bytes_max, command, onStarted, stats, slots } = this.#options
+    const { log, memory_bytes_max, command, onStarted, onExit } = this.#options
     return new WorkerPlace({
       index,
       log: log.with({ worker: index }),
@@ -131,7 +128,7 @@ export class Supervisor {
         this.#started.resolve(port)
         for (const wake of this.#servingWaiters.splice(0)) wake()
       },
-      onExit: () => stats[index]?.clearGauges(slots()),
+      onExit: () => onExit(index),
       onFailed: (error, deaths) => this.#failed(index, error, deaths),
     })
   }

@@ -1,4 +1,4 @@
-/** The way of one request: identify → validate → match → read body → invoke → respond. Counting and logging happen here only. */
+/** The way of one request: identify → validate → match → admit → read body → invoke → respond. Counting and logging happen here only. */
 
 import { EdgefnError, toEdgefnError } from '../../../errors.ts'
 import { errorResponse } from '../../../http/error-response.ts'
@@ -9,6 +9,7 @@ import type { Log } from '../../../telemetry/log.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { StatsFile } from '../../stats.ts'
 import type { GuestRequest, Invoker, Outcome } from '../call.ts'
+import type { Admission } from '../admit/admission.ts'
 import type { Match } from '../router/router.ts'
 import { readBody } from './body.ts'
 import type { CallLog } from './call-log.ts'
@@ -20,6 +21,7 @@ import type { ServingTable } from './table.ts'
 export interface HandlerDeps {
   /** The table in service at the moment of the call; a promise of it while there is none yet. */
   readonly table: () => ServingTable | Promise<ServingTable>
+  readonly admission: Admission
   readonly invoker: Invoker
   readonly onDemand: OnDemand
   readonly stats: StatsFile
@@ -123,7 +125,9 @@ export function createHandler(deps: HandlerDeps): Handler {
     const { fn, requestId } = routed
     stats.add(fn.slot, 'in_flight', 1)
     let outcome: Outcome | null = null
+    let release: (() => void) | null = null
     try {
+      release = deps.admission.admit(fn)
       const call = await guestCall(routed)
       stats.add(fn.slot, 'invocations', 1)
       stats.add(fn.slot, 'request_bytes', call.body.byteLength)
@@ -140,6 +144,7 @@ export function createHandler(deps: HandlerDeps): Handler {
       if (error.fault !== 'client') deps.callLog.failure(fn, requestId, error, outcome)
       return errorResponse(error, requestId)
     } finally {
+      release?.()
       stats.add(fn.slot, 'in_flight', -1)
     }
   }

@@ -33,7 +33,9 @@ describe('failed calls', () => {
       expect(stats.getError(fn.slot, code)).toBe(1)
       expect(stats.get(fn.slot, 'invocations')).toBe(1)
       expect(stats.get(fn.slot, 'in_flight')).toBe(0)
-      if (code !== 'body_too_large') expect(lines[0]).toMatchObject({ error_type: code })
+      // What the client did wrong is in the answer and the counters, not in the log.
+      const ours = code !== 'body_too_large' && code !== 'rate_limited'
+      if (ours) expect(lines[0]).toMatchObject({ error_type: code })
     })
   }
 
@@ -253,4 +255,23 @@ describe('modules on demand', () => {
     const alone = open({ fn, onFetch: () => false })
     expect((await fetch(alone.url)).status).toBe(503)
   })
+})
+
+test('a call over a quota of its function is 429 with Retry-After, counted, and not run', async () => {
+  const quotas = { concurrency: null, requests_per_second: 0.1, burst: 2 }
+  const ingress = openIngress({ fn: aFunction({ quotas }) })
+  const statuses: number[] = []
+  for (let request = 0; request < 3; request += 1) {
+    const response = await fetch(ingress.url)
+    statuses.push(response.status)
+    if (response.status !== 429) continue
+    expect(response.headers.get('retry-after')).toBe('10')
+    const { error } = (await response.json()) as { error: { code: string; details: unknown } }
+    expect(error.code).toBe('rate_limited')
+    expect(error.details).toMatchObject({ quota: 'requests_per_second', limit: 0.1 })
+  }
+  expect(statuses).toEqual([200, 200, 429])
+  expect(ingress.calls).toHaveLength(2)
+  expect(ingress.stats.getError(ingress.fn.slot, 'rate_limited')).toBe(1)
+  ingress.close()
 })

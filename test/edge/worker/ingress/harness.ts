@@ -14,6 +14,8 @@ import type {
   Outcome,
 } from '../../../../src/edge/worker/call.ts'
 import { createCallLog } from '../../../../src/edge/worker/ingress/call-log.ts'
+import { QuotaFile } from '../../../../src/edge/quota.ts'
+import { createAdmission } from '../../../../src/edge/worker/admit/admission.ts'
 import { createHandler } from '../../../../src/edge/worker/ingress/handle.ts'
 import { createOnDemand } from '../../../../src/edge/worker/ingress/on-demand.ts'
 import { openServer } from '../../../../src/edge/worker/ingress/server.ts'
@@ -122,8 +124,14 @@ export function openIngress(options: IngressOptions = {}) {
     failureMsKept: 0,
   })
   const table = buildTable(1, [fn], options.routes?.(fn) ?? [aRoute(fn)])
+  const admission = createAdmission({
+    quotas: new QuotaFile(join(directory, 'quotas'), 1),
+    worker: 0,
+    nowMs: () => performance.now(),
+  })
   const handle = createHandler({
     table: () => table,
+    admission,
     invoker,
     onDemand,
     stats,

@@ -1,6 +1,8 @@
 /** A worker process whose functions live in memory: `/slow` waits for a second, everything else answers its process id. */
 
 import { workerOptionsSchema } from '../../../../src/edge/ipc.ts'
+import { QuotaFile } from '../../../../src/edge/quota.ts'
+import { createAdmission } from '../../../../src/edge/worker/admit/admission.ts'
 import { StatsFile } from '../../../../src/edge/stats.ts'
 import { createAgentLink } from '../../../../src/edge/worker/agent-link.ts'
 import { WorkerService } from '../../../../src/edge/worker/service.ts'
@@ -23,6 +25,19 @@ const picky = {
   },
 }
 const stats = new StatsFile(options.stats_path)
-const worker = new WorkerService({ options, link, log, stats, invoker: picky, engine: 'in-memory' })
+const admission = createAdmission({
+  quotas: new QuotaFile(options.quotas_path, options.workers),
+  worker: options.index,
+  nowMs: () => performance.now(),
+})
+const worker = new WorkerService({
+  options,
+  link,
+  log,
+  stats,
+  admission,
+  invoker: picky,
+  engine: 'in-memory',
+})
 worker.open()
 process.exit(await worker.ended())

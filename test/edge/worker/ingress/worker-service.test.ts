@@ -23,6 +23,8 @@ async function startWorker(port = 0) {
     index: 0,
     listen: { host: '127.0.0.1', port },
     stats_path: statsPath,
+    quotas_path: join(directory, 'quotas'),
+    workers: 1,
     log_level: 'info',
     log_pretty: false,
     request_body_bytes_max: 1000,
