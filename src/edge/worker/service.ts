@@ -20,7 +20,7 @@ const fetchFailureMsKept = 1_000
 /** How long running requests may take when the worker is told to stop; shorter than the agent waits before it kills. */
 const drainMsMax = 9_000
 /**
- * How long a worker serves without its agent. A new agent ends it by SIGTERM once its own workers serve; if none comes
+ * How long a worker that has a table serves without its agent. A new agent ends it by SIGTERM once its own workers serve; if none comes
  * (the service was stopped for good), nobody would ever update, count or stop this process.
  */
 const orphanMsMax = 30_000
@@ -121,6 +121,8 @@ export class WorkerService {
     const { log, invoker } = this.#deps
     const server = this.#server
     log.info('Worker drains', { context: { reason, running: server?.running() ?? 0 } })
+    // Who waits for a table waits in vain now.
+    this.#firstTable.reject(notAssigned())
     const closed = Promise.resolve(server?.drain()).then(() => invoker.close())
     const late = await Promise.race([
       closed.then(() => false),
@@ -199,6 +201,8 @@ export class WorkerService {
 
   #orphaned(): void {
     if (this.#draining) return
+    // Nothing to serve, and nobody will bring it: its share of the port belongs to the siblings that have a table.
+    if (this.#table === null) return void this.drain('the agent is gone before the first table')
     this.#deps.log.warn('The agent is gone; the worker serves on', {
       context: { orphan_ms_max: orphanMsMax },
     })

@@ -162,6 +162,15 @@ test('serves on when its agent is gone, until SIGTERM', async () => {
   expect(await worker.child.exited).toBe(0)
 })
 
+test('ends at once when its agent is gone before the first table, and refuses what waited for it', async () => {
+  const worker = await startWorker()
+  const early = fetch(worker.url)
+  await until(() => worker.stats.getWorker('requests') === 1)
+  worker.child.disconnect()
+  expect((await early).status).toBe(503)
+  expect(await worker.child.exited).toBe(0)
+})
+
 test('two workers share one port, and one can leave without a failed request', async () => {
   const first = await startWorker()
   const second = await startWorker(first.port)
