@@ -32,6 +32,9 @@ import { createArtifactSource } from './sync/artifact-source.ts'
 import { createFetcher } from './sync/fetcher.ts'
 import { Syncer } from './sync/syncer.ts'
 
+/** How long the workers of an earlier agent may serve beside workers that do not all come up. */
+const fullStrengthMsMax = 5_000
+
 /** How often uses of artifacts are written to the index. */
 const useFlushMs = 60_000
 
@@ -103,7 +106,8 @@ export class NodeRuntime {
   async open(): Promise<number> {
     this.#options.cache.setInService(keysInUse(this.#syncer.state))
     const port = await this.#supervisor.open()
-    void this.#register.endOrphans()
+    // Not before all places serve: if the only one died, nobody would listen.
+    void this.#supervisor.allServing(fullStrengthMsMax).then(() => this.#register.endOrphans())
     this.#syncer.poke()
     this.#mqtt?.open()
     this.#heartbeat.open()

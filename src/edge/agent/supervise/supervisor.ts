@@ -72,6 +72,20 @@ export class Supervisor {
     return this.#places.filter((place) => place.serving !== null).length
   }
 
+  /** Resolves when every place serves, after `msMax` at the latest, and when the supervisor is closed. */
+  async allServing(msMax: number): Promise<void> {
+    const giveUpAt = performance.now() + msMax
+    while (!this.#closed && this.serving < this.#places.length) {
+      const left = giveUpAt - performance.now()
+      if (left <= 0) return
+      const { promise, resolve } = Promise.withResolvers<void>()
+      const handle = setTimeout(resolve, left)
+      this.#servingWaiters.push(resolve)
+      await promise
+      clearTimeout(handle)
+    }
+  }
+
   get restarts(): readonly number[] {
     return this.#places.map((place) => place.restarts)
   }
