@@ -38,6 +38,8 @@ export class Dispatcher implements Invoker {
   readonly #threads: ThreadSet
   readonly #stats: StatsFile
   readonly #pools = new Map<string, Pool>()
+  /** What is in service, by pool key: whose statistics a pool's are. */
+  #assigned = new Map<string, WorkerFunction>()
   readonly #waiting: WaitingList<Pool, Job>
   readonly #reaper: ReturnType<typeof setInterval>
   #running = 0
@@ -80,13 +82,15 @@ export class Dispatcher implements Invoker {
   }
 
   assign(functions: readonly WorkerFunction[]): void {
-    const wanted = new Set(functions.map(poolKey))
+    this.#assigned = new Map(functions.map((fn) => [poolKey(fn), fn]))
     for (const [key, pool] of this.#pools) {
-      if (wanted.has(key)) continue
+      if (this.#assigned.has(key)) continue
       this.#pools.delete(key)
       for (const instance of pool.retire()) this.#destroy(instance)
       if (pool.leased === 0) this.#threads.unload(key)
     }
+    // Warm-ups were counted before their functions were in service, and slots are cleared when they are taken.
+    for (const key of this.#assigned.keys()) this.#countAssigned(key)
   }
 
   async close(): Promise<void> {
@@ -205,8 +209,10 @@ export class Dispatcher implements Invoker {
 
   #reap(): void {
     const now = performance.now()
-    for (const pool of this.#pools.values()) {
-      for (const instance of pool.reap(now)) this.#destroy(instance)
+    for (const [key, pool] of this.#pools) {
+      const reaped = pool.reap(now)
+      for (const instance of reaped) this.#destroy(instance)
+      if (reaped.length > 0) this.#countAssigned(key)
     }
   }
 
@@ -217,10 +223,11 @@ export class Dispatcher implements Invoker {
   }
 
   #evictAnywhere(): boolean {
-    for (const pool of this.#pools.values()) {
+    for (const [key, pool] of this.#pools) {
       const evicted = pool.evict()
       if (evicted === null) continue
       this.#destroy(evicted)
+      this.#countAssigned(key)
       return true
     }
     return false
@@ -228,6 +235,14 @@ export class Dispatcher implements Invoker {
 
   #forgetThread(thread: number): void {
     for (const pool of this.#pools.values()) this.#alive -= pool.forgetThread(thread)
+  }
+
+  #countAssigned(key: string): void {
+    const fn = this.#assigned.get(key)
+    if (fn === undefined) return
+    const pool = this.#pools.get(key)
+    this.#stats.set(fn.slot, 'instances', pool?.size ?? 0)
+    this.#stats.set(fn.slot, 'instance_bytes', pool?.bytes ?? 0)
   }
 
   #countPool(fn: WorkerFunction, pool: Pool): void {

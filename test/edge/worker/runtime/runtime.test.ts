@@ -291,6 +291,20 @@ test('P12: allowed WASI functions work and all others are denied, whatever the a
   )
 }, 60_000)
 
+test('a function that comes into service has its warm instance in the statistics', async () => {
+  const own = await startRuntime(2)
+  const fn = await own.guest('hello-c')
+  const counted = () => own.stats.get(fn.slot, 'instances')
+  await own.invoker.prepare(fn)
+  // As the worker does with a slot that is new to it.
+  own.stats.set(fn.slot, 'instances', 0)
+  own.invoker.assign([fn])
+  expect(counted()).toBe(1)
+  own.invoker.assign([{ ...fn, version: fn.version + 1 }])
+  expect(counted()).toBe(0)
+  await own.close()
+})
+
 test('an instance’s memory is what the statistics say', async () => {
   const fn = runtime.module(numberGuest('(i32.const 7)', '', 3))
   await runtime.invoker.prepare(fn)
