@@ -8,6 +8,15 @@ import { EdgefnError } from '../../../errors.ts'
  */
 const progressBytes = 64 * 1024
 
+/** Of a body that is not wanted, the bytes that are read at most, and the milliseconds spent on it. */
+const unwantedBytesMax = 32 * 1024 * 1024
+const unwantedMsMax = 2_000
+
+interface BodyReader {
+  read(): Promise<{ readonly done: boolean; readonly value?: Uint8Array | undefined }>
+  cancel(): Promise<void>
+}
+
 export interface BodyOptions {
   readonly bytesMax: number
   /** Renews the connection's idle timeout. */
@@ -29,7 +38,7 @@ export async function readBody(
   if (request.body === null) return EMPTY
   try {
     if (announced <= progressBytes) return new Uint8Array(await request.arrayBuffer())
-    return await readChunks(request.body, options)
+    return await readChunks(request, request.body.getReader(), options)
   } catch (thrown) {
     if (thrown instanceof EdgefnError) throw thrown
     throw new EdgefnError('bad_request', 'The request body ended too early.', { cause: thrown })
@@ -37,20 +46,19 @@ export async function readBody(
 }
 
 async function readChunks(
-  body: ReadableStream<Uint8Array>,
+  request: Request,
+  reader: BodyReader,
   { bytesMax, renew }: BodyOptions,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const chunks: Uint8Array[] = []
   let size = 0
   let renewedAt = 0
-  const reader = body.getReader()
   for (;;) {
     const { done, value } = await reader.read()
-    if (done) return joined(chunks, size)
+    if (done || value === undefined) return joined(chunks, size)
     size += value.byteLength
     if (size > bytesMax) {
-      // The connection is closed with the answer; whether the stream can still be cancelled does not matter.
-      reader.cancel().catch(() => undefined)
+      await discard(request, reader)
       throw tooLarge(bytesMax)
     }
     chunks.push(value)
@@ -59,6 +67,39 @@ async function readChunks(
       renew()
     }
   }
+}
+
+/**
+ * Reads a body that nobody wants, if its end may be near. An answer over HTTP/2 that comes before that end resets the
+ * stream, and some clients (curl 7) then lose the answer.
+ */
+export async function discardBody(request: Request): Promise<void> {
+  if (request.bodyUsed || request.body === null) return
+  await discard(request, request.body.getReader())
+}
+
+async function discard(request: Request, reader: BodyReader): Promise<void> {
+  const late = Promise.withResolvers<null>()
+  const timer = setTimeout(() => late.resolve(null), unwantedMsMax)
+  try {
+    for (let size = 0; endMayBeNear(request) && size < unwantedBytesMax;) {
+      const part = await Promise.race([reader.read(), late.promise])
+      if (part === null || part.done) break
+      size += part.value?.byteLength ?? 0
+    }
+  } catch {
+    // The client is gone, or broke the framing: there is nothing left to read.
+  } finally {
+    clearTimeout(timer)
+    // Whether the stream can still be cancelled does not matter.
+    reader.cancel().catch(() => undefined)
+  }
+}
+
+/** Not if the length says otherwise, nor for chunks of HTTP/1.1, where an early answer does no harm. */
+function endMayBeNear(request: Request): boolean {
+  if (request.headers.has('transfer-encoding')) return false
+  return Number(request.headers.get('content-length') ?? 0) <= unwantedBytesMax
 }
 
 function joined(chunks: readonly Uint8Array[], size: number): Uint8Array<ArrayBuffer> {

@@ -11,7 +11,7 @@ import type { StatsFile } from '../../stats.ts'
 import type { GuestRequest, Invoker, Outcome } from '../call.ts'
 import type { Admission } from '../admit/admission.ts'
 import type { Match } from '../router/router.ts'
-import { readBody } from './body.ts'
+import { discardBody, readBody } from './body.ts'
 import type { CallLog } from './call-log.ts'
 import type { OnDemand } from './on-demand.ts'
 import { guestRequest, type Peer, readHead, type RequestHead } from './request.ts'
@@ -81,6 +81,7 @@ export function createHandler(deps: HandlerDeps): Handler {
     } catch (thrown) {
       response = refused(thrown, requestId)
     }
+    await discardBody(request)
     log.debug('Request answered', {
       request_id: requestId,
       ...(functionId === undefined ? {} : { function_id: functionId }),

@@ -2,7 +2,6 @@
 
 import { afterEach, describe, expect, test } from 'bun:test'
 import { connect } from 'node:net'
-import http2 from 'node:http2'
 
 import { answered, aRoute, openIngress, raw, until } from './harness.ts'
 
@@ -358,43 +357,5 @@ describe('responses', () => {
     const response = await get(port, 'GET / HTTP/1.1\r\nHost: h\r\n')
     expect([statusOf(response), errorOf(response).code]).toEqual([502, 'invalid_response'])
     expect(stats.getError(fn.slot, 'invalid_response')).toBe(1)
-  })
-})
-
-describe('HTTP/2 with prior knowledge', () => {
-  async function request(headers: http2.OutgoingHttpHeaders, body = '') {
-    const client = http2.connect(ingress.url)
-    client.on('error', () => undefined)
-    const { promise, resolve, reject } = Promise.withResolvers<Record<string, unknown>>()
-    const stream = client.request(headers)
-    let got = {}
-    let text = ''
-    stream.on('response', (fields) => (got = fields))
-    stream.on('data', (data: Buffer) => (text += data.toString()))
-    stream.on('end', () => resolve({ ...got, text }))
-    stream.on('error', reject)
-    stream.end(body)
-    return promise.finally(() => client.destroy())
-  }
-
-  test('serves a request and its body', async () => {
-    open({
-      invoke: (_fn, call) => answered(`${call.method} ${call.target} ${call.body.byteLength}`),
-    })
-    const answer = await request(
-      { ':path': '/x?y', ':method': 'POST', ':authority': 'a.com', 'x-request-id': 'r2' },
-      'abc',
-    )
-    expect(answer).toMatchObject({ ':status': 200, 'x-request-id': 'r2', text: 'POST /x?y 3' })
-  })
-
-  test('refuses a bad authority and a body over the limit', async () => {
-    open({ bodyBytesMax: 10 })
-    expect(await request({ ':path': '/', ':authority': 'a/b?c' })).toMatchObject({ ':status': 400 })
-    const large = await request(
-      { ':path': '/', ':method': 'POST', ':authority': 'a' },
-      'x'.repeat(11),
-    )
-    expect(large).toMatchObject({ ':status': 413 })
   })
 })
