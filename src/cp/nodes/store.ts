@@ -93,6 +93,8 @@ export async function setNextTokenHash(
 
 /** Assignments, targets, notices and records of the node go with it. */
 export async function deleteNode(tx: Transaction, id: NodeId): Promise<void> {
+  // Its join token may not be answered again: the node would come back by itself.
+  await tx.run('UPDATE join_tokens SET nonce_hash = NULL WHERE used_by_node = ?', [id])
   await tx.run('DELETE FROM nodes WHERE id = ?', [id])
 }
 

@@ -61,6 +61,8 @@ describe('joining', () => {
     expect((await cp.call('GET', path, undefined, lost.body.token)).status).toBe(401)
     expect((await cp.call('GET', path, undefined, again.body.token)).status).toBe(200)
     expect((await register('b'.repeat(43))).body.error.code).toBe('unauthenticated')
+    expect((await cp.call('DELETE', `/nodes/${lost.body.node_id}`)).status).toBe(204)
+    expect((await register('a'.repeat(43))).body.error.code).toBe('unauthenticated')
   })
 
   test('again under the same id replaces the credentials, and never across POPs', async () => {

@@ -140,7 +140,7 @@ test('P15: retries wait 1 s, 2 s, 4 s … up to 60 s, less at most a tenth', () 
   )
 })
 
-test('P15: an artifact is tried five times with doubling delays, then its failure is reported', async () => {
+test('an artifact is tried five times with doubling delays, then its failure is reported', async () => {
   const unit = 20
   const times: number[] = []
   const acks: SyncAck[] = []
