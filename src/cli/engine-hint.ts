@@ -3,7 +3,8 @@
 import { readFileSync } from 'node:fs'
 
 const TRIXIE_ON_BOOKWORM = [
-  "  echo 'deb http://deb.debian.org/debian trixie main' > /etc/apt/sources.list.d/trixie.list",
+  '  # your own Debian mirror, its suites taken from Debian 13 (trixie), at low priority',
+  '  sed s/bookworm/trixie/g /etc/apt/sources.list.d/debian.sources > /etc/apt/sources.list.d/trixie.sources',
   "  printf 'Package: *\\nPin: release n=trixie\\nPin-Priority: 50\\n' > /etc/apt/preferences.d/trixie",
   '  apt-get update && apt-get install -y -t trixie libwasmedge0',
 ]
