@@ -1,6 +1,7 @@
 /** A call of a guest as it travels from ingress through pool and lane to the runtime, and what comes back. */
 
 import type { ErrorCode } from '../../errors.ts'
+import type { Abi } from '../../protocol/manifest.ts'
 import type { WorkerFunction } from '../ipc.ts'
 
 /** One HTTP request for a guest. Plain data: it is cloned to executor threads. */
@@ -71,6 +72,11 @@ export interface Invoker {
   assign(functions: readonly WorkerFunction[]): void
   /** Resolves when no call runs and all is closed. */
   close(): Promise<void>
+}
+
+/** Whether instances of an ABI serve one request after the other; a request of the others gets a fresh one. */
+export function keepsInstances(abi: Abi): boolean {
+  return abi === 'edgefn'
 }
 
 /** Key of a pool: versions of one function do not share instances. */

@@ -22,8 +22,11 @@ export class CallContext {
   logsDropped = 0
   end: EndReason | null = null
   exitCode = 0
-  /** How much of the body the guest has read from stdin. */
+  /** What the guest reads from stdin, and how much of it it has read. */
+  stdin = new Uint8Array(0)
   stdinOffset = 0
+  /** Whether stdout is the response, as for WASI commands, or goes to the log. */
+  answersOnStdout = false
   /** Stdio descriptors that the guest has closed. */
   readonly closed = new Set<number>()
   /** What the guest set with `response_head`; null when it did not. */

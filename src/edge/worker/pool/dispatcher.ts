@@ -9,7 +9,7 @@ import { LIMITS } from '../../../protocol/limits.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { StatsFile } from '../../stats.ts'
 import type { GuestRequest, Invoker, Outcome } from '../call.ts'
-import { poolKey } from '../call.ts'
+import { keepsInstances, poolKey } from '../call.ts'
 import type { ExecutorThread } from '../lanes/executor-thread.ts'
 import type { ThreadSet } from '../lanes/thread-set.ts'
 import type { RunReport } from '../runtime/runner.ts'
@@ -186,7 +186,7 @@ export class Dispatcher implements Invoker {
     if (pool.retired && pool.leased === 0 && !this.#pools.has(poolKey(fn))) {
       this.#threads.unload(poolKey(fn))
     }
-    if (!alive && job.kind === 'call' && fn.abi === 'edgefn') this.#rewarm(fn, pool)
+    if (!alive && job.kind === 'call' && keepsInstances(fn.abi)) this.#rewarm(fn, pool)
   }
 
   /** Keeps the minimum alive after an instance had to go, if a thread is free for it anyway [R5]. */

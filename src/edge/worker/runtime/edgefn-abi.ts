@@ -8,6 +8,7 @@ import type { WorkerFunction } from '../../ipc.ts'
 import type { GuestRequest, GuestResponse } from '../call.ts'
 import { poolKey } from '../call.ts'
 import { assembleResponse, parseCgiResponse } from './cgi.ts'
+import type { KeptInstance } from './abi-table.ts'
 import type { Engine } from './engine.ts'
 import { GuestExit, memoryLimit } from './guest-call.ts'
 import type { Guest, Invocation } from './invocation.ts'
@@ -26,7 +27,7 @@ interface Buffer {
   readonly capacity: number
 }
 
-export class EdgefnInstance {
+export class EdgefnInstance implements KeptInstance {
   readonly #engine: Engine
   readonly #guest: Guest
   readonly #entry: FunctionHandle
@@ -73,8 +74,12 @@ export class EdgefnInstance {
     return this.#engine.host.memory.bytes
   }
 
-  /** Asks the guest for its buffers, so that a warm instance has them before the first request. */
-  allocateBuffers(invocation: Invocation, requestBytes: number): void {
+  /** Asks the guest for its response buffer, before there is a request. */
+  warm(invocation: Invocation): void {
+    this.#allocateBuffers(invocation, 0)
+  }
+
+  #allocateBuffers(invocation: Invocation, requestBytes: number): void {
     const pages = invocation.context.fn.memory_pages
     if (this.#request.capacity < requestBytes) {
       this.#request = this.#allocate(invocation, requestCapacity(requestBytes))
@@ -93,7 +98,7 @@ export class EdgefnInstance {
       encoder.encode(request.headers.map(([name, value]) => `${name}: ${value}\r\n`).join('')),
       request.body,
     ]
-    this.allocateBuffers(
+    this.#allocateBuffers(
       invocation,
       pieces.reduce((sum, piece) => sum + piece.length, 0),
     )

@@ -11,11 +11,11 @@ import type { GuestRequest, GuestResponse, Outcome } from '../call.ts'
 import { poolKey } from '../call.ts'
 import { CallContext } from '../host/context.ts'
 import type { CallSlot } from '../lanes/control.ts'
-import { EdgefnInstance } from './edgefn-abi.ts'
+import { ABI_TABLE } from './abi-table.ts'
+import type { KeptAbi, KeptInstance } from './abi-table.ts'
 import type { Engine } from './engine.ts'
 import { exitError, GuestExit, timeout } from './guest-call.ts'
 import { Invocation } from './invocation.ts'
-import { runWagi } from './wagi-abi.ts'
 
 /** Milliseconds the initialisation of a warm instance may take at least, however short the function's own limit is. */
 const prepareMsMin = 5_000
@@ -49,7 +49,7 @@ const WARM_UP: GuestRequest = {
 export class Runner {
   readonly #engine: Engine
   readonly #slot: CallSlot
-  readonly #instances = new Map<number, EdgefnInstance>()
+  readonly #instances = new Map<number, KeptInstance>()
 
   constructor(engine: Engine, slot: CallSlot) {
     this.#engine = engine
@@ -58,21 +58,24 @@ export class Runner {
 
   /** Runs a request in instance `id`, which is made first when it does not exist here. Never throws. */
   call(fn: WorkerFunction, id: number, request: GuestRequest): RunReport {
-    const cold = fn.abi === 'wagi' ? !this.#engine.hasModule(poolKey(fn)) : !this.#instances.has(id)
-    return this.#run(fn, id, request, cold, fn.max_execution_ms, (invocation) => {
-      if (fn.abi === 'wagi') return runWagi(invocation, fn)
-      return this.#instance(invocation, fn, id).handle(invocation, request)
-    })
+    const abi = ABI_TABLE[fn.abi]
+    const cold = abi.keeps ? !this.#instances.has(id) : !this.#engine.hasModule(poolKey(fn))
+    return this.#run(fn, id, request, cold, fn.max_execution_ms, (invocation) =>
+      abi.keeps
+        ? this.#instance(abi, invocation, fn, id).handle(invocation, request)
+        : abi.run(invocation, fn),
+    )
   }
 
   /**
-   * Loads the module and instantiates it, so that one that cannot be is found before it is routed to. For the edgefn ABI
-   * the instance is kept as `id`, warm and with its buffers allocated. Never throws.
+   * Loads the module and instantiates it, so that one that cannot be is found before it is routed to. Where the ABI keeps
+   * instances it is kept as `id`, warm. Never throws.
    */
   prepare(fn: WorkerFunction, id: number): RunReport {
+    const abi = ABI_TABLE[fn.abi]
     const limitMs = Math.max(fn.max_execution_ms, prepareMsMin)
     return this.#run(fn, id, WARM_UP, true, limitMs, (invocation) => {
-      if (fn.abi === 'edgefn') this.#instance(invocation, fn, id).allocateBuffers(invocation, 0)
+      if (abi.keeps) this.#instance(abi, invocation, fn, id).warm(invocation)
       else this.#engine.deleteInstance(invocation.instantiate(poolKey(fn)).instance)
       return { status: 204, headers: [], body: new Uint8Array(0) }
     })
@@ -129,10 +132,10 @@ export class Runner {
     return { outcome: outcomeOf(result, context, cold, execution_ms), alive, bytes }
   }
 
-  #instance(invocation: Invocation, fn: WorkerFunction, id: number): EdgefnInstance {
+  #instance(abi: KeptAbi, invocation: Invocation, fn: WorkerFunction, id: number): KeptInstance {
     const kept = this.#instances.get(id)
     if (kept !== undefined) return kept
-    const created = EdgefnInstance.create(invocation, fn)
+    const created = abi.create(invocation, fn)
     this.#instances.set(id, created)
     return created
   }

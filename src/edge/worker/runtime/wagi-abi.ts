@@ -11,14 +11,24 @@ import type { Guest, Invocation } from './invocation.ts'
 
 /** Runs the command once. Throws EdgefnError: a trap, an exit code above 0, the time limit, a malformed response. */
 export function runWagi(invocation: Invocation, fn: WorkerFunction): GuestResponse {
-  const { engine, context } = invocation
-  const exitCode = runCommand(invocation, fn)
-  if (exitCode !== 0) throw exitError(new GuestExit(exitCode))
-  engine.host.memory.detach()
+  const { context } = invocation
+  context.stdin = context.request.body
+  runCommand(invocation, fn)
   return parseCgiResponse(context.takeOutput())
 }
 
-function runCommand(invocation: Invocation, fn: WorkerFunction): number {
+/**
+ * Runs a WASI command whose stdout is its response to its end, in an instance of its own. Throws EdgefnError, for an exit
+ * code above 0 too.
+ */
+export function runCommand(invocation: Invocation, fn: WorkerFunction): void {
+  invocation.context.answersOnStdout = true
+  const exitCode = startCommand(invocation, fn)
+  if (exitCode !== 0) throw exitError(new GuestExit(exitCode))
+  invocation.engine.host.memory.detach()
+}
+
+function startCommand(invocation: Invocation, fn: WorkerFunction): number {
   const { engine } = invocation
   let guest: Guest | null = null
   try {

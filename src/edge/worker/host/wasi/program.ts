@@ -1,11 +1,11 @@
-/** Arguments and environment of a guest: the CGI variables for WAGI (RFC 3875 section 4.1), the version's own for both ABIs. */
+/** Arguments and environment of a guest: the CGI variables for WAGI (RFC 3875 section 4.1), the version's own for all ABIs. */
 
 import { VERSION } from '../../../../version.ts'
 import type { CallContext } from '../context.ts'
 
-/** WAGI: the script's name and then the query's pieces, as CGI's command line has them; edgefn: the function's name. */
+/** WAGI: the script's name and then the query's pieces, as CGI's command line has them; others: the function's name. */
 export function programArguments(context: CallContext): readonly string[] {
-  if (context.fn.abi === 'edgefn') return [context.fn.name]
+  if (context.fn.abi !== 'wagi') return [context.fn.name]
   const { path, query } = splitTarget(context.request.target)
   const pieces = query === '' ? [] : query.split('&')
   return [path, ...pieces].map((text) => text.replaceAll('\0', ''))
@@ -14,7 +14,7 @@ export function programArguments(context: CallContext): readonly string[] {
 /** The environment, the version's own variables last so that they win; never with a zero byte. */
 export function programEnvironment(context: CallContext): readonly (readonly [string, string])[] {
   const own = Object.entries(context.fn.env)
-  const all = context.fn.abi === 'edgefn' ? own : [...cgiVariables(context), ...own]
+  const all = context.fn.abi === 'wagi' ? [...cgiVariables(context), ...own] : own
   return [...new Map(all.map(([name, value]) => [name, value.replaceAll('\0', '')]))]
 }
 

@@ -54,10 +54,9 @@ const fdRead: HostFunctionBody = (call, context, host) => {
   if (fd !== STDIN || !isOpen(fd, context)) return ERRNO.badf
   const vectors = readVectors(host, call.u32(1), call.u32(2))
   if (vectors === null) return ERRNO.inval
-  const body = context.fn.abi === 'wagi' ? context.request.body : new Uint8Array(0)
   let total = 0
   for (const { at, length } of vectors) {
-    const piece = body.subarray(context.stdinOffset, context.stdinOffset + length)
+    const piece = context.stdin.subarray(context.stdinOffset, context.stdinOffset + length)
     host.memory.writeBytes(at, piece)
     context.stdinOffset += piece.length
     total += piece.length
@@ -71,7 +70,7 @@ function fdWrite(call: HostCall, context: CallContext, host: Host): HostResult {
   if (fd === STDIN || !isOpen(fd, context)) return ERRNO.badf
   const vectors = readVectors(host, call.u32(1), call.u32(2))
   if (vectors === null) return ERRNO.inval
-  const isResponse = fd === STDOUT && context.fn.abi === 'wagi'
+  const isResponse = fd === STDOUT && context.answersOnStdout
   const total = isResponse
     ? writeResponse(context, host, vectors)
     : writeLog(fd, context, host, vectors)
