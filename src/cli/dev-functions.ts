@@ -119,6 +119,7 @@ function requestOf(file: DevFile): DeployRequest {
     memory_pages: null,
     max_execution_ms: null,
     env: {},
+    http_allow: [],
     message: '',
     routes: file.routes,
     methods: [],

@@ -30,6 +30,7 @@ export function buildManifest(
     max_execution_ms: ready.max_execution_ms,
     quotas: ready.quotas,
     env: ready.env,
+    http_allow: ready.http_allow,
     artifact_url: artifactUrl,
     sha256: ready.sha256,
     size_bytes: ready.size_bytes,

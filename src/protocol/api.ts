@@ -5,6 +5,7 @@
 
 import { z } from 'zod'
 
+import { httpAllowSchema } from './http-allow.ts'
 import {
   deploymentIdSchema,
   functionIdSchema,
@@ -57,6 +58,8 @@ export const functionRegistrationSchema = z.strictObject({
   max_execution_ms: maxExecutionMsSchema.default(LIMITS.executionMsDefault),
   quotas: quotasSchema.default({ concurrency: null, requests_per_second: null, burst: null }),
   env: environmentSchema.default({}),
+  /** Hosts that `http_fetch` may reach: `api.example.com`, `*.example.com`, `https://api.example.com:8443`. */
+  http_allow: httpAllowSchema.default([]),
   description: textSchema(1000).default(''),
   message: textSchema(1000).default(''),
 })
@@ -75,6 +78,7 @@ export const versionViewSchema = z.strictObject({
   max_execution_ms: maxExecutionMsSchema,
   quotas: quotasSchema,
   env: environmentSchema,
+  http_allow: httpAllowSchema,
   abi: abiSchema.nullable(),
   sha256: sha256Schema.nullable(),
   uploaded_sha256: sha256Schema.nullable(),

@@ -70,6 +70,24 @@ export const LIMITS = {
   routeHostCharsMax: 253,
   /** Functions of a node; also the number of statistics slots per worker. */
   functionsMax: 16_384,
+  /** Patterns of a version's allow-list for http_fetch, and characters of one. */
+  httpAllowMax: 64,
+  httpAllowCharsMax: 280,
+  /** What one http_fetch of a guest may send. */
+  fetchUrlBytesMax: 8 * KIB,
+  fetchHeadersMax: 100,
+  fetchRequestHeadBytesMax: 32 * KIB,
+  fetchRequestBodyBytesMax: 1 * MIB,
+  /** What it may bring: the head (status and headers), and the body as it comes over the wire. */
+  fetchResponseHeadBytesMax: 64 * KIB,
+  fetchResponseBodyBytesMax: 10 * MIB,
+  /** Milliseconds of one fetch from call to last byte, whatever is left to the call; and redirects it follows. */
+  fetchMsMax: 30_000,
+  fetchRedirectsMax: 5,
+  /** Fetches open at the same time: of one call, of one function version in a worker, of a worker. */
+  fetchesPerCallMax: 8,
+  fetchesPerFunctionMax: 32,
+  fetchesPerWorkerMax: 128,
   /** Rows of one page of a list. */
   pageRowsMax: 500,
   pageRowsDefault: 100,
@@ -86,6 +104,9 @@ const RELATIONS: readonly (readonly [boolean, string])[] = [
   [LIMITS.processInstancesMax < 10_000, 'processInstancesMax'],
   [LIMITS.queueFunctionRequestsMax < LIMITS.queueRequestsMax, 'queueFunctionRequestsMax'],
   [LIMITS.backoffMsMin < LIMITS.backoffMsMax, 'backoffMsMin'],
+  [LIMITS.fetchUrlBytesMax < LIMITS.fetchRequestHeadBytesMax, 'fetchUrlBytesMax'],
+  [LIMITS.fetchesPerCallMax <= LIMITS.fetchesPerFunctionMax, 'fetchesPerCallMax'],
+  [LIMITS.fetchesPerFunctionMax <= LIMITS.fetchesPerWorkerMax, 'fetchesPerFunctionMax'],
   [LIMITS.joinTokenSecondsDefault <= LIMITS.joinTokenSecondsMax, 'joinTokenSecondsDefault'],
 ]
 for (const [holds, name] of RELATIONS) {

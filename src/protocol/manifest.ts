@@ -2,6 +2,7 @@
 
 import { z } from 'zod'
 
+import { httpAllowSchema } from './http-allow.ts'
 import {
   deploymentIdSchema,
   functionIdSchema,
@@ -55,6 +56,8 @@ export const manifestSchema = z.strictObject({
   max_execution_ms: maxExecutionMsSchema,
   quotas: quotasSchema,
   env: environmentSchema,
+  /** Absent in what nodes stored before there was `http_fetch`. */
+  http_allow: httpAllowSchema.default([]),
   /** Where the normalised module can be fetched now; expires, so it is renewed with every plan. */
   artifact_url: z.url(),
   sha256: sha256Schema,

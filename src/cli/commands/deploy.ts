@@ -3,6 +3,7 @@
 import { defaulted, optional, repeated, required, type Values } from '../../config/option.ts'
 import { duration, integer, matching, text } from '../../config/values.ts'
 import { deploymentCreationSchema } from '../../protocol/api.ts'
+import { httpAllowPatternSchema } from '../../protocol/http-allow.ts'
 import { functionNameSchema } from '../../protocol/ids.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { entrypointSchema, environmentSchema } from '../../protocol/manifest.ts'
@@ -47,6 +48,10 @@ const DEPLOY_OPTIONS = {
     help: 'environment of the function; in EDGEFN_ENV one per line',
     separator: '\n',
   }),
+  'allow-http': repeated(matching(httpAllowPatternSchema), {
+    placeholder: 'HOST',
+    help: 'a host that http_fetch may reach, such as api.example.com or *.example.com; default: none',
+  }),
   message: optional(text, { placeholder: 'TEXT', help: 'what changed' }),
   timeout: defaulted(duration('1s', '1d'), '120s', {
     placeholder: 'TIME',
@@ -81,6 +86,7 @@ function requestOf(file: string, values: Values<typeof DEPLOY_OPTIONS>) {
     memory_pages: values['memory-pages'],
     max_execution_ms: values['max-execution-ms'],
     env: Object.fromEntries(values.env),
+    http_allow: values['allow-http'],
     message: values.message ?? '',
     routes: values.route,
     methods: values.method,

@@ -63,6 +63,7 @@ function versionFields(version: VersionView): Record<string, string> {
     size: version.size_bytes === null ? '-' : bytesText(version.size_bytes),
     sha256: version.sha256 ?? '-',
     env: Object.keys(version.env).join(' ') || '-',
+    'allow http': version.http_allow.join(' ') || '-',
     message: version.message || '-',
   }
 }
@@ -105,6 +106,7 @@ export const versionsList = command({
       SIZE: (item) => (item.size_bytes === null ? '-' : bytesText(item.size_bytes)),
       SHA256: (item) => item.sha256?.slice(0, 12) ?? '-',
       CREATED: (item) => timeText(item.created_at),
+      'ALLOW HTTP': (item) => item.http_allow.join(' ') || '-',
       MESSAGE: (item) => item.message,
     })
     return EXIT.ok

@@ -25,6 +25,8 @@ export interface DeployRequest {
   /** Null: the control plane's default. */
   readonly max_execution_ms: number | null
   readonly env: Readonly<Record<string, string>>
+  /** Patterns of hosts that `http_fetch` may reach. */
+  readonly http_allow: readonly string[]
   readonly message: string
   readonly routes: readonly RouteText[]
   readonly methods: readonly Method[]
@@ -51,9 +53,9 @@ export async function deployModule(
 ): Promise<DeployResult> {
   const bytes = readModule(request.file)
   const inspection = await checkModule(request.file, bytes, request.entrypoint)
-  const { name, entrypoint, message, env, max_execution_ms } = request
+  const { name, entrypoint, message, env, http_allow, max_execution_ms } = request
   const registration = {
-    ...{ name, entrypoint, message, env },
+    ...{ name, entrypoint, message, env, http_allow },
     memory_pages: request.memory_pages ?? memoryPagesFor(inspection),
     ...(max_execution_ms === null ? {} : { max_execution_ms }),
   }

@@ -13,6 +13,7 @@ export interface VersionRequest {
   readonly max_execution_ms?: number
   readonly message: string
   readonly env: Readonly<Record<string, string>>
+  readonly http_allow: readonly string[]
 }
 
 /** The new version, its module stored and checked by the control plane. */

@@ -17,7 +17,7 @@ const FUNCTION = `SELECT f.id, f.name, f.description, f.created_at, f.updated_at
   FROM functions f WHERE f.deleted_at IS NULL`
 
 const VERSION = `SELECT v.function_id, f.name, v.version, v.state, v.entrypoint, v.memory_pages,
-  v.max_execution_ms, v.quotas, v.env, v.abi, v.artifact_sha256, v.uploaded_sha256, v.message, v.created_by,
+  v.max_execution_ms, v.quotas, v.env, v.http_allow, v.abi, v.artifact_sha256, v.uploaded_sha256, v.message, v.created_by,
   v.created_at, a.size_bytes, a.signature
   FROM versions v JOIN functions f ON f.id = v.function_id LEFT JOIN artifacts a ON a.sha256 = v.artifact_sha256
   WHERE f.deleted_at IS NULL`
@@ -143,8 +143,8 @@ export async function insertVersion(
 ): Promise<void> {
   await tx.run(
     `INSERT INTO versions (function_id, version, state, entrypoint, memory_pages, max_execution_ms, quotas, env,
-       message, created_by, created_at)
-     VALUES (?, ?, 'pending_upload', ?, ?, ?, ?, ?, ?, ?, ?)`,
+       http_allow, message, created_by, created_at)
+     VALUES (?, ?, 'pending_upload', ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     [
       functionId,
       version,
@@ -153,6 +153,7 @@ export async function insertVersion(
       registration.max_execution_ms,
       JSON.stringify(registration.quotas),
       JSON.stringify(registration.env),
+      JSON.stringify(registration.http_allow),
       registration.message,
       createdBy,
       at,
@@ -210,11 +211,12 @@ function functionFromRow(row: Row): FunctionView {
 }
 
 function versionFromRow(row: Row): StoredVersion {
-  const { artifact_sha256: sha256, quotas, env, ...columns } = row
+  const { artifact_sha256: sha256, quotas, env, http_allow, ...columns } = row
   return {
     ...columns,
     sha256,
     quotas: JSON.parse(String(quotas)) as unknown,
     env: JSON.parse(String(env)) as unknown,
+    http_allow: JSON.parse(String(http_allow)) as unknown,
   } as StoredVersion
 }

@@ -60,6 +60,23 @@ test('a database of a newer edgefn, and one with another history, are refused', 
   expect(await refusal(open(folder.path, [FIRST, edited]))).toContain('another text of migration 2')
 })
 
+test('versions registered before there was an allow-list have an empty one', async () => {
+  await using folder = await tempFolder()
+  const before = await open(folder.path, MIGRATIONS.slice(0, 3))
+  await before.run(
+    `INSERT INTO functions (id, name, description, created_at, updated_at) VALUES ('f', 'f', '', 't', 't')`,
+  )
+  await before.run(
+    `INSERT INTO versions (function_id, version, state, entrypoint, memory_pages, max_execution_ms, quotas, env,
+       message, created_by, created_at)
+     VALUES ('f', 1, 'pending_upload', 'handle', 16, 500, '{}', '{}', '', 'k', 't')`,
+  )
+  await before.close()
+  const db = await open(folder.path, MIGRATIONS)
+  expect(await db.all('SELECT http_allow FROM versions')).toEqual([{ http_allow: '[]' }])
+  await db.close()
+})
+
 test('the embedded migrations count from 1 without gaps', () => {
   expect(MIGRATIONS.map((migration) => migration.id)).toEqual(
     MIGRATIONS.map((_, index) => index + 1),

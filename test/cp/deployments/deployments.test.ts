@@ -287,6 +287,7 @@ test('P3: every deploy notice carries id, version, URL, SHA-256, memory, time, a
     max_execution_ms: fc.integer({ min: 1, max: 900_000 }),
     quotas: fc.record({ concurrency: quota, requests_per_second: quota, burst: quota }),
     env: fc.dictionary(fc.stringMatching(/^[A-Z_]{1,10}$/), fc.string(), { maxKeys: 5 }),
+    http_allow: fc.subarray(['api.example.com', '*.example.com', 'https://10.0.0.1:8443']),
     abi: fc.constantFrom('edgefn', 'wagi'),
     sha256: hex,
     size_bytes: fc.integer({ min: 8, max: 64 * 1024 * 1024 }),

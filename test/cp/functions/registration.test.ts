@@ -23,6 +23,12 @@ const registrationArbitrary = fc.record({
     }),
   ),
   env: optional(fc.dictionary(fc.stringMatching(/^[A-Za-z_][A-Za-z0-9_]{0,20}$/), fc.string())),
+  http_allow: optional(
+    fc.array(
+      fc.domain().map((host) => `*.${host}`.toLowerCase()),
+      { maxLength: 5 },
+    ),
+  ),
   message: optional(fc.string({ maxLength: 100 })),
 })
 
@@ -33,14 +39,15 @@ test('P1: every field of any valid registration is stored and shown again', asyn
       const body = JSON.parse(JSON.stringify(sent)) as unknown
       const full = functionRegistrationSchema.parse(body)
       const registered = await stack.register(body)
-      const { name, entrypoint, memory_pages, max_execution_ms, quotas, env, message } = full
+      const { name, entrypoint, memory_pages, max_execution_ms, quotas, env, http_allow, message } =
+        full
       const path = `/functions/${registered.id}/versions/${registered.version}`
       const shown = await stack.call('GET', path)
       expect(versionViewSchema.parse(shown.body)).toMatchObject({
         function_id: registered.id,
         version: registered.version,
         state: 'pending_upload',
-        ...{ name, entrypoint, memory_pages, max_execution_ms, quotas, env, message },
+        ...{ name, entrypoint, memory_pages, max_execution_ms, quotas, env, http_allow, message },
       })
       expect(registered.version_record).toEqual(versionViewSchema.parse(shown.body))
     }),
@@ -81,6 +88,24 @@ test('memory_pages out of range are 400 with the sentence of the documents [R1.4
           details: { field: 'memory_pages' },
         },
       },
+    })
+  }
+  expect(await stack.db.all('SELECT * FROM functions')).toEqual([])
+})
+
+test('an allow-list that cannot be meant is 400 and names the pattern', async () => {
+  await using stack = await functionStack()
+  const many = Array.from({ length: 65 }, (_, index) => `h${index}.example`)
+  const refused: readonly (readonly [unknown, string])[] = [
+    [['*'], 'http_allow.0'],
+    [['api.example.com', 'http://10.0.0.1/path'], 'http_allow.1'],
+    [many, 'http_allow'],
+    ['api.example.com', 'http_allow'],
+  ]
+  for (const [http_allow, field] of refused) {
+    expect(await stack.call('POST', '/functions', { name: 'a', http_allow })).toMatchObject({
+      status: 400,
+      body: { error: { code: 'invalid_field', details: { field } } },
     })
   }
   expect(await stack.db.all('SELECT * FROM functions')).toEqual([])
