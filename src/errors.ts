@@ -39,6 +39,7 @@ export const ERROR_KINDS = {
   gone: kind(410, 'client'), // A presigned URL that has expired.
   body_too_large: kind(413, 'client'), // The body is over the limit named in the message.
   rate_limited: kind(429, 'client', true), // A quota of the function is used up; details name it.
+  client_gone: kind(499, 'client'), // The client left before its call began; nobody reads this answer.
 
   // The guest misbehaved.
   function_trap: kind(500, 'guest'), // The guest trapped.
@@ -51,7 +52,7 @@ export const ERROR_KINDS = {
 
   // edgefn or something it stands on could not do its part.
   internal: kind(500, 'system'),
-  overloaded: kind(503, 'system', true), // No executor became free in time.
+  overloaded: kind(503, 'system', true), // No executor became free before the queue limit, or too many calls wait.
   function_unavailable: kind(503, 'system', true), // Routed, but the module cannot be had now.
   worker_lost: kind(503, 'system', true), // The thread or process that ran the call went away.
   artifact_mismatch: kind(502, 'system'), // Bytes whose digest or signature is not the announced one.

@@ -14,6 +14,8 @@ const CACHE_LINE_BYTES = 64
 
 const nsPerSecond = 1e9
 
+type RateQuotas = Pick<Quotas, 'requests_per_second' | 'burst'>
+
 export class QuotaFile {
   readonly #arrivals: BigInt64Array<ArrayBufferLike>
   readonly #counts: Int32Array<ArrayBufferLike>
@@ -34,7 +36,7 @@ export class QuotaFile {
    * Takes one request of a function's rate. 0: it is within it; else milliseconds after which it would be. `burst` requests
    * may come at once; without one, as many as come in a second.
    */
-  takeRate(slot: number, quotas: Quotas, nowMs: number): number {
+  takeRate(slot: number, quotas: RateQuotas, nowMs: number): number {
     const rate = quotas.requests_per_second
     if (rate === null) return 0
     const every = BigInt(Math.max(Math.round(nsPerSecond / rate), 1))

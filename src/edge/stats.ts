@@ -23,6 +23,7 @@ export const CALL_ERROR_CODES = [
   'worker_lost',
   'body_too_large',
   'rate_limited',
+  'client_gone',
 ] as const
 export type CallErrorCode = (typeof CALL_ERROR_CODES)[number]
 
@@ -53,6 +54,7 @@ const WORKER_CELLS = [
   'started_at_seconds', // Unix time of the running process
   'executor_threads', // gauge
   'queue_length', // gauge
+  'guest_stop_defects', // guests that neither poll, stop token nor host deadline stopped in time
 ] as const
 export type WorkerStatCell = (typeof WORKER_CELLS)[number]
 

@@ -56,7 +56,7 @@ export const functionRegistrationSchema = z.strictObject({
   entrypoint: entrypointSchema.default('handle'),
   memory_pages: memoryPagesSchema.default(LIMITS.memoryPagesDefault),
   max_execution_ms: maxExecutionMsSchema.default(LIMITS.executionMsDefault),
-  quotas: quotasSchema.default({ concurrency: null, requests_per_second: null, burst: null }),
+  quotas: quotasSchema.prefault({}),
   env: environmentSchema.default({}),
   /** Hosts that `http_fetch` may reach: `api.example.com`, `*.example.com`, `https://api.example.com:8443`. */
   http_allow: httpAllowSchema.default([]),

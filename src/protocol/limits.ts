@@ -43,9 +43,13 @@ export const LIMITS = {
   codeBytesPerModuleByte: 40,
   /** Instances per worker process; the address space ends at 10 920 (RELIABILITY finding 6). */
   processInstancesMax: 2000,
-  /** Requests waiting in one worker for an executor, those of one function version, and how long one may wait. */
+  /**
+   * Requests waiting in one worker for an executor, those of one function version, and how long one may take from its
+   * admission until its guest begins (503 beyond). A function's own `queue_wait_ms` may be less.
+   */
   queueRequestsMax: 1024,
   queueFunctionRequestsMax: 512,
+  queueWaitMsMin: 10,
   queueWaitMsMax: 10_000,
   /** The edge's artifact cache [R15]. */
   cacheBytesMax: 10 * GIB,
@@ -103,6 +107,7 @@ const RELATIONS: readonly (readonly [boolean, string])[] = [
   [LIMITS.poolInstancesMax < LIMITS.processInstancesMax, 'poolInstancesMax'],
   [LIMITS.processInstancesMax < 10_000, 'processInstancesMax'],
   [LIMITS.queueFunctionRequestsMax < LIMITS.queueRequestsMax, 'queueFunctionRequestsMax'],
+  [LIMITS.queueWaitMsMin < LIMITS.queueWaitMsMax, 'queueWaitMsMin'],
   [LIMITS.backoffMsMin < LIMITS.backoffMsMax, 'backoffMsMin'],
   [LIMITS.fetchUrlBytesMax < LIMITS.fetchRequestHeadBytesMax, 'fetchUrlBytesMax'],
   [LIMITS.fetchesPerCallMax <= LIMITS.fetchesPerFunctionMax, 'fetchesPerCallMax'],

@@ -29,13 +29,20 @@ export const abiSchema = z.enum(['edgefn', 'wagi'])
 export type Abi = z.infer<typeof abiSchema>
 
 /**
- * Per-function ceilings besides memory and time, each for one node as a whole; null is no ceiling of its own. Without
- * `burst`, as many requests may come at once as in a second.
+ * Per-function ceilings besides memory and execution time; null is no ceiling of its own. Concurrency and rate hold for one
+ * node as a whole. Without `burst`, as many requests may come at once as in a second; without `queue_wait_ms`, a call may
+ * wait `queueWaitMsMax` for its turn.
  */
 export const quotasSchema = z.strictObject({
   concurrency: z.int().min(1).max(10_000).nullable().default(null),
   requests_per_second: z.number().positive().max(1_000_000).nullable().default(null),
   burst: z.int().min(1).max(1_000_000).nullable().default(null),
+  queue_wait_ms: z
+    .int()
+    .min(LIMITS.queueWaitMsMin)
+    .max(LIMITS.queueWaitMsMax)
+    .nullable()
+    .default(null),
 })
 export type Quotas = z.infer<typeof quotasSchema>
 

@@ -140,6 +140,12 @@ const WORKER_SUMS: readonly (readonly [WorkerStatCell, string, MetricJson['type'
   ['connections_open', 'edgefn_http_connections', 'gauge', 'Open connections.'],
   ['executor_threads', 'edgefn_executor_threads', 'gauge', 'Threads that run guests.'],
   ['queue_length', 'edgefn_queue_length', 'gauge', 'Requests waiting for an executor.'],
+  [
+    'guest_stop_defects',
+    'edgefn_guest_stop_defects_total',
+    'counter',
+    'Guests that could not be stopped in time; each costs its worker.',
+  ],
 ]
 
 function workerSums(stats: readonly StatsFile[]): MetricJson[] {

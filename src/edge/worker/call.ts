@@ -1,6 +1,7 @@
 /** A call of a guest as it travels from ingress through pool and lane to the runtime, and what comes back. */
 
 import type { ErrorCode } from '../../errors.ts'
+import { LIMITS } from '../../protocol/limits.ts'
 import type { Abi } from '../../protocol/manifest.ts'
 import type { WorkerFunction } from '../ipc.ts'
 
@@ -22,6 +23,11 @@ export interface GuestRequest {
   /** Path of the matched route, for WAGI's SCRIPT_NAME and X_MATCHED_ROUTE. */
   readonly route_path: string
   readonly route_type: 'exact' | 'prefix' | 'regex'
+  /**
+   * Monotonic milliseconds (`Libc.monotonicMs`) at which the call was admitted, with its body and its module at hand. It
+   * begins within the function's queue limit from here, or not at all; begun, it has its whole max_execution_ms.
+   */
+  readonly admitted_ms: number
 }
 
 /** The guest's response, already parsed and held to its limits. */
@@ -60,12 +66,13 @@ export type Outcome =
       readonly details?: Record<string, unknown>
     } & CallMeasures)
 
-/**
- * The pool as the ingress sees it. `invoke` never rejects: whatever happens becomes an Outcome. The deadline of the
- * function's max_execution_ms starts when the guest does; waiting for an executor has its own limit (queueWaitMsMax).
- */
+/** The pool as the ingress sees it. */
 export interface Invoker {
-  invoke(fn: WorkerFunction, request: GuestRequest): Promise<Outcome>
+  /**
+   * Runs a call within its two limits (`queueWaitMs`, max_execution_ms), which count from `request.admitted_ms`. Never
+   * rejects: whatever happens becomes an Outcome. A call that must wait is dropped when the client's signal aborts.
+   */
+  invoke(fn: WorkerFunction, request: GuestRequest, client?: () => AbortSignal): Promise<Outcome>
   /** Loads the module and keeps one warm instance. Rejects with EdgefnError when the function cannot be served. */
   prepare(fn: WorkerFunction): Promise<void>
   /** Makes `functions` the ones served; pools of others are retired when their last call ends. */
@@ -77,6 +84,11 @@ export interface Invoker {
 /** Whether instances of an ABI serve one request after the other; a request of the others gets a fresh one. */
 export function keepsInstances(abi: Abi): boolean {
   return abi === 'edgefn'
+}
+
+/** Milliseconds from its admission within which a call of the function must begin. */
+export function queueWaitMs({ quotas }: Pick<WorkerFunction, 'quotas'>): number {
+  return quotas.queue_wait_ms ?? LIMITS.queueWaitMsMax
 }
 
 /** Key of a pool: versions of one function do not share instances. */

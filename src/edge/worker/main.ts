@@ -26,21 +26,29 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   const defect = Promise.withResolvers<string>()
   try {
     const stats = new StatsFile(options.stats_path)
+    const nowMs = openLibc().monotonicMs
     const { invoker, engine } = await createInvoker({
       entry: Bun.main,
       threads_max: options.executor_threads_max,
       stats,
-      onDefect: (reason) => {
-        log.error('The worker is broken and will be replaced', { error_message: reason })
+      onDefect: (reason, stuck) => {
+        log.error('The worker is broken and will be replaced', {
+          error_type: stuck === null ? 'worker_lost' : 'guest_stop_defect',
+          error_message: reason,
+          ...(stuck === null ? {} : { function_id: stuck.function_id, context: { ...stuck } }),
+        })
         defect.resolve(reason)
       },
     })
     const admission = createAdmission({
       quotas: new QuotaFile(options.quotas_path, options.workers),
       worker: options.index,
-      nowMs: openLibc().monotonicMs,
+      nowMs,
     })
-    const worker = new WorkerService({ options, link, log, stats, admission, invoker, engine })
+    const worker = new WorkerService({
+      ...{ options, link, log, stats, admission, invoker, engine },
+      nowMs,
+    })
     worker.open()
     void defect.promise.then((reason) => worker.drain(reason, 1))
     process.exit(await worker.ended())

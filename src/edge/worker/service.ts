@@ -40,6 +40,8 @@ export interface WorkerServiceDeps {
   readonly invoker: Invoker
   /** Version of the engine, as told to the agent. */
   readonly engine: string
+  /** Milliseconds of the monotonic clock that executor threads share (`Libc.monotonicMs`). */
+  readonly nowMs: () => number
 }
 
 export class WorkerService {
@@ -79,7 +81,7 @@ export class WorkerService {
 
   /** Starts listening and tells the agent. Throws `invalid_config` when the address cannot be had. */
   open(): void {
-    const { options, link, log, stats, admission, invoker, engine } = this.#deps
+    const { options, link, log, stats, admission, invoker, engine, nowMs } = this.#deps
     this.#server = openServer({
       ...options.listen,
       log,
@@ -92,6 +94,7 @@ export class WorkerService {
         log,
         callLog: this.#callLog,
         bodyBytesMax: options.request_body_bytes_max,
+        nowMs,
         idleSeconds,
       }),
     })

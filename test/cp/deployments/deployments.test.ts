@@ -285,7 +285,12 @@ test('P3: every deploy notice carries id, version, URL, SHA-256, memory, time, a
     entrypoint: fc.constantFrom('handle', '_start', 'my.fn'),
     memory_pages: fc.integer({ min: 1, max: 256 }),
     max_execution_ms: fc.integer({ min: 1, max: 900_000 }),
-    quotas: fc.record({ concurrency: quota, requests_per_second: quota, burst: quota }),
+    quotas: fc.record({
+      concurrency: quota,
+      requests_per_second: quota,
+      burst: quota,
+      queue_wait_ms: fc.option(fc.integer({ min: 10, max: 10_000 })),
+    }),
     env: fc.dictionary(fc.stringMatching(/^[A-Z_]{1,10}$/), fc.string(), { maxKeys: 5 }),
     http_allow: fc.subarray(['api.example.com', '*.example.com', 'https://10.0.0.1:8443']),
     abi: fc.constantFrom('edgefn', 'wagi'),

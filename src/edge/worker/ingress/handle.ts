@@ -3,12 +3,11 @@
 import { EdgefnError, toEdgefnError } from '../../../errors.ts'
 import { errorResponse } from '../../../http/error-response.ts'
 import { requestIdOf } from '../../../http/request-id.ts'
-import { LIMITS } from '../../../protocol/limits.ts'
 import { HTTP_METHODS, type Route } from '../../../protocol/manifest.ts'
 import type { Log } from '../../../telemetry/log.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { StatsFile } from '../../stats.ts'
-import type { GuestRequest, Invoker, Outcome } from '../call.ts'
+import { type GuestRequest, type Invoker, type Outcome, queueWaitMs } from '../call.ts'
 import type { Admission } from '../admit/admission.ts'
 import type { Match } from '../router/router.ts'
 import { discardBody, readBody } from './body.ts'
@@ -28,6 +27,8 @@ export interface HandlerDeps {
   readonly log: Log
   readonly callLog: CallLog
   readonly bodyBytesMax: number
+  /** Milliseconds of the monotonic clock that executor threads share (`Libc.monotonicMs`). */
+  readonly nowMs: () => number
   /** Idle timeout of connections, to which they return after a request that was given longer. */
   readonly idleSeconds: number
 }
@@ -167,18 +168,20 @@ export function createHandler(deps: HandlerDeps): Handler {
       peer,
       serverPort,
       route,
+      admittedMs: deps.nowMs(),
     })
   }
 
   /** Runs the call, with a module that is fetched first when it is missing, and once again when its file is damaged. */
-  async function invoke({ fn, connection }: Routed, call: GuestRequest): Promise<Outcome> {
-    const longest = LIMITS.queueWaitMsMax + fn.max_execution_ms
+  async function invoke(routed: Routed, call: GuestRequest): Promise<Outcome> {
+    const { fn, connection } = routed
+    const longest = queueWaitMs(fn) + fn.max_execution_ms
     beSilentFor(connection, fn.path === null ? longest + deps.onDemand.waitMsMax : longest)
     try {
-      const outcome = await attempt(fn, call, false)
+      const outcome = await attempt(routed, call, false)
       if (outcome.ok || outcome.code !== 'artifact_mismatch') return outcome
       beSilentFor(connection, longest + deps.onDemand.waitMsMax)
-      const second = await attempt(fn, call, true)
+      const second = await attempt(routed, call, true)
       if (second.ok || second.code !== 'artifact_mismatch') return second
       return { ...second, code: 'function_unavailable' }
     } finally {
@@ -186,11 +189,12 @@ export function createHandler(deps: HandlerDeps): Handler {
     }
   }
 
-  async function attempt(fn: WorkerFunction, call: GuestRequest, damaged: boolean) {
+  async function attempt({ fn, request }: Routed, call: GuestRequest, damaged: boolean) {
     const missing = damaged || fn.path === null
     const ready = missing ? await deps.onDemand.fetch(fn, damaged) : fn
+    const admitted = missing ? { ...call, admitted_ms: deps.nowMs() } : call
     const startedAt = performance.now()
-    const outcome = await deps.invoker.invoke(ready, call)
+    const outcome = await deps.invoker.invoke(ready, admitted, () => request.signal)
     if (!outcome.ok && outcome.code === 'artifact_mismatch') return outcome
     stats.observe(fn.slot, (performance.now() - startedAt) / 1000)
     stats.add(fn.slot, missing ? 'cache_misses' : 'cache_hits', 1)

@@ -114,6 +114,7 @@ export interface GuestRequestParts {
   readonly peer: Peer | null
   readonly serverPort: number
   readonly route: Route
+  readonly admittedMs: number
 }
 
 /** Bun does not say whether a request came by HTTP/2, so the protocol is always given as HTTP/1.1, which both speak for. */
@@ -132,5 +133,6 @@ export function guestRequest(parts: GuestRequestParts): GuestRequest {
     protocol: 'HTTP/1.1',
     route_path: parts.route.path,
     route_type: parts.route.path_type,
+    admitted_ms: parts.admittedMs,
   }
 }

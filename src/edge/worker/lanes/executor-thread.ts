@@ -6,19 +6,37 @@ import { EdgefnError, errorMessage, isErrorCode } from '../../../errors.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { GuestRequest } from '../call.ts'
 import type { RunReport } from '../runtime/runner.ts'
+import { SLOT, SlotCells, slotState } from './control.ts'
 import type { FromThread, ThreadData, ToThread } from './messages.ts'
 
-/** Milliseconds past its limit after which a call that neither returned nor could be stopped is given up. */
-const overdueMsMax = 5_000
-/** How long parsing a module, or the initialisation of a warm instance, may take on top or instead. */
-const loadMsMax = 60_000
+/**
+ * Milliseconds past its deadline after which a guest that could not be stopped is given up. Stopped ones are back within
+ * milliseconds; the rest is for a machine that has no processor for the thread.
+ */
+const stopMsMax = 1_000
+/** How long a thread may be busy with a call besides running its guest: parsing and rewriting the module, mostly. */
+const otherMsMax = 60_000
 
 export interface ExecutorThreadOptions {
   readonly entry: string
   readonly control: SharedArrayBuffer
   readonly index: number
-  /** Called once, when the thread will never answer again; its running call has been failed already. */
-  readonly onLost: (reason: string) => void
+  /** Milliseconds of the clock of the deadlines in `control`. */
+  readonly nowMs: () => number
+  /**
+   * Called once, when the thread will never answer again; its running call has been failed already. `stuck` is the guest
+   * that could not be stopped, if that is why.
+   */
+  readonly onLost: (reason: string, stuck: StuckGuest | null) => void
+}
+
+/** A guest that neither stop token nor host deadline stopped: a defect of edgefn (RELIABILITY promise 2). */
+export interface StuckGuest {
+  readonly function_id: string
+  readonly version: number
+  readonly sha256: string
+  /** How long it has run past its deadline. */
+  readonly overdue_ms: number
 }
 
 /** Starts a thread of this program by re-entering `entry`, the path of `main.ts` (a compiled binary's `Bun.main`). */
@@ -27,8 +45,11 @@ export function startThread(entry: string, data: ThreadData): Worker {
 }
 
 interface Waiting {
+  readonly fn: WorkerFunction
   readonly settle: (report: RunReport | EdgefnError) => void
-  readonly overdue: ReturnType<typeof setTimeout>
+  readonly sinceMs: number
+  /** The next look at whether the thread is stuck. */
+  look: ReturnType<typeof setTimeout>
 }
 
 export class ExecutorThread {
@@ -36,12 +57,16 @@ export class ExecutorThread {
   /** Resolves to the engine's version; rejects with `engine_missing` when the thread cannot run guests here. */
   readonly ready: Promise<string>
   readonly #thread: Worker
-  readonly #onLost: (reason: string) => void
+  readonly #cells: SlotCells
+  readonly #nowMs: () => number
+  readonly #onLost: ExecutorThreadOptions['onLost']
   #waiting: Waiting | null = null
   #lost = false
 
   constructor(options: ExecutorThreadOptions) {
     this.index = options.index
+    this.#cells = new SlotCells(options.control, options.index)
+    this.#nowMs = options.nowMs
     this.#onLost = options.onLost
     this.#thread = startThread(options.entry, {
       edgefn_thread: 'executor',
@@ -69,22 +94,16 @@ export class ExecutorThread {
   }
 
   /**
-   * Runs a request in instance `instance` of this thread, which parses the module first unless it is `loaded`. Rejects
-   * with `worker_lost` when the thread is lost meanwhile.
+   * Runs a request in instance `instance` of this thread, which parses the module first if it has to. Rejects with
+   * `worker_lost` when the thread is lost meanwhile.
    */
-  call(
-    fn: WorkerFunction,
-    instance: number,
-    request: GuestRequest,
-    loaded: boolean,
-  ): Promise<RunReport> {
-    const limitMs = fn.max_execution_ms + (loaded ? 0 : loadMsMax)
-    return this.#ask({ type: 'call', fn, instance, request }, limitMs)
+  call(fn: WorkerFunction, instance: number, request: GuestRequest): Promise<RunReport> {
+    return this.#ask(fn, { type: 'call', fn, instance, request })
   }
 
   /** Loads the module and keeps a warm instance. */
   prepare(fn: WorkerFunction, instance: number): Promise<RunReport> {
-    return this.#ask({ type: 'prepare', fn, instance }, Math.max(fn.max_execution_ms, loadMsMax))
+    return this.#ask(fn, { type: 'prepare', fn, instance })
   }
 
   destroy(instance: number): void {
@@ -106,32 +125,53 @@ export class ExecutorThread {
     if (!this.#lost) this.#thread.postMessage(message)
   }
 
-  #ask(message: ToThread, limitMs: number): Promise<RunReport> {
+  #ask(fn: WorkerFunction, message: ToThread): Promise<RunReport> {
     return new Promise((resolve, reject) => {
-      const overdue = setTimeout(
-        () =>
-          this.#lose('A guest could not be stopped; neither stop token nor host deadline worked.'),
-        limitMs + overdueMsMax,
-      )
       const settle = (report: RunReport | EdgefnError) =>
         report instanceof EdgefnError ? reject(report) : resolve(report)
-      this.#waiting = { settle, overdue }
+      const look = setTimeout(() => this.#look(), fn.max_execution_ms + stopMsMax)
+      this.#waiting = { fn, settle, sinceMs: this.#nowMs(), look }
       this.#post(message)
     })
+  }
+
+  /**
+   * Gives the thread up when its guest runs on past its deadline. Judged by the shared slot and not by this timer, which a
+   * busy main thread holds up as much as it holds up the answer.
+   */
+  #look(): void {
+    const waiting = this.#waiting
+    if (waiting === null) return
+    const { fn, sinceMs } = waiting
+    const now = this.#nowMs()
+    const runs = slotState(Atomics.load(this.#cells.state, 0)) !== SLOT.idle
+    const overdueMs = runs ? now - this.#cells.deadlineMs : 0
+    if (overdueMs >= stopMsMax) {
+      const { function_id, version, sha256 } = fn
+      const stuck = { function_id, version, sha256, overdue_ms: Math.round(overdueMs) }
+      return this.#lose(
+        'A guest could not be stopped; neither stop token nor host deadline worked.',
+        stuck,
+      )
+    }
+    if (!runs && now - sinceMs >= fn.max_execution_ms + otherMsMax) {
+      return this.#lose('An executor thread does not answer.')
+    }
+    waiting.look = setTimeout(() => this.#look(), stopMsMax - Math.max(overdueMs, 0))
   }
 
   #settle(report: RunReport | EdgefnError): void {
     const waiting = this.#waiting
     if (waiting === null) return
-    clearTimeout(waiting.overdue)
+    clearTimeout(waiting.look)
     this.#waiting = null
     waiting.settle(report)
   }
 
-  #lose(reason: string): void {
+  #lose(reason: string, stuck: StuckGuest | null = null): void {
     if (this.#lost) return
     this.#lost = true
     this.#settle(new EdgefnError('worker_lost', 'The executor that ran the call was lost.'))
-    this.#onLost(reason)
+    this.#onLost(reason, stuck)
   }
 }

@@ -5,15 +5,17 @@ import type { Worker } from 'node:worker_threads'
 import { errorMessage } from '../../../errors.ts'
 import type { StatsFile } from '../../stats.ts'
 import { controlBytes } from './control.ts'
-import { ExecutorThread, startThread } from './executor-thread.ts'
+import { ExecutorThread, startThread, type StuckGuest } from './executor-thread.ts'
 
 export interface ThreadSetOptions {
   /** Path of `main.ts`, which threads re-enter; `Bun.main` in the program itself. */
   readonly entry: string
   readonly max: number
   readonly stats: StatsFile
+  /** Milliseconds of the clock of the calls' deadlines. */
+  readonly nowMs: () => number
   /** A thread is gone or cannot be stopped: the process must be replaced, for its core may be burning. */
-  readonly onDefect: (reason: string) => void
+  readonly onDefect: (reason: string, stuck: StuckGuest | null) => void
 }
 
 export class ThreadSet {
@@ -41,7 +43,7 @@ export class ThreadSet {
       threads: this.max,
     })
     this.#watchdog.on('error', (thrown) =>
-      this.#options.onDefect(`The watchdog failed: ${errorMessage(thrown)}.`),
+      this.#options.onDefect(`The watchdog failed: ${errorMessage(thrown)}.`, null),
     )
     return version
   }
@@ -91,6 +93,11 @@ export class ThreadSet {
     this.#loaded[index]?.add(key)
   }
 
+  /** Notes that a thread could not load what it was given, and so does not hold it. */
+  notLoaded(index: number, key: string): void {
+    this.#loaded[index]?.delete(key)
+  }
+
   /** Has every thread that holds the module drop it. */
   unload(key: string): void {
     for (const thread of this.#threads) {
@@ -109,9 +116,11 @@ export class ThreadSet {
       entry: this.#options.entry,
       control: this.#control,
       index,
-      onLost: (reason) => {
+      nowMs: this.#options.nowMs,
+      onLost: (reason, stuck) => {
+        if (stuck !== null) this.#options.stats.addWorker('guest_stop_defects', 1)
         this.#tellLost(index)
-        this.#options.onDefect(reason)
+        this.#options.onDefect(reason, stuck)
       },
     })
     this.#threads.push(thread)

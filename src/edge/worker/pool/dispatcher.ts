@@ -9,7 +9,7 @@ import { LIMITS } from '../../../protocol/limits.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { StatsFile } from '../../stats.ts'
 import type { GuestRequest, Invoker, Outcome } from '../call.ts'
-import { keepsInstances, poolKey } from '../call.ts'
+import { keepsInstances, poolKey, queueWaitMs } from '../call.ts'
 import type { ExecutorThread } from '../lanes/executor-thread.ts'
 import type { ThreadSet } from '../lanes/thread-set.ts'
 import type { RunReport } from '../runtime/runner.ts'
@@ -26,17 +26,22 @@ interface Job {
   readonly pool: Pool
   /** Null for a warm-up. */
   readonly request: GuestRequest | null
+  /** Whose signal aborts when nobody waits for the answer any more. */
+  readonly client: (() => AbortSignal) | null
   readonly settle: (report: RunReport | EdgefnError) => void
 }
 
 export interface DispatcherOptions {
   readonly threads: ThreadSet
   readonly stats: StatsFile
+  /** Milliseconds of the clock of `GuestRequest.admitted_ms`. */
+  readonly nowMs: () => number
 }
 
 export class Dispatcher implements Invoker {
   readonly #threads: ThreadSet
   readonly #stats: StatsFile
+  readonly #nowMs: () => number
   readonly #pools = new Map<string, Pool>()
   /** What is in service, by pool key: whose statistics a pool's are. */
   #assigned = new Map<string, WorkerFunction>()
@@ -51,22 +56,27 @@ export class Dispatcher implements Invoker {
   constructor(options: DispatcherOptions) {
     this.#threads = options.threads
     this.#stats = options.stats
+    this.#nowMs = options.nowMs
     const limits = {
       itemsMax: LIMITS.queueRequestsMax,
       groupItemsMax: LIMITS.queueFunctionRequestsMax,
-      waitMsMax: LIMITS.queueWaitMsMax,
     }
     this.#waiting = new WaitingList(limits, (job) =>
-      job.settle(overloaded('No executor became free in time.')),
+      job.settle(overloaded(`No executor became free within ${queueWaitMs(job.fn)} ms.`)),
     )
     this.#reaper = setInterval(() => this.#reap(), reapEveryMs)
     this.#reaper.unref()
     options.threads.onLost((thread) => this.#forgetThread(thread))
   }
 
-  async invoke(fn: WorkerFunction, request: GuestRequest): Promise<Outcome> {
+  async invoke(
+    fn: WorkerFunction,
+    request: GuestRequest,
+    client?: () => AbortSignal,
+  ): Promise<Outcome> {
     const report = await new Promise<RunReport | EdgefnError>((settle) => {
-      this.#submit({ kind: 'call', fn, pool: this.#pool(fn), request, settle })
+      const pool = this.#pool(fn)
+      this.#submit({ kind: 'call', fn, pool, request, client: client ?? null, settle })
     })
     return report instanceof EdgefnError ? failedOutcome(report) : report.outcome
   }
@@ -75,7 +85,7 @@ export class Dispatcher implements Invoker {
     const pool = this.#pool(fn)
     if (pool.size > 0) return
     const report = await new Promise<RunReport | EdgefnError>((settle) => {
-      this.#submit({ kind: 'prepare', fn, pool, request: null, settle })
+      this.#submit({ kind: 'prepare', fn, pool, request: null, client: null, settle })
     })
     if (report instanceof EdgefnError) throw report
     if (!report.outcome.ok) throw new EdgefnError(report.outcome.code, report.outcome.message)
@@ -113,10 +123,21 @@ export class Dispatcher implements Invoker {
 
   #submit(job: Job): void {
     if (this.#start(job)) return
-    if (!this.#waiting.add(job.pool, job)) {
-      job.settle(overloaded('Too many requests are waiting already.'))
+    const waitedMs = job.request === null ? 0 : this.#nowMs() - job.request.admitted_ms
+    const client = job.client?.()
+    if (client?.aborted === true) return job.settle(clientGone())
+    if (!this.#waiting.add(job.pool, job, queueWaitMs(job.fn) - waitedMs)) {
+      return job.settle(overloaded('Too many requests are waiting already.'))
     }
     this.#stats.setWorker('queue_length', this.#waiting.length)
+    client?.addEventListener('abort', () => this.#abandon(job), { once: true })
+  }
+
+  /** The client is gone; a call that still waits is not run. */
+  #abandon(job: Job): void {
+    if (!this.#waiting.remove(job.pool, job)) return
+    this.#stats.setWorker('queue_length', this.#waiting.length)
+    job.settle(clientGone())
   }
 
   /** Starts the job if it can run now. */
@@ -157,14 +178,13 @@ export class Dispatcher implements Invoker {
   async #run(job: Job, instance: Instance, thread: ExecutorThread): Promise<void> {
     const { fn, pool } = job
     this.#running += 1
-    const loaded = this.#threads.hasLoaded(thread.index, poolKey(fn))
     this.#threads.load(thread.index, poolKey(fn))
     let report: RunReport | EdgefnError
     try {
       report =
         job.request === null
           ? await thread.prepare(fn, instance.id)
-          : await thread.call(fn, instance.id, job.request, loaded)
+          : await thread.call(fn, instance.id, job.request)
     } catch (thrown) {
       report = toEdgefnError(thrown)
     }
@@ -179,21 +199,24 @@ export class Dispatcher implements Invoker {
   #release(job: Job, instance: Instance, report: RunReport | EdgefnError): void {
     const { fn, pool } = job
     const alive = !(report instanceof EdgefnError) && report.alive
+    const loaded = !(report instanceof EdgefnError) && report.loaded
     if (!(report instanceof EdgefnError)) instance.bytes = report.bytes
+    if (!loaded) this.#threads.notLoaded(instance.thread, poolKey(fn))
     const kept = pool.release(instance, alive, performance.now())
     if (!kept) this.#alive -= 1
     if (alive && !kept) this.#threads.get(instance.thread)?.destroy(instance.id)
     if (pool.retired && pool.leased === 0 && !this.#pools.has(poolKey(fn))) {
       this.#threads.unload(poolKey(fn))
     }
-    if (!alive && job.kind === 'call' && keepsInstances(fn.abi)) this.#rewarm(fn, pool)
+    const rewarm = !alive && loaded && job.kind === 'call' && keepsInstances(fn.abi)
+    if (rewarm) this.#rewarm(fn, pool)
   }
 
   /** Keeps the minimum alive after an instance had to go, if a thread is free for it anyway [R5]. */
   #rewarm(fn: WorkerFunction, pool: Pool): void {
     if (pool.retired || pool.size >= POOL_LIMITS.instancesMin || this.#waiting.length > 0) return
     queueMicrotask(() => {
-      this.#start({ kind: 'prepare', fn, pool, request: null, settle: () => {} })
+      this.#start({ kind: 'prepare', fn, pool, request: null, client: null, settle: () => {} })
     })
   }
 
@@ -250,6 +273,10 @@ export class Dispatcher implements Invoker {
     this.#stats.set(fn.slot, 'instances', pool.size)
     this.#stats.set(fn.slot, 'instance_bytes', pool.bytes)
   }
+}
+
+function clientGone(): EdgefnError {
+  return new EdgefnError('client_gone', 'The client left before its call began.')
 }
 
 function overloaded(message: string): EdgefnError {

@@ -1,7 +1,9 @@
 /** Puts threads and dispatcher together: the `Invoker` that the ingress calls. */
 
+import { openLibc } from '../../../../ffi/libc.ts'
 import type { StatsFile } from '../../stats.ts'
 import type { Invoker } from '../call.ts'
+import type { StuckGuest } from '../lanes/executor-thread.ts'
 import { ThreadSet } from '../lanes/thread-set.ts'
 import { Dispatcher } from './dispatcher.ts'
 
@@ -10,8 +12,8 @@ export interface InvokerOptions {
   readonly entry: string
   readonly threads_max: number
   readonly stats: StatsFile
-  /** Called when a thread is lost; the worker should finish what it can and exit, to be replaced. */
-  readonly onDefect: (reason: string) => void
+  /** Called when a thread is lost; the worker should finish what it can and exit, to be replaced. `stuck` is why, if a guest. */
+  readonly onDefect: (reason: string, stuck: StuckGuest | null) => void
 }
 
 /** Opens the engine. Rejects with EdgefnError `engine_missing` when this machine has no libwasmedge that fits. */
@@ -19,7 +21,8 @@ export async function createInvoker(
   options: InvokerOptions,
 ): Promise<{ invoker: Invoker; engine: string }> {
   const { entry, threads_max: max, stats, onDefect } = options
-  const threads = new ThreadSet({ entry, max, stats, onDefect })
+  const nowMs = openLibc().monotonicMs
+  const threads = new ThreadSet({ entry, max, stats, nowMs, onDefect })
   const engine = await threads.open()
-  return { invoker: new Dispatcher({ threads, stats }), engine }
+  return { invoker: new Dispatcher({ threads, stats, nowMs }), engine }
 }

@@ -12,7 +12,6 @@ export interface WaitingLimits {
   readonly itemsMax: number
   /** Of one group, so that no group fills the list. */
   readonly groupItemsMax: number
-  readonly waitMsMax: number
 }
 
 export class WaitingList<G, T> {
@@ -31,16 +30,23 @@ export class WaitingList<G, T> {
     return this.#length
   }
 
-  /** False when the list or the group's part of it is full. */
-  add(group: G, item: T): boolean {
+  /** Puts an item in for `waitMs` milliseconds at most. False when the list or the group's part of it is full. */
+  add(group: G, item: T, waitMs: number): boolean {
     const entries = this.#groups.get(group) ?? []
     if (this.#length >= this.#limits.itemsMax) return false
     if (entries.length >= this.#limits.groupItemsMax) return false
-    const timer = setTimeout(() => this.#expire(group, item), this.#limits.waitMsMax)
+    const timer = setTimeout(() => this.#expire(group, item), Math.max(waitMs, 0))
     entries.push({ item, timer })
     this.#groups.set(group, entries)
     this.#length += 1
     return true
+  }
+
+  /** Takes an item out before its turn; false when it does not wait (any more). */
+  remove(group: G, item: T): boolean {
+    const entry = this.#groups.get(group)?.find((each) => each.item === item)
+    if (entry !== undefined) this.#remove(group, entry)
+    return entry !== undefined
   }
 
   /**
@@ -82,9 +88,6 @@ export class WaitingList<G, T> {
   }
 
   #expire(group: G, item: T): void {
-    const entry = this.#groups.get(group)?.find((each) => each.item === item)
-    if (entry === undefined) return
-    this.#remove(group, entry)
-    this.#onTimeout(item)
+    if (this.remove(group, item)) this.#onTimeout(item)
   }
 }

@@ -8,7 +8,7 @@ import { decodeModule } from '../../../wasm/decode.ts'
 import { safeguardModule } from '../../../wasm/rewrite/safeguard.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { GuestRequest, GuestResponse, Outcome } from '../call.ts'
-import { poolKey } from '../call.ts'
+import { poolKey, queueWaitMs } from '../call.ts'
 import { CallContext } from '../host/context.ts'
 import type { CallSlot } from '../lanes/control.ts'
 import { ABI_TABLE } from './abi-table.ts'
@@ -27,6 +27,8 @@ export interface RunReport {
   readonly alive: boolean
   /** Bytes of its linear memory. */
   readonly bytes: number
+  /** Whether the thread holds the module now. */
+  readonly loaded: boolean
 }
 
 /** The request that a warm-up runs under; no guest sees it. */
@@ -44,6 +46,7 @@ const WARM_UP: GuestRequest = {
   protocol: 'HTTP/1.1',
   route_path: '/',
   route_type: 'exact',
+  admitted_ms: Number.POSITIVE_INFINITY,
 }
 
 export class Runner {
@@ -101,6 +104,8 @@ export class Runner {
     const { host } = this.#engine
     const loadFailure = this.#load(fn)
     const startedMs = host.libc.monotonicMs()
+    const refusal =
+      loadFailure ?? (startedMs > request.admitted_ms + queueWaitMs(fn) ? lateStart(fn) : null)
     const context = new CallContext(fn, request, startedMs, startedMs + limitMs)
     const executor = this.#engine.executor(fn.memory_pages)
     const invocation = new Invocation(this.#engine, context, this.#slot, executor)
@@ -109,12 +114,13 @@ export class Runner {
     host.current = context
     this.#slot.begin(context.deadlineMs, executor.stop)
     try {
-      if (loadFailure !== null) throw loadFailure
+      if (refusal !== null) throw refusal
       result = body(invocation)
     } catch (thrown) {
       result = thrown instanceof GuestExit ? exitError(thrown) : toEdgefnError(thrown)
       // A guest that ended itself left its instance half-way; one that returned an error did not.
-      returned = result.code === 'invalid_response' || result.code === 'function_error'
+      returned =
+        result === refusal || result.code === 'invalid_response' || result.code === 'function_error'
     }
     if (!this.#slot.end()) {
       // The watchdog won: whatever came back is late, and the executor's token may be set.
@@ -129,7 +135,8 @@ export class Runner {
     host.memory.detach()
     host.current = null
     const execution_ms = host.libc.monotonicMs() - startedMs
-    return { outcome: outcomeOf(result, context, cold, execution_ms), alive, bytes }
+    const loaded = this.#engine.hasModule(poolKey(fn))
+    return { outcome: outcomeOf(result, context, cold, execution_ms), alive, bytes, loaded }
   }
 
   #instance(abi: KeptAbi, invocation: Invocation, fn: WorkerFunction, id: number): KeptInstance {
@@ -153,6 +160,12 @@ export class Runner {
       return toEdgefnError(thrown)
     }
   }
+}
+
+/** The module was loaded, or the thread got its turn, too late for a call to begin. */
+function lateStart(fn: WorkerFunction): EdgefnError {
+  const message = `The call could not begin within ${queueWaitMs(fn)} ms.`
+  return new EdgefnError('overloaded', message)
 }
 
 /** The cached module's bytes; a file that is not what its name promises is never parsed (P4). */

@@ -1,14 +1,16 @@
 /** What the ingress makes of outcomes: answers, statistics, log lines, modules fetched on demand. */
 
 import { afterEach, describe, expect, test } from 'bun:test'
+import { connect, constants } from 'node:http2'
 
 import fc from 'fast-check'
 
+import { ERROR_KINDS } from '../../../../src/errors.ts'
 import { CALL_ERROR_CODES } from '../../../../src/edge/stats.ts'
 import type { GuestLogMessage } from '../../../../src/edge/worker/call.ts'
 import { createLogRate } from '../../../../src/edge/worker/ingress/log-rate.ts'
 import { errorBodySchema } from '../../../../src/protocol/api.ts'
-import { aFunction, answered, failed, openIngress, until } from './harness.ts'
+import { aFunction, answered, failed, openIngress, raw, until } from './harness.ts'
 
 let ingress = openIngress()
 afterEach(() => ingress.close())
@@ -34,8 +36,7 @@ describe('failed calls', () => {
       expect(stats.get(fn.slot, 'invocations')).toBe(1)
       expect(stats.get(fn.slot, 'in_flight')).toBe(0)
       // What the client did wrong is in the answer and the counters, not in the log.
-      const ours = code !== 'body_too_large' && code !== 'rate_limited'
-      if (ours) expect(lines[0]).toMatchObject({ error_type: code })
+      if (ERROR_KINDS[code].fault !== 'client') expect(lines[0]).toMatchObject({ error_type: code })
     })
   }
 
@@ -274,4 +275,70 @@ test('a call over a quota of its function is 429 with Retry-After, counted, and 
   expect(ingress.calls).toHaveLength(2)
   expect(ingress.stats.getError(ingress.fn.slot, 'rate_limited')).toBe(1)
   ingress.close()
+})
+
+test('a call that found no executor in time is 503 with Retry-After', async () => {
+  const { url, stats, fn } = open({ invoke: () => failed('overloaded', 'No executor.') })
+  const response = await fetch(url)
+  expect([response.status, response.headers.get('retry-after')]).toEqual([503, '1'])
+  expect(errorBodySchema.parse(await response.json()).error.retryable).toBe(true)
+  expect(stats.getError(fn.slot, 'overloaded')).toBe(1)
+})
+
+describe('a client that leaves', () => {
+  const waits = async (client: (() => AbortSignal) | undefined) => {
+    const signal = client?.()
+    while (signal?.aborted === false) await Bun.sleep(1)
+    return failed('client_gone', 'The client left.')
+  }
+
+  test.each(['without a body', 'with a body that was read'])(
+    '%s is known to the pool, counted and not logged',
+    async (kind) => {
+      const { url, stats, fn, calls, lines } = open({
+        invoke: (_fn, _request, client) => waits(client),
+      })
+      const leaving = new AbortController()
+      const body = kind === 'without a body' ? {} : { method: 'POST', body: 'abc' }
+      const answer = fetch(url, { ...body, signal: leaving.signal }).catch(() => 'gone')
+      await until(() => calls.length === 1)
+      leaving.abort()
+      expect(await answer).toBe('gone')
+      await until(() => stats.getError(fn.slot, 'client_gone') === 1)
+      expect([stats.get(fn.slot, 'in_flight'), lines]).toEqual([0, []])
+    },
+  )
+
+  test('leaves by resetting its HTTP/2 stream as well', async () => {
+    const { url, stats, fn, calls } = open({ invoke: (_fn, _request, client) => waits(client) })
+    const session = connect(url)
+    const stream = session.request({ ':path': '/' })
+    stream.on('error', () => {})
+    await until(() => calls.length === 1)
+    stream.close(constants.NGHTTP2_CANCEL)
+    await until(() => stats.getError(fn.slot, 'client_gone') === 1)
+    session.destroy()
+  })
+})
+
+test('a call is admitted when its body and its module are at hand', async () => {
+  const fn = aFunction({ path: null })
+  const { port, calls, onDemand, stats } = open({ fn, onFetch: () => true })
+  const begun = performance.now()
+  const sent = Promise.withResolvers<void>()
+  const answer = raw(
+    port,
+    ['POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nConnection: close\r\n\r\n'],
+    () => false,
+    sent.promise.then(() => 'abc'),
+  )
+  await until(() => stats.get(fn.slot, 'in_flight') === 1)
+  const bodyFrom = performance.now()
+  sent.resolve()
+  await until(() => stats.get(fn.slot, 'invocations') === 1)
+  const fetchedFrom = performance.now()
+  onDemand.fetched(fn.function_id, fn.version, '/cache/1.wasm', null)
+  expect(await answer).toStartWith('HTTP/1.1 200')
+  expect(begun).toBeLessThan(bodyFrom)
+  expect(calls[0]?.request.admitted_ms).toBeWithin(fetchedFrom, performance.now())
 })

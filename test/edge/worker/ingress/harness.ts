@@ -77,15 +77,19 @@ export function failed(code: (Outcome & { ok: false })['code'], message: string)
   return { ...MEASURES, ok: false, code, message }
 }
 
-export type Invoke = (fn: WorkerFunction, request: GuestRequest) => Outcome | Promise<Outcome>
+export type Invoke = (
+  fn: WorkerFunction,
+  request: GuestRequest,
+  client?: () => AbortSignal,
+) => Outcome | Promise<Outcome>
 
 /** An invoker that answers as `invoke` says and remembers what it was given. */
 export function inMemoryInvoker(invoke: Invoke) {
   const calls: { fn: WorkerFunction; request: GuestRequest }[] = []
   const invoker: Invoker = {
-    invoke: async (fn, request) => {
+    invoke: async (fn, request, client) => {
       calls.push({ fn, request })
-      return invoke(fn, request)
+      return invoke(fn, request, client)
     },
     prepare: async () => {},
     assign: () => {},
@@ -137,6 +141,7 @@ export function openIngress(options: IngressOptions = {}) {
     stats,
     log,
     callLog,
+    nowMs: () => performance.now(),
     bodyBytesMax: options.bodyBytesMax ?? 1000,
     idleSeconds: options.idleSeconds ?? 12,
   })
@@ -158,16 +163,22 @@ export function openIngress(options: IngressOptions = {}) {
   }
 }
 
-/** Sends bytes as they are and resolves with all that came back when the server closes or `done` says it is enough. */
+/**
+ * Sends bytes as they are, `last` when it is there, and resolves with all that came back when the server closes or
+ * `done` says it is enough.
+ */
 export function raw(
   port: number,
   pieces: string | readonly string[],
   done: (received: string) => boolean = () => false,
+  last?: Promise<string>,
 ): Promise<string> {
   const { promise, resolve } = Promise.withResolvers<string>()
   let received = ''
   const socket = connect(port, '127.0.0.1', async () => {
-    for (const piece of [pieces].flat()) {
+    const given = last === undefined ? [] : [last]
+    for (const each of [...[pieces].flat(), ...given]) {
+      const piece = await each
       if (socket.destroyed) return
       await new Promise<void>(
         (sent) => void socket.write(Buffer.from(piece, 'latin1'), () => sent()),

@@ -38,6 +38,7 @@ const worker = new WorkerService({
   admission,
   invoker: picky,
   engine: 'in-memory',
+  nowMs: () => performance.now(),
 })
 worker.open()
 process.exit(await worker.ended())

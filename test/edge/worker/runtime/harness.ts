@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 
+import { openLibc } from '../../../../ffi/libc.ts'
 import type { WorkerFunction } from '../../../../src/edge/ipc.ts'
 import { workerFunctionSchema } from '../../../../src/edge/ipc.ts'
 import { StatsFile } from '../../../../src/edge/stats.ts'
@@ -11,6 +12,7 @@ import type { GuestRequest, Invoker, Outcome } from '../../../../src/edge/worker
 import { createInvoker } from '../../../../src/edge/worker/pool/invoker.ts'
 import { checkModule } from '../../../../src/wasm/check.ts'
 
+const { monotonicMs } = openLibc()
 const GUESTS = resolve(import.meta.dir, '../../../guests/build')
 const ENTRY = resolve(import.meta.dir, '../../../../src/main.ts')
 
@@ -96,6 +98,7 @@ export function request(target: string, changes: Partial<GuestRequest> = {}): Gu
     protocol: 'HTTP/1.1',
     route_path: '/',
     route_type: 'prefix',
+    admitted_ms: monotonicMs(),
     ...changes,
   }
 }

@@ -1,0 +1,37 @@
+/** A process whose executor thread has no watchdog, so that its guest is never stopped; prints what its worker would be told. */
+
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+
+import { openLibc } from '../../../../ffi/libc.ts'
+import { StatsFile } from '../../../../src/edge/stats.ts'
+import type { StuckGuest } from '../../../../src/edge/worker/lanes/executor-thread.ts'
+import { ThreadSet } from '../../../../src/edge/worker/lanes/thread-set.ts'
+import { toEdgefnError } from '../../../../src/errors.ts'
+import { request, startRuntime } from '../runtime/harness.ts'
+
+const directory = mkdtempSync(join(tmpdir(), 'edgefn-stuck-'))
+const stats = new StatsFile(join(directory, 'stats'))
+const lost = Promise.withResolvers<StuckGuest | null>()
+const threads = new ThreadSet({
+  entry: resolve(import.meta.dir, '../../../../src/main.ts'),
+  max: 1,
+  stats,
+  nowMs: openLibc().monotonicMs,
+  onDefect: (_reason, stuck) => lost.resolve(stuck),
+})
+const modules = await startRuntime(1)
+const fn = await modules.guest('misbehave-c', { max_execution_ms: 200, version: 3 as never })
+const from = performance.now()
+// `open` would start the watchdog too.
+const code = await threads
+  .free('key', 1)
+  ?.call(fn, 1, request('/loop'))
+  .catch((thrown: unknown) => toEdgefnError(thrown).code)
+const ms = performance.now() - from
+const stuck = await lost.promise
+const defects = stats.getWorker('guest_stop_defects')
+rmSync(directory, { recursive: true, force: true })
+await modules.close()
+process.stdout.write(JSON.stringify({ code, ms, stuck, defects }), () => process.exit(0))
