@@ -1,6 +1,6 @@
 /** Options of `edgefn edge`, and the complete EdgeConfig made of their values. */
 
-import { availableParallelism } from 'node:os'
+import { availableParallelism, totalmem } from 'node:os'
 
 import { nodeIdSchema, popIdSchema } from '../protocol/ids.ts'
 import { LIMITS } from '../protocol/limits.ts'
@@ -80,6 +80,10 @@ export const EDGE_OPTIONS = {
     placeholder: 'SIZE',
     help: 'bytes of a request body, at most; 413 beyond',
   }),
+  'pool-memory': optional(size(MIB), {
+    placeholder: 'SIZE',
+    help: 'hot instances of a worker; default: half of worker-memory, at most a quarter of the machine over all workers',
+  }),
   'worker-memory': defaulted(size(128 * MIB), '2GiB', {
     placeholder: 'SIZE',
     help: 'resident bytes at which a worker is replaced',
@@ -93,6 +97,7 @@ export const EDGE_OPTIONS = {
 
 /** The configuration of an edge node. */
 export function edgeConfig(values: Values<typeof EDGE_OPTIONS>): EdgeConfig {
+  const workers = values.workers ?? Math.min(availableParallelism(), workersMax)
   return {
     pop: values.pop,
     cp: values.cp,
@@ -101,7 +106,7 @@ export function edgeConfig(values: Values<typeof EDGE_OPTIONS>): EdgeConfig {
     node_id: values['node-id'],
     listen: values.listen,
     metrics_listen: values['metrics-listen'],
-    workers: values.workers ?? Math.min(availableParallelism(), workersMax),
+    workers,
     executor_threads_max: values['executor-threads'],
     mqtt: values.mqtt,
     heartbeat_ms: values['heartbeat-interval'],
@@ -109,7 +114,14 @@ export function edgeConfig(values: Values<typeof EDGE_OPTIONS>): EdgeConfig {
     cache_bytes_max: values['cache-size'],
     cache_files_max: values['cache-files'],
     request_body_bytes_max: values['request-body-size'],
+    pool_bytes_max: values['pool-memory'] ?? poolBytes(values['worker-memory'], workers),
     worker_memory_bytes_max: values['worker-memory'],
     log_level: values['log-level'],
   }
+}
+
+/** Instances get half of what a worker may take, as long as all workers together keep to a quarter of the machine. */
+function poolBytes(workerBytes: number, workers: number): number {
+  const machineBytes = Math.min(totalmem(), process.constrainedMemory())
+  return Math.floor(Math.min(workerBytes / 2, machineBytes / 4 / workers))
 }

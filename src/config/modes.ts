@@ -57,6 +57,8 @@ export interface EdgeConfig {
   readonly cache_bytes_max: number
   readonly cache_files_max: number
   readonly request_body_bytes_max: number
+  /** What all hot instances of a worker may cost together; above 80 % of it the least recently used are given up. */
+  readonly pool_bytes_max: number
   /** Resident bytes at which a worker is replaced. */
   readonly worker_memory_bytes_max: number
   readonly log_level: LogLevel

@@ -86,5 +86,7 @@ export const workerOptionsSchema = z.strictObject({
   log_pretty: z.boolean(),
   request_body_bytes_max: z.int().min(0),
   executor_threads_max: z.int().min(1).max(64),
+  /** What all hot instances of a worker may cost together (`worker/pool/instance.ts`). */
+  pool_bytes_max: z.int().min(0),
 })
 export type WorkerOptions = z.infer<typeof workerOptionsSchema>

@@ -54,6 +54,7 @@ const WORKER_CELLS = [
   'started_at_seconds', // Unix time of the running process
   'executor_threads', // gauge
   'queue_length', // gauge
+  'pool_evictions', // idle instances given up for want of memory
   'guest_stop_defects', // guests that neither poll, stop token nor host deadline stopped in time
 ] as const
 export type WorkerStatCell = (typeof WORKER_CELLS)[number]

@@ -4,9 +4,12 @@ import { InstructionCursor } from './instructions.ts'
 import { MODULE_LIMITS } from './limits.ts'
 import type { WasmModule } from './module.ts'
 import { functionType } from './module.ts'
+import { PREFIX } from './opcodes.ts'
 import { unsupported } from './problem.ts'
 import type { Reader } from './reader.ts'
 import { readValueType } from './value-types.ts'
+
+const TABLE_GROW = (PREFIX.bulk << 8) | 15
 
 /**
  * Reads `count` bodies. What a body is worth as stack-typed code is validated by the engine on the node, not here; here it
@@ -50,7 +53,7 @@ function readBody(
   const locals = readLocals(reader, index)
   const code = reader.at
   cursor.begin(functionType(module, index), locals)
-  while (cursor.next());
+  while (cursor.next()) if (cursor.opcode === TABLE_GROW) module.growsTables = true
   reader.finish()
   module.bodies.push({ start, code, end: reader.end })
 }

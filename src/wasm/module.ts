@@ -97,6 +97,8 @@ export interface WasmModule {
   /** How many of the functions and globals are imported. */
   importedFunctions: number
   importedGlobals: number
+  /** Whether a body has a `table.grow`. */
+  growsTables: boolean
 }
 
 export function emptyModule(bytes: Uint8Array): WasmModule {
@@ -119,6 +121,7 @@ export function emptyModule(bytes: Uint8Array): WasmModule {
     customSections: [],
     importedFunctions: 0,
     importedGlobals: 0,
+    growsTables: false,
   }
 }
 

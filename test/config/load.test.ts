@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 
 import fc from 'fast-check'
@@ -57,6 +57,7 @@ describe('defaults', () => {
 
   test('of an edge node', () => {
     const values = load(EDGE_OPTIONS, { pop: 'tokyo-1', 'data-dir': '/data', workers: '3' })
+    const machineBytes = Math.min(totalmem(), process.constrainedMemory())
     expect(edgeConfig(values) as object).toEqual({
       pop: 'tokyo-1',
       cp: 'http://127.0.0.1:8080',
@@ -73,9 +74,17 @@ describe('defaults', () => {
       cache_bytes_max: 10 * 2 ** 30,
       cache_files_max: 1000,
       request_body_bytes_max: 10 * 2 ** 20,
+      pool_bytes_max: Math.floor(Math.min(2 ** 30, machineBytes / 4 / 3)),
       worker_memory_bytes_max: 2 * 2 ** 30,
       log_level: 'info',
     })
+  })
+
+  test('the pools of a small worker get half of its memory, or what they are given', () => {
+    const given = { pop: 'tokyo-1', workers: '1', 'worker-memory': '128MiB' }
+    expect(edgeConfig(load(EDGE_OPTIONS, given)).pool_bytes_max).toBe(64 * 2 ** 20)
+    const wanted = { ...given, 'pool-memory': '3MiB' }
+    expect(edgeConfig(load(EDGE_OPTIONS, wanted)).pool_bytes_max).toBe(3 * 2 ** 20)
   })
 
   test('every default is a value its own option accepts', () => {

@@ -141,6 +141,12 @@ const WORKER_SUMS: readonly (readonly [WorkerStatCell, string, MetricJson['type'
   ['executor_threads', 'edgefn_executor_threads', 'gauge', 'Threads that run guests.'],
   ['queue_length', 'edgefn_queue_length', 'gauge', 'Requests waiting for an executor.'],
   [
+    'pool_evictions',
+    'edgefn_pool_evictions_total',
+    'counter',
+    'Idle instances given up for want of memory.',
+  ],
+  [
     'guest_stop_defects',
     'edgefn_guest_stop_defects_total',
     'counter',

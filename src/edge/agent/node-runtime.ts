@@ -245,6 +245,7 @@ export class NodeRuntime {
             log_pretty: process.stdout.isTTY === true,
             request_body_bytes_max: config.request_body_bytes_max,
             executor_threads_max: config.executor_threads_max,
+            pool_bytes_max: config.pool_bytes_max,
           }),
         onFetch: (request) => this.#source.fetchOnDemand(request),
         onStarted: (pid) => this.#register.add(pid),

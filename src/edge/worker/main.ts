@@ -30,6 +30,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     const { invoker, engine } = await createInvoker({
       entry: Bun.main,
       threads_max: options.executor_threads_max,
+      pool_bytes_max: options.pool_bytes_max,
       stats,
       onDefect: (reason, stuck) => {
         log.error('The worker is broken and will be replaced', {

@@ -13,8 +13,9 @@ import { keepsInstances, poolKey, queueWaitMs } from '../call.ts'
 import type { ExecutorThread } from '../lanes/executor-thread.ts'
 import type { ThreadSet } from '../lanes/thread-set.ts'
 import type { RunReport } from '../runtime/runner.ts'
+import { PoolBudget } from './budget.ts'
+import { instanceCost, type Instance } from './instance.ts'
 import { Pool, POOL_LIMITS } from './pool.ts'
-import type { Instance } from './pool.ts'
 import { WaitingList } from './waiting-list.ts'
 
 /** Milliseconds between looks for instances that have been idle too long. */
@@ -36,6 +37,8 @@ export interface DispatcherOptions {
   readonly stats: StatsFile
   /** Milliseconds of the clock of `GuestRequest.admitted_ms`. */
   readonly nowMs: () => number
+  /** What all hot instances may cost together, in bytes (`pool/instance.ts`). */
+  readonly pool_bytes_max: number
 }
 
 export class Dispatcher implements Invoker {
@@ -43,6 +46,7 @@ export class Dispatcher implements Invoker {
   readonly #stats: StatsFile
   readonly #nowMs: () => number
   readonly #pools = new Map<string, Pool>()
+  readonly #budget: PoolBudget<Pool>
   /** What is in service, by pool key: whose statistics a pool's are. */
   #assigned = new Map<string, WorkerFunction>()
   readonly #waiting: WaitingList<Pool, Job>
@@ -57,6 +61,7 @@ export class Dispatcher implements Invoker {
     this.#threads = options.threads
     this.#stats = options.stats
     this.#nowMs = options.nowMs
+    this.#budget = new PoolBudget(options.pool_bytes_max)
     const limits = {
       itemsMax: LIMITS.queueRequestsMax,
       groupItemsMax: LIMITS.queueFunctionRequestsMax,
@@ -116,7 +121,7 @@ export class Dispatcher implements Invoker {
     const key = poolKey(fn)
     const kept = this.#pools.get(key)
     if (kept !== undefined) return kept
-    const pool = new Pool(POOL_LIMITS)
+    const pool = new Pool({ key, limits: POOL_LIMITS, budget: this.#budget })
     this.#pools.set(key, pool)
     return pool
   }
@@ -164,14 +169,17 @@ export class Dispatcher implements Invoker {
     if (kept !== null) return kept
     const thread = this.#threads.free(poolKey(fn), this.#threadsMax(fn))
     if (thread === null) return null
-    if (this.#alive >= LIMITS.processInstancesMax && !this.#evictAnywhere()) return null
+    if (this.#alive >= LIMITS.processInstancesMax && !this.#evictOldest()) return null
     // A pool that is full of instances on busy threads gives one up for one that can run.
     const evicted = pool.size >= POOL_LIMITS.instancesMax ? pool.evict() : null
     if (evicted !== null) this.#destroy(evicted)
-    const created = pool.create(this.#nextInstance, thread.index, performance.now())
+    const cost = instanceCost({ module: fn.size_bytes, memory: 0, tables: 0 })
+    const at = { id: this.#nextInstance, thread: thread.index, cost }
+    const created = pool.create(at, performance.now())
     if (created === null) return null
     this.#nextInstance += 1
     this.#alive += 1
+    this.#trim()
     return created
   }
 
@@ -200,7 +208,10 @@ export class Dispatcher implements Invoker {
     const { fn, pool } = job
     const alive = !(report instanceof EdgefnError) && report.alive
     const loaded = !(report instanceof EdgefnError) && report.loaded
-    if (!(report instanceof EdgefnError)) instance.bytes = report.bytes
+    if (!(report instanceof EdgefnError)) {
+      const sizes = { module: fn.size_bytes, memory: report.bytes, tables: report.table_bytes }
+      pool.resize(instance, report.bytes, instanceCost(sizes))
+    }
     if (!loaded) this.#threads.notLoaded(instance.thread, poolKey(fn))
     const kept = pool.release(instance, alive, performance.now())
     if (!kept) this.#alive -= 1
@@ -208,6 +219,7 @@ export class Dispatcher implements Invoker {
     if (pool.retired && pool.leased === 0 && !this.#pools.has(poolKey(fn))) {
       this.#threads.unload(poolKey(fn))
     }
+    this.#trim()
     const rewarm = !alive && loaded && job.kind === 'call' && keepsInstances(fn.abi)
     if (rewarm) this.#rewarm(fn, pool)
   }
@@ -245,15 +257,20 @@ export class Dispatcher implements Invoker {
     this.#threads.get(instance.thread)?.destroy(instance.id)
   }
 
-  #evictAnywhere(): boolean {
-    for (const [key, pool] of this.#pools) {
-      const evicted = pool.evict()
-      if (evicted === null) continue
-      this.#destroy(evicted)
-      this.#countAssigned(key)
-      return true
-    }
-    return false
+  /** P9: while the pools hold too much, the idle instance that was used least recently goes. */
+  #trim(): void {
+    while (this.#budget.isOver() && this.#evictOldest());
+  }
+
+  /** False when no instance of any pool is idle. */
+  #evictOldest(): boolean {
+    const pool = this.#budget.oldest()?.pool
+    const evicted = pool?.evict() ?? null
+    if (pool === undefined || evicted === null) return false
+    this.#destroy(evicted)
+    this.#countAssigned(pool.key)
+    this.#stats.addWorker('pool_evictions', 1)
+    return true
   }
 
   #forgetThread(thread: number): void {

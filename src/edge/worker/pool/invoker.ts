@@ -12,6 +12,8 @@ export interface InvokerOptions {
   readonly entry: string
   readonly threads_max: number
   readonly stats: StatsFile
+  /** What all hot instances may cost together, in bytes (`pool/instance.ts`). */
+  readonly pool_bytes_max: number
   /** Called when a thread is lost; the worker should finish what it can and exit, to be replaced. `stuck` is why, if a guest. */
   readonly onDefect: (reason: string, stuck: StuckGuest | null) => void
 }
@@ -20,9 +22,9 @@ export interface InvokerOptions {
 export async function createInvoker(
   options: InvokerOptions,
 ): Promise<{ invoker: Invoker; engine: string }> {
-  const { entry, threads_max: max, stats, onDefect } = options
+  const { entry, threads_max: max, stats, pool_bytes_max, onDefect } = options
   const nowMs = openLibc().monotonicMs
   const threads = new ThreadSet({ entry, max, stats, nowMs, onDefect })
   const engine = await threads.open()
-  return { invoker: new Dispatcher({ threads, stats, nowMs }), engine }
+  return { invoker: new Dispatcher({ threads, stats, nowMs, pool_bytes_max }), engine }
 }

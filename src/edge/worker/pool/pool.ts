@@ -4,14 +4,8 @@
  */
 
 import { LIMITS } from '../../../protocol/limits.ts'
-
-export interface Instance {
-  readonly id: number
-  readonly thread: number
-  bytes: number
-  /** Monotonic milliseconds of its last use. */
-  usedMs: number
-}
+import type { PoolBudget } from './budget.ts'
+import type { Instance } from './instance.ts'
 
 export interface PoolLimits {
   readonly instancesMin: number
@@ -25,15 +19,26 @@ export const POOL_LIMITS: PoolLimits = {
   idleMsMax: LIMITS.poolIdleMsMax,
 }
 
+export interface PoolOptions {
+  readonly key: string
+  readonly limits: PoolLimits
+  /** Shared by all pools of the worker. */
+  readonly budget: PoolBudget<Pool>
+}
+
 export class Pool {
+  readonly key: string
   readonly #limits: PoolLimits
+  readonly #budget: PoolBudget<Pool>
   /** Most recently used last. */
   #idle: Instance[] = []
   readonly #leased = new Set<Instance>()
   #retired = false
 
-  constructor(limits: PoolLimits) {
+  constructor({ key, limits, budget }: PoolOptions) {
+    this.key = key
     this.#limits = limits
+    this.#budget = budget
   }
 
   /** Instances alive, idle or leased. */
@@ -63,16 +68,18 @@ export class Pool {
       if (instance === undefined || !isFree(instance.thread)) continue
       this.#idle.splice(index, 1)
       this.#leased.add(instance)
+      this.#budget.leased(instance)
       return instance
     }
     return null
   }
 
-  /** Leases a new instance on `thread`; null when the pool is full. The caller makes it. */
-  create(id: number, thread: number, nowMs: number): Instance | null {
+  /** Leases a new instance, taken to cost `cost` bytes; null when the pool is full. The caller makes it. */
+  create(at: Pick<Instance, 'id' | 'thread' | 'cost'>, nowMs: number): Instance | null {
     if (this.size >= this.#limits.instancesMax) return null
-    const instance: Instance = { id, thread, bytes: 0, usedMs: nowMs }
+    const instance: Instance = { ...at, bytes: 0, usedMs: nowMs }
     this.#leased.add(instance)
+    this.#budget.created(instance)
     return instance
   }
 
@@ -82,15 +89,28 @@ export class Pool {
    */
   release(instance: Instance, alive: boolean, nowMs: number): boolean {
     if (!this.#leased.delete(instance)) return false
-    if (!alive || this.#retired || this.size >= this.#limits.instancesMax) return false
+    if (!alive || this.#retired || this.size >= this.#limits.instancesMax) {
+      this.#budget.left(instance)
+      return false
+    }
     instance.usedMs = nowMs
     this.#idle.push(instance)
+    this.#budget.idled(instance, this)
     return true
+  }
+
+  /** Notes what a leased instance has come to. */
+  resize(instance: Instance, bytes: number, cost: number): void {
+    if (!this.#leased.has(instance)) return
+    instance.bytes = bytes
+    this.#budget.resized(instance, cost)
   }
 
   /** Takes the least recently used idle instance out, to make room; null when none is idle. */
   evict(): Instance | null {
-    return this.#idle.shift() ?? null
+    const oldest = this.#idle.shift() ?? null
+    if (oldest !== null) this.#budget.left(oldest)
+    return oldest
   }
 
   /** Takes out what has been idle too long, least recently used first, but keeps the minimum. */
@@ -100,7 +120,7 @@ export class Pool {
       const oldest = this.#idle[0]
       if (oldest === undefined || this.size <= this.#limits.instancesMin) return reaped
       if (nowMs - oldest.usedMs < this.#limits.idleMsMax) return reaped
-      this.#idle.shift()
+      this.evict()
       reaped.push(oldest)
     }
   }
@@ -108,13 +128,16 @@ export class Pool {
   /** No lease is given again; takes all idle instances out. Leased ones leave by `release`. */
   retire(): Instance[] {
     this.#retired = true
-    return this.#idle.splice(0)
+    const idle = this.#idle.splice(0)
+    for (const instance of idle) this.#budget.left(instance)
+    return idle
   }
 
   /** Forgets the idle instances of a thread that is gone; leased ones leave by `release`. Returns how many. */
   forgetThread(thread: number): number {
-    const before = this.#idle.length
+    const lost = this.#idle.filter((instance) => instance.thread === thread)
     this.#idle = this.#idle.filter((instance) => instance.thread !== thread)
-    return before - this.#idle.length
+    for (const instance of lost) this.#budget.left(instance)
+    return lost.length
   }
 }

@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs'
 import { EdgefnError, errorMessage, toEdgefnError } from '../../../errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
 import { decodeModule } from '../../../wasm/decode.ts'
+import { tableBytesMax } from '../../../wasm/tables.ts'
 import { safeguardModule } from '../../../wasm/rewrite/safeguard.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { GuestRequest, GuestResponse, Outcome } from '../call.ts'
@@ -27,6 +28,8 @@ export interface RunReport {
   readonly alive: boolean
   /** Bytes of its linear memory. */
   readonly bytes: number
+  /** Bytes that the tables of an instance may take. */
+  readonly table_bytes: number
   /** Whether the thread holds the module now. */
   readonly loaded: boolean
 }
@@ -52,6 +55,8 @@ const WARM_UP: GuestRequest = {
 export class Runner {
   readonly #engine: Engine
   readonly #slot: CallSlot
+  /** Bytes of an instance's tables, by module. */
+  readonly #tableBytes = new Map<string, number>()
   readonly #instances = new Map<number, KeptInstance>()
 
   constructor(engine: Engine, slot: CallSlot) {
@@ -91,6 +96,7 @@ export class Runner {
 
   unload(key: string): void {
     this.#engine.unloadModule(key)
+    this.#tableBytes.delete(key)
   }
 
   #run(
@@ -136,7 +142,9 @@ export class Runner {
     host.current = null
     const execution_ms = host.libc.monotonicMs() - startedMs
     const loaded = this.#engine.hasModule(poolKey(fn))
-    return { outcome: outcomeOf(result, context, cold, execution_ms), alive, bytes, loaded }
+    const table_bytes = this.#tableBytes.get(poolKey(fn)) ?? 0
+    const outcome = outcomeOf(result, context, cold, execution_ms)
+    return { outcome, alive, bytes, table_bytes, loaded }
   }
 
   #instance(abi: KeptAbi, invocation: Invocation, fn: WorkerFunction, id: number): KeptInstance {
@@ -153,8 +161,10 @@ export class Runner {
     if (this.#engine.hasModule(key)) return null
     try {
       const bytes = readVerified(fn)
-      const rewritten = safeguardModule(decodeModule(bytes), LIMITS.stackCellsMax)
+      const module = decodeModule(bytes)
+      const rewritten = safeguardModule(module, LIMITS.stackCellsMax)
       this.#engine.loadModule(key, rewritten ?? bytes)
+      this.#tableBytes.set(key, tableBytesMax(module))
       return null
     } catch (thrown) {
       return toEdgefnError(thrown)

@@ -29,6 +29,7 @@ async function startWorker(port = 0) {
     log_pretty: false,
     request_body_bytes_max: 1000,
     executor_threads_max: 1,
+    pool_bytes_max: 2 ** 30,
   }
   const inbox: ToAgent[] = []
   const child = Bun.spawn(

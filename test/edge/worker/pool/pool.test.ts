@@ -2,9 +2,17 @@ import { expect, test } from 'bun:test'
 import fc from 'fast-check'
 
 import { Pool } from '../../../../src/edge/worker/pool/pool.ts'
-import type { Instance } from '../../../../src/edge/worker/pool/pool.ts'
+import type { PoolLimits } from '../../../../src/edge/worker/pool/pool.ts'
+import { budgetShareMax, PoolBudget } from '../../../../src/edge/worker/pool/budget.ts'
+import type { Instance } from '../../../../src/edge/worker/pool/instance.ts'
 
 const THREADS = 3
+
+const at = (id: number, thread: number) => ({ id, thread, cost: 1000 })
+
+function poolOf(limits: PoolLimits, budget = new PoolBudget<Pool>(Infinity)): Pool {
+  return new Pool({ key: 'function', limits, budget })
+}
 
 type Step =
   | { readonly do: 'acquire'; readonly free: readonly boolean[] }
@@ -39,8 +47,8 @@ function simulate(
   poolLimits: Parameters<typeof fc.constant>[0] & object,
   steps: readonly Step[],
 ): void {
-  const settings = poolLimits as ConstructorParameters<typeof Pool>[0]
-  const pool = new Pool(settings)
+  const settings = poolLimits as PoolLimits
+  const pool = poolOf(settings)
   const leased: Instance[] = []
   const idle = new Set<Instance>()
   let id = 0
@@ -55,7 +63,7 @@ function simulate(
         expect(kept).not.toBeNull()
         expect(kept?.usedMs).toBe(Math.max(...reusable.map((instance) => instance.usedMs)))
       }
-      const instance = kept ?? pool.create((id += 1), id % THREADS, now)
+      const instance = kept ?? pool.create(at((id += 1), id % THREADS), now)
       if (instance === null) expect(idle.size + leased.length).toBe(settings.instancesMax)
       else {
         idle.delete(instance)
@@ -94,10 +102,10 @@ test('P7: an idle instance is reused before a new one is made', () => {
 test('P8: a released instance is kept only while the pool is within its limit', () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 10 }), fc.nat(20), (instancesMax, extra) => {
-      const pool = new Pool({ instancesMin: 0, instancesMax, idleMsMax: 1000 })
+      const pool = poolOf({ instancesMin: 0, instancesMax, idleMsMax: 1000 })
       const made: Instance[] = []
       for (let id = 0; id < instancesMax + extra; id += 1) {
-        const instance = pool.create(id, 0, 0)
+        const instance = pool.create(at(id, 0), 0)
         if (instance !== null) made.push(instance)
       }
       expect(made.length).toBe(instancesMax)
@@ -112,8 +120,8 @@ test('P8: a released instance is kept only while the pool is within its limit', 
 })
 
 test('a retired pool gives up its idle instances and takes none back', () => {
-  const pool = new Pool({ instancesMin: 1, instancesMax: 4, idleMsMax: 1000 })
-  const [first, second] = [pool.create(1, 0, 0), pool.create(2, 1, 0)]
+  const pool = poolOf({ instancesMin: 1, instancesMax: 4, idleMsMax: 1000 })
+  const [first, second] = [pool.create(at(1, 0), 0), pool.create(at(2, 1), 0)]
   if (first === null || second === null) throw new Error('The pool is empty.')
   pool.release(first, true, 1)
   expect(pool.retire()).toEqual([first])
@@ -122,9 +130,71 @@ test('a retired pool gives up its idle instances and takes none back', () => {
 })
 
 test('the minimum survives any idle time', () => {
-  const pool = new Pool({ instancesMin: 1, instancesMax: 4, idleMsMax: 10 })
-  const instances = [1, 2, 3].map((id) => pool.create(id, 0, 0))
+  const pool = poolOf({ instancesMin: 1, instancesMax: 4, idleMsMax: 10 })
+  const instances = [1, 2, 3].map((id) => pool.create(at(id, 0), 0))
   for (const instance of instances) if (instance !== null) pool.release(instance, true, instance.id)
   expect(pool.reap(1_000_000).map(({ id }) => id)).toEqual([1, 2])
   expect(pool.size).toBe(1)
+})
+
+test('P9: when the pools hold too much, the least recently used idle instance of all goes first, and no other', () => {
+  const LIMIT = { instancesMin: 1, instancesMax: 6, idleMsMax: 1e9 }
+  const bytesMax = 10_000
+  const action = fc.record({
+    do: fc.constantFrom('acquire', 'acquire', 'release', 'lose'),
+    pool: fc.nat(3),
+    pick: fc.nat(20),
+    cost: fc.integer({ min: 100, max: 4_000 }),
+  })
+  fc.assert(
+    fc.property(fc.array(action, { maxLength: 80 }), (actions) => {
+      const budget = new PoolBudget<Pool>(bytesMax)
+      const pools = [0, 1, 2, 3].map(() => poolOf(LIMIT, budget))
+      const leased: { instance: Instance; pool: Pool }[] = []
+      let idle: Instance[] = []
+      let now = 0
+      for (const step of actions) {
+        now += 1
+        const pool = pools[step.pool]
+        if (pool === undefined) throw new Error('No such pool.')
+        if (step.do === 'acquire') {
+          const instance = pool.reuse(() => true) ?? pool.create(at(now, 0), now)
+          if (instance === null) continue
+          idle = idle.filter((each) => each !== instance)
+          leased.push({ instance, pool })
+        } else {
+          const [ended] = leased.splice(step.pick % Math.max(leased.length, 1), 1)
+          if (ended === undefined) continue
+          ended.pool.resize(ended.instance, step.cost, step.cost)
+          if (ended.pool.release(ended.instance, step.do === 'release', now))
+            idle.push(ended.instance)
+        }
+        const sum = () =>
+          [...idle, ...leased.map(({ instance }) => instance)].reduce(
+            (all, { cost }) => all + cost,
+            0,
+          )
+        expect(budget.bytes).toBe(sum())
+        while (budget.isOver()) {
+          expect(sum()).toBeGreaterThan(bytesMax * budgetShareMax)
+          const evicted = budget.oldest()?.pool.evict() ?? null
+          const oldest = Math.min(...idle.map(({ usedMs }) => usedMs))
+          if (evicted === null) {
+            expect(idle).toEqual([])
+            break
+          }
+          expect(evicted.usedMs).toBe(oldest)
+          idle = idle.filter((each) => each !== evicted)
+          expect(budget.bytes).toBe(sum())
+        }
+        if (idle.length > 0) expect(sum()).toBeLessThanOrEqual(bytesMax * budgetShareMax)
+        expect(pools.reduce((all, { size }) => all + size, 0)).toBe(idle.length + leased.length)
+      }
+      for (const pool of pools) pool.retire()
+      for (const { instance, pool } of leased) pool.release(instance, true, now)
+      expect(budget.bytes).toBe(0)
+      expect(budget.oldest()).toBeNull()
+    }),
+    { numRuns: 300 },
+  )
 })

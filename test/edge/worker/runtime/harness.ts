@@ -28,7 +28,10 @@ export interface RuntimeHarness {
   close(): Promise<void>
 }
 
-export async function startRuntime(threadsMax = 4): Promise<RuntimeHarness> {
+export async function startRuntime(
+  threadsMax = 4,
+  poolBytesMax = 2 ** 30,
+): Promise<RuntimeHarness> {
   const dir = mkdtempSync(join(tmpdir(), 'edgefn-runtime-'))
   const stats = new StatsFile(join(dir, 'stats'))
   const defects: string[] = []
@@ -36,6 +39,7 @@ export async function startRuntime(threadsMax = 4): Promise<RuntimeHarness> {
     entry: ENTRY,
     threads_max: threadsMax,
     stats,
+    pool_bytes_max: poolBytesMax,
     onDefect: (reason) => defects.push(reason),
   })
   let slot = 0
