@@ -81,6 +81,9 @@ export const workerOptionsSchema = z.strictObject({
   stats_path: z.string(),
   /** Shared by all workers of the node, of which there are `workers` (`edge/quota.ts`). */
   quotas_path: z.string(),
+  /** What guests keep with `kv_put` (`edge/kv-files.ts`), and their counters (`edge/guest-metrics.ts`). */
+  kv_dir: z.string(),
+  guest_metrics_dir: z.string(),
   workers: z.int().min(1),
   log_level: z.enum(['debug', 'info', 'warn', 'error']),
   log_pretty: z.boolean(),

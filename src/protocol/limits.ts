@@ -29,6 +29,20 @@ export const LIMITS = {
   /** Bytes of one log message of a guest and messages per second and function [R13.4]. */
   logMessageBytesMax: 2 * KIB,
   logMessagesPerSecondMax: 1000,
+  /** What a function may keep on a node with `kv_put`, and keys of one page of `kv_list`. */
+  kvKeyBytesMax: 512,
+  kvValueBytesMax: 1 * MIB,
+  kvKeysMax: 65_536,
+  kvBytesMax: 64 * MIB,
+  kvListKeysMax: 1000,
+  /** Counters of a guest (`metrics_increment`): time series per function and node, labels of one, their bytes. */
+  guestSeriesMax: 100,
+  guestLabelsMax: 8,
+  guestMetricNameBytesMax: 64,
+  guestLabelNameBytesMax: 64,
+  guestLabelValueBytesMax: 128,
+  /** Series of all functions together that `/metrics` shows; each function gets an equal share of them. */
+  guestSeriesShownMax: 20_000,
   /** Cells of 16 bytes that a guest's recursion may take in the engine (`wasm/rewrite/depth.ts`). */
   stackCellsMax: 1_000_000,
   /** Hot instances per function and worker, and how long an idle one is kept [R5]. */
@@ -114,6 +128,8 @@ const RELATIONS: readonly (readonly [boolean, string])[] = [
   [LIMITS.processInstancesMax < 10_000, 'processInstancesMax'],
   [LIMITS.queueFunctionRequestsMax < LIMITS.queueRequestsMax, 'queueFunctionRequestsMax'],
   [LIMITS.queueWaitMsMin < LIMITS.queueWaitMsMax, 'queueWaitMsMin'],
+  [LIMITS.kvKeyBytesMax + LIMITS.kvValueBytesMax <= LIMITS.kvBytesMax, 'kvBytesMax'],
+  [LIMITS.guestSeriesMax <= LIMITS.guestSeriesShownMax, 'guestSeriesShownMax'],
   [LIMITS.backoffMsMin < LIMITS.backoffMsMax, 'backoffMsMin'],
   [LIMITS.fetchUrlBytesMax < LIMITS.fetchRequestHeadBytesMax, 'fetchUrlBytesMax'],
   [LIMITS.fetchesPerCallMax <= LIMITS.fetchesPerFunctionMax, 'fetchesPerCallMax'],

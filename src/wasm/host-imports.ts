@@ -92,6 +92,16 @@ const EDGEFN = from('edgefn', [
   ['response_head', 'i32 i32 i32', 'i32'],
   // ptr, len
   ['response_write', 'i32 i32', 'i32'],
+  // key_ptr, key_len, buf, cap -> full length of the value
+  ['kv_get', 'i32 i32 i32 i32', 'i32'],
+  // key_ptr, key_len, value_ptr, value_len, ttl_seconds
+  ['kv_put', 'i32 i32 i32 i32 i32', 'i32'],
+  // key_ptr, key_len
+  ['kv_delete', 'i32 i32', 'i32'],
+  // prefix_ptr, prefix_len, cursor_ptr, cursor_len, buf, cap -> bytes of the page
+  ['kv_list', 'i32 i32 i32 i32 i32 i32', 'i32'],
+  // name_ptr, name_len, labels_ptr, labels_len, value
+  ['metrics_increment', 'i32 i32 i32 i32 f64', 'i32'],
 ])
 
 /** What AssemblyScript's runtime imports. */

@@ -5,7 +5,7 @@ import type { Import, Source } from './sources.ts'
 /** Where a package may be imported, as path prefixes; tests may use any. A package that is not here has no owner yet. */
 const OWNERS: Readonly<Record<string, readonly string[]>> = {
   'bun:ffi': ['ffi/'],
-  'bun:sqlite': ['src/edge/agent/cache/'],
+  'bun:sqlite': ['src/edge/agent/cache/', 'src/edge/worker/host/kv/'],
   '@libsql/client': ['src/cp/db/'],
   aedes: ['src/cp/broker/'],
   hono: ['src/cp/', 'src/http/'],

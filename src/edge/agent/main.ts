@@ -181,7 +181,8 @@ function openCache(
 /** Statistics and quotas of an earlier agent: its orphans keep theirs mapped, nobody reads them any more. */
 function sweepStatistics(runDir: string): void {
   for (const name of readdirSync(runDir)) {
-    if (/\.(?:stats|shared)$/.test(name)) rmSync(join(runDir, name), { force: true })
+    if (/\.(?:stats|shared)$/.test(name))
+      rmSync(join(runDir, name), { recursive: true, force: true })
   }
 }
 

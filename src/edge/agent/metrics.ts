@@ -29,6 +29,8 @@ interface AgentMetricsDeps {
   /** Functions that hold a statistics slot. */
   functions(): Iterable<readonly [string, number]>
   figures(): AgentFigures
+  /** The counters of the functions' guests. */
+  guestMetrics(functionIds: readonly string[]): MetricJson[]
 }
 
 export interface AgentMetrics {
@@ -44,6 +46,7 @@ export function createAgentMetrics(deps: AgentMetricsDeps): AgentMetrics {
         ...invocationMetrics(deps.stats, functions),
         ...functionSums(deps.stats, functions),
         ...workerSums(deps.stats),
+        ...deps.guestMetrics(functions.map(([functionId]) => functionId)),
         ...agentMetrics(deps.figures()),
       ]
       return renderMetrics(registry, metrics)

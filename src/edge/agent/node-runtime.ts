@@ -13,6 +13,8 @@ import type { IndexDatabase } from './cache/cache-index.ts'
 import { createStateStore } from './cache/state-store.ts'
 import type { CpClient } from './cp-client.ts'
 import type { Enrolment } from './enrol.ts'
+import { FunctionData } from './function-data.ts'
+import { guestMetrics } from './guest-metrics.ts'
 import { HeartbeatSender } from './heartbeat/heartbeat.ts'
 import { buildHeartbeat } from './heartbeat/payload.ts'
 import type { AgentFigures, AgentMetrics } from './metrics.ts'
@@ -61,6 +63,7 @@ export class NodeRuntime {
   readonly #stats: StatsFile[]
   readonly #quotasPath: string
   readonly #quotas: QuotaFile
+  readonly #functionData: FunctionData
   readonly #slots: SlotTable
   readonly #syncer: Syncer
   readonly #supervisor: Supervisor
@@ -89,6 +92,12 @@ export class NodeRuntime {
       for (const file of this.#stats) file.clear(slot)
       this.#quotas.clear(slot)
     })
+    this.#functionData = new FunctionData({
+      kv_dir: join(config.data_dir, 'kv'),
+      guest_metrics_dir: join(run_dir, `guest-metrics.${process.pid}-${stamp}.shared`),
+      log: options.log,
+      now: Date.now,
+    })
     this.#register = options.register
     this.#source = this.#makeSource()
     this.#syncer = this.#makeSyncer()
@@ -99,6 +108,8 @@ export class NodeRuntime {
       stats: this.#stats,
       functions: () => this.#slots.entries(),
       figures: () => this.#figures(),
+      guestMetrics: (functionIds) =>
+        guestMetrics(this.#functionData.paths.guest_metrics_dir, functionIds),
     })
   }
 
@@ -218,6 +229,7 @@ export class NodeRuntime {
         assign: (table: Parameters<Supervisor['assign']>[0]) => this.#supervisor.assign(table),
       },
       ensureArtifact: (manifest: Manifest) => this.#source.ensure(manifest),
+      onRemoved: (functionIds: readonly string[]) => this.#functionData.remove(functionIds),
       log,
       sync_ms: config.sync_ms,
       retryDelayMs,
@@ -240,6 +252,7 @@ export class NodeRuntime {
             listen: { host: config.listen.host, port },
             stats_path: statsPaths[index] ?? '',
             quotas_path: this.#quotasPath,
+            ...this.#functionData.paths,
             workers: config.workers,
             log_level: config.log_level,
             log_pretty: process.stdout.isTTY === true,
@@ -340,6 +353,7 @@ export class NodeRuntime {
     const { cache, log } = this.#options
     const counts = new Map<string, number>()
     for (const [functionId, { invocations }] of this.#totals()) counts.set(functionId, invocations)
+    if (this.#syncer.state.synced) this.#functionData.sweep(this.#syncer.state.functions)
     for (const [functionId, { serving }] of this.#syncer.state.functions) {
       const used = (counts.get(functionId) ?? 0) !== (this.#uses.get(functionId) ?? 0)
       if (used && serving !== null) cache.touch(artifactKey(serving))

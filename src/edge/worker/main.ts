@@ -3,11 +3,14 @@
 import { openLibc } from '../../../ffi/libc.ts'
 import { toEdgefnError } from '../../errors.ts'
 import { createLog } from '../../telemetry/log.ts'
+import type { Log } from '../../telemetry/log.ts'
 import type { WorkerOptions } from '../ipc.ts'
 import { QuotaFile } from '../quota.ts'
 import { StatsFile } from '../stats.ts'
 import { createAdmission } from './admit/admission.ts'
 import { createAgentLink } from './agent-link.ts'
+import type { HostOptions } from './host/host.ts'
+import { startThread } from './lanes/executor-thread.ts'
 import { createInvoker } from './pool/invoker.ts'
 import { WorkerService } from './service.ts'
 
@@ -27,11 +30,13 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   try {
     const stats = new StatsFile(options.stats_path)
     const nowMs = openLibc().monotonicMs
+    const host = hostOptions(options)
     const { invoker, engine } = await createInvoker({
       entry: Bun.main,
       threads_max: options.executor_threads_max,
       pool_bytes_max: options.pool_bytes_max,
       stats,
+      host,
       onDefect: (reason, stuck) => {
         log.error('The worker is broken and will be replaced', {
           error_type: stuck === null ? 'worker_lost' : 'guest_stop_defect',
@@ -51,6 +56,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
       nowMs,
     })
     worker.open()
+    if (options.index === 0) startKeeper(host, log)
     void defect.promise.then((reason) => worker.drain(reason, 1))
     process.exit(await worker.ended())
   } catch (thrown) {
@@ -59,4 +65,16 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     await link.sendLast({ type: 'failed', error: { code, message } })
     process.exit(1)
   }
+}
+
+function hostOptions(options: WorkerOptions): HostOptions {
+  const { node_id, index: worker, kv_dir, guest_metrics_dir, log_level, log_pretty } = options
+  const log = { level: log_level, pretty: log_pretty, fields: { node_id, worker } }
+  return { kv_dir, guest_metrics_dir, log }
+}
+
+/** Without a keeper, stores only grow: guests see nothing of what has expired, but it stays until their share is full. */
+function startKeeper(host: HostOptions, log: Log): void {
+  const keeper = startThread(Bun.main, { edgefn_thread: 'kv_keeper', host })
+  keeper.on('error', (thrown) => log.failure('The keeper of the stores ended.', thrown))
 }

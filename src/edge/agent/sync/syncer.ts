@@ -38,6 +38,8 @@ interface SyncerDeps {
     assign(table: Assignment): Promise<void>
   }
   ensureArtifact(manifest: Manifest): Promise<string>
+  /** Functions that the control plane says were deleted; no worker has them in its table any more. */
+  onRemoved(functionIds: readonly string[]): void
   readonly log: Log
   readonly sync_ms: number
   /** Delay before retry number `attempt`, normally `backoffMs` with jitter. */
@@ -151,8 +153,10 @@ export class Syncer {
     const startedAt = performance.now()
     const plan = await this.#plan()
     const reconciled = reconcile(this.#state, plan)
-    if (reconciled.outcome === 'next') await this.#apply(reconciled.state, plan, startedAt)
-    else await this.#apply(this.#state, nothingNew(plan, this.#state), startedAt)
+    if (reconciled.outcome === 'next') {
+      await this.#apply(reconciled.state, plan, startedAt)
+      this.#deps.onRemoved(removedBy(plan))
+    } else await this.#apply(this.#state, nothingNew(plan, this.#state), startedAt)
     await this.#acknowledge()
   }
 
@@ -326,6 +330,12 @@ function refusal(revision: number, due: readonly Due[], error: EdgefnError): Syn
     return { function_id, version, deployment_id, state: 'failed', error: { code, message } }
   })
   return { base_revision: revision, revision, results, duration_ms: 0 }
+}
+
+function removedBy(plan: Plan): string[] {
+  return plan.actions.flatMap((action) =>
+    action.action === 'remove_function' ? [action.function_id] : [],
+  )
 }
 
 /** What a plan from before the node's own revision has to say. */

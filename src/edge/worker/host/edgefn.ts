@@ -4,11 +4,10 @@ import type { HostCall } from '../../../../ffi/host-module.ts'
 import { END_CALL } from '../../../../ffi/host-module.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
 import type { GuestLogLevel } from '../call.ts'
+import { metricsIncrement } from './guest-metrics.ts'
 import type { Host, HostFunctionBody, HostFunctionTable } from './host.ts'
-
-/** Results below zero; documented in docs/GUEST-ABI.md. */
-const NOT_FOUND = -1
-const INVALID = -2
+import { KV_FUNCTIONS } from './kv/functions.ts'
+import { fill, RESULTS } from './result.ts'
 
 const LEVELS: readonly GuestLogLevel[] = ['debug', 'info', 'warn', 'error']
 
@@ -17,12 +16,6 @@ const nameBytesMax = 65_536
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
-
-/** Copies as much of `value` as fits into the guest's buffer and returns its full length. */
-function fill(host: Host, buffer: number, capacity: number, value: Uint8Array): number {
-  host.memory.writeBytes(buffer, value.subarray(0, capacity >>> 0))
-  return value.length
-}
 
 const log: HostFunctionBody = (call, context, host) => {
   const level = LEVELS[call.i32(0)] ?? 'info'
@@ -38,7 +31,7 @@ const requestId: HostFunctionBody = (call, context, host) =>
 function lookup(call: HostCall, host: Host, find: (name: string) => string | undefined): number {
   const name = host.memory.readBytes(call.i32(0), call.i32(1))
   const value = name.length > nameBytesMax ? undefined : find(decoder.decode(name))
-  if (value === undefined) return NOT_FOUND
+  if (value === undefined) return RESULTS.notFound
   return fill(host, call.i32(2), call.i32(3), encoder.encode(value))
 }
 
@@ -57,8 +50,9 @@ const envGet: HostFunctionBody = (call, context, host) =>
 const responseHead: HostFunctionBody = (call, context, host) => {
   const status = call.i32(0)
   const length = call.u32(2)
-  if (context.head !== null || context.hasOutput || status < 200 || status > 599) return INVALID
-  if (length > LIMITS.responseHeaderBytesMax) return INVALID
+  if (context.head !== null || context.hasOutput || status < 200 || status > 599)
+    return RESULTS.invalid
+  if (length > LIMITS.responseHeaderBytesMax) return RESULTS.invalid
   context.head = { status, lines: host.memory.readBytes(call.i32(1), length) }
   return 0
 }
@@ -73,4 +67,6 @@ export const EDGEFN_FUNCTIONS: HostFunctionTable = {
   env_get: envGet,
   response_head: responseHead,
   response_write: responseWrite,
+  ...KV_FUNCTIONS,
+  metrics_increment: metricsIncrement,
 }

@@ -3,11 +3,28 @@
 import type { HostCall, HostResult } from '../../../../ffi/host-module.ts'
 import type { Libc } from '../../../../ffi/libc.ts'
 import type { GuestMemory } from '../../../../ffi/memory.ts'
+import type { LogFields, LogLevel } from '../../../telemetry/log.ts'
 import type { CallContext } from './context.ts'
+import type { GuestMetrics } from './guest-metrics.ts'
+import type { KvStores } from './kv/open-stores.ts'
+
+/** What a thread must be told to make its host: plain data, for it is sent to the thread. */
+export interface HostOptions {
+  readonly kv_dir: string
+  readonly guest_metrics_dir: string
+  /** For what concerns the node and not the guest. */
+  readonly log: {
+    readonly level: LogLevel
+    readonly pretty: boolean
+    readonly fields: LogFields
+  }
+}
 
 export interface Host {
   readonly libc: Libc
   readonly memory: GuestMemory
+  readonly kv: KvStores
+  readonly metrics: GuestMetrics
   /** The call that runs now. Host functions are only ever called during one. */
   current: CallContext | null
 }

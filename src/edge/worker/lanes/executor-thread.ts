@@ -5,6 +5,7 @@ import { Worker } from 'node:worker_threads'
 import { EdgefnError, errorMessage, isErrorCode } from '../../../errors.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { GuestRequest } from '../call.ts'
+import type { HostOptions } from '../host/host.ts'
 import type { RunReport } from '../runtime/runner.ts'
 import { SLOT, SlotCells, slotState } from './control.ts'
 import type { FromThread, ThreadData, ToThread } from './messages.ts'
@@ -21,6 +22,7 @@ export interface ExecutorThreadOptions {
   readonly entry: string
   readonly control: SharedArrayBuffer
   readonly index: number
+  readonly host: HostOptions
   /** Milliseconds of the clock of the deadlines in `control`. */
   readonly nowMs: () => number
   /**
@@ -72,6 +74,7 @@ export class ExecutorThread {
       edgefn_thread: 'executor',
       control: options.control,
       index: options.index,
+      host: options.host,
     })
     const started = Promise.withResolvers<string>()
     this.ready = started.promise

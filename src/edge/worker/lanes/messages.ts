@@ -5,6 +5,7 @@
 
 import type { IpcError, WorkerFunction } from '../../ipc.ts'
 import type { GuestRequest } from '../call.ts'
+import type { HostOptions } from '../host/host.ts'
 import type { RunReport } from '../runtime/runner.ts'
 
 export type ToThread =
@@ -29,9 +30,11 @@ export type ThreadData =
       readonly edgefn_thread: 'executor'
       readonly control: SharedArrayBuffer
       readonly index: number
+      readonly host: HostOptions
     }
   | {
       readonly edgefn_thread: 'watchdog'
       readonly control: SharedArrayBuffer
       readonly threads: number
     }
+  | { readonly edgefn_thread: 'kv_keeper'; readonly host: HostOptions }

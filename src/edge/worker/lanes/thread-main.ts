@@ -1,28 +1,37 @@
-/** Entry of a worker's threads: an executor that runs guests, or the watchdog that stops them. */
+/** Entry of a worker's threads: an executor that runs guests, the watchdog that stops them, the keeper of their keys. */
 
 import { parentPort } from 'node:worker_threads'
 
 import { LibraryMissing } from '../../../../ffi/library.ts'
 import { errorMessage } from '../../../errors.ts'
+import { hostLog } from '../host/create-host.ts'
+import type { HostOptions } from '../host/host.ts'
+import { KvKeeper } from '../host/kv/keeper.ts'
 import { Engine } from '../runtime/engine.ts'
 import { Runner } from '../runtime/runner.ts'
 import { CallSlot } from './control.ts'
 import type { FromThread, ThreadData, ToThread } from './messages.ts'
 import { runWatchdog } from './watchdog.ts'
 
-/** Runs the thread that `data` asks for. The watchdog never returns; an executor lives by its messages. */
+/** Runs the thread that `data` asks for. The watchdog never returns; an executor lives by its messages, the keeper by its clock. */
 export function runThread(data: ThreadData): void {
-  if (data.edgefn_thread === 'watchdog') return runWatchdog(data)
-  runExecutor(data.control, data.index)
+  switch (data.edgefn_thread) {
+    case 'watchdog':
+      return runWatchdog(data)
+    case 'kv_keeper':
+      return new KvKeeper({ dir: data.host.kv_dir, log: hostLog(data.host), now: Date.now }).run()
+    case 'executor':
+      return runExecutor(data.control, data.index, data.host)
+  }
 }
 
-function runExecutor(control: SharedArrayBuffer, index: number): void {
+function runExecutor(control: SharedArrayBuffer, index: number, host: HostOptions): void {
   const port = parentPort
   if (port === null) throw new Error('An executor runs only as a thread.')
   const post = (message: FromThread) => port.postMessage(message)
   let runner: Runner
   try {
-    const engine = new Engine()
+    const engine = new Engine(host)
     runner = new Runner(engine, new CallSlot(control, index))
     post({ type: 'ready', engine: engine.version })
   } catch (thrown) {

@@ -4,6 +4,7 @@ import type { Worker } from 'node:worker_threads'
 
 import { errorMessage } from '../../../errors.ts'
 import type { StatsFile } from '../../stats.ts'
+import type { HostOptions } from '../host/host.ts'
 import { controlBytes } from './control.ts'
 import { ExecutorThread, startThread, type StuckGuest } from './executor-thread.ts'
 
@@ -14,6 +15,7 @@ export interface ThreadSetOptions {
   readonly stats: StatsFile
   /** Milliseconds of the clock of the calls' deadlines. */
   readonly nowMs: () => number
+  readonly host: HostOptions
   /** A thread is gone or cannot be stopped: the process must be replaced, for its core may be burning. */
   readonly onDefect: (reason: string, stuck: StuckGuest | null) => void
 }
@@ -116,6 +118,7 @@ export class ThreadSet {
       entry: this.#options.entry,
       control: this.#control,
       index,
+      host: this.#options.host,
       nowMs: this.#options.nowMs,
       onLost: (reason, stuck) => {
         if (stuck !== null) this.#options.stats.addWorker('guest_stop_defects', 1)

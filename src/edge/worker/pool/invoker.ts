@@ -4,6 +4,7 @@ import { openLibc } from '../../../../ffi/libc.ts'
 import type { StatsFile } from '../../stats.ts'
 import type { Invoker } from '../call.ts'
 import type { StuckGuest } from '../lanes/executor-thread.ts'
+import type { HostOptions } from '../host/host.ts'
 import { ThreadSet } from '../lanes/thread-set.ts'
 import { Dispatcher } from './dispatcher.ts'
 
@@ -14,6 +15,7 @@ export interface InvokerOptions {
   readonly stats: StatsFile
   /** What all hot instances may cost together, in bytes (`pool/instance.ts`). */
   readonly pool_bytes_max: number
+  readonly host: HostOptions
   /** Called when a thread is lost; the worker should finish what it can and exit, to be replaced. `stuck` is why, if a guest. */
   readonly onDefect: (reason: string, stuck: StuckGuest | null) => void
 }
@@ -22,9 +24,9 @@ export interface InvokerOptions {
 export async function createInvoker(
   options: InvokerOptions,
 ): Promise<{ invoker: Invoker; engine: string }> {
-  const { entry, threads_max: max, stats, pool_bytes_max, onDefect } = options
+  const { entry, threads_max: max, stats, host, pool_bytes_max, onDefect } = options
   const nowMs = openLibc().monotonicMs
-  const threads = new ThreadSet({ entry, max, stats, nowMs, onDefect })
+  const threads = new ThreadSet({ entry, max, stats, host, nowMs, onDefect })
   const engine = await threads.open()
   return { invoker: new Dispatcher({ threads, stats, nowMs, pool_bytes_max }), engine }
 }

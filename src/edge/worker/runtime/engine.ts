@@ -21,7 +21,8 @@ import { HOST_IMPORTS } from '../../../wasm/host-imports.ts'
 import { ASSEMBLYSCRIPT_FUNCTIONS } from '../host/assemblyscript.ts'
 import type { CallContext } from '../host/context.ts'
 import { EDGEFN_FUNCTIONS } from '../host/edgefn.ts'
-import type { Host, HostFunctionTable } from '../host/host.ts'
+import { createHost } from '../host/create-host.ts'
+import type { Host, HostFunctionTable, HostOptions } from '../host/host.ts'
 import { WASI_FUNCTIONS } from '../host/wasi/table.ts'
 
 const IMPLEMENTATIONS: Readonly<Record<string, HostFunctionTable>> = {
@@ -42,13 +43,13 @@ export class Engine {
   readonly #modules = new Map<string, ModuleHandle>()
 
   /** Opens the library. Throws LibraryMissing (ffi/library.ts) when this machine has none that fits. */
-  constructor() {
+  constructor(options: HostOptions) {
     const lib = openWasmedge()
     const libc = openLibc()
     this.native = new Native(lib)
     this.version = String(lib.WasmEdge_VersionGet())
     this.types = readValueTypes(lib)
-    this.host = { libc, memory: new GuestMemory(lib, libc), current: null }
+    this.host = createHost(options, libc, new GuestMemory(lib, libc))
     this.#store = this.native.createStore()
     this.#hostModules = Object.keys(IMPLEMENTATIONS).map(
       (name) => new HostModule(lib, libc, name, hostFunctions(name, this.host)),

@@ -140,6 +140,7 @@ export class Runner {
     const bytes = alive ? (this.#instances.get(id)?.memoryBytes ?? 0) : 0
     host.memory.detach()
     host.current = null
+    host.kv.trim()
     const execution_ms = host.libc.monotonicMs() - startedMs
     const loaded = this.#engine.hasModule(poolKey(fn))
     const table_bytes = this.#tableBytes.get(poolKey(fn)) ?? 0

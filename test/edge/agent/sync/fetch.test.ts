@@ -163,6 +163,7 @@ test('an artifact is tried five times with doubling delays, then its failure is 
         times.push(performance.now())
         throw new EdgefnError('artifact_store_unavailable', 'The store is away.')
       },
+      onRemoved: () => {},
       log: quietLog,
       sync_ms: 60_000,
       retryDelayMs: (attempt) => (backoffMs(attempt) / 1000) * unit,

@@ -57,6 +57,7 @@ test('a plan that cannot be stored is reported as failed, not applied, and appli
         assign: async (table) => void assigned.push(table.revision),
       },
       ensureArtifact: async () => '/somewhere.wasm',
+      onRemoved: () => {},
       log: quietLog,
       sync_ms: 60_000,
       retryDelayMs: () => 10,

@@ -24,6 +24,8 @@ async function startWorker(port = 0) {
     listen: { host: '127.0.0.1', port },
     stats_path: statsPath,
     quotas_path: join(directory, 'quotas'),
+    kv_dir: join(directory, 'kv'),
+    guest_metrics_dir: directory,
     workers: 1,
     log_level: 'info',
     log_pretty: false,

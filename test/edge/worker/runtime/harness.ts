@@ -40,6 +40,11 @@ export async function startRuntime(
     threads_max: threadsMax,
     stats,
     pool_bytes_max: poolBytesMax,
+    host: {
+      kv_dir: join(dir, 'kv'),
+      guest_metrics_dir: dir,
+      log: { level: 'error', pretty: false, fields: {} },
+    },
     onDefect: (reason) => defects.push(reason),
   })
   let slot = 0

@@ -1,0 +1,50 @@
+/** The counters of guests as `/metrics` shows them, read from the files that the executor threads add to. */
+
+import { join } from 'node:path'
+
+import { LIMITS } from '../../protocol/limits.ts'
+import type { MetricJson } from '../../telemetry/metrics.ts'
+import { GuestMetricsFile, readSeriesKey } from '../guest-metrics.ts'
+
+type Values = MetricJson['values'][number][]
+
+/**
+ * All under one name, so that a guest can neither invent metric names nor take those of the node: its own name is a label.
+ * Of the series shown, each function has an equal share; what is over its share counts as dropped.
+ */
+export function guestMetrics(dir: string, functionIds: readonly string[]): MetricJson[] {
+  const values: Values = []
+  const dropped: Values = []
+  const files = functionIds
+    .map((function_id) => ({ function_id, file: GuestMetricsFile.read(join(dir, function_id)) }))
+    .filter(({ file }) => file !== null)
+  const shareMax = Math.floor(LIMITS.guestSeriesShownMax / Math.max(files.length, 1))
+  for (const { function_id, file } of files) {
+    const series = summed(file?.series() ?? [])
+    for (const [key, value] of [...series].slice(0, shareMax)) {
+      const { name, labels } = readSeriesKey(key)
+      values.push({ value, labels: { function_id, name, ...labels } })
+    }
+    const hidden = Math.max(series.size - shareMax, 0)
+    dropped.push({ value: (file?.dropped ?? 0) + hidden, labels: { function_id } })
+  }
+  return [
+    counter('edgefn_guest_metric_total', 'Counters of functions (metrics_increment).', values),
+    counter(
+      'edgefn_guest_metrics_dropped_total',
+      'Increments refused because the function has all the series it may have.',
+      dropped,
+    ),
+  ]
+}
+
+function counter(name: string, help: string, values: Values): MetricJson {
+  return { name, type: 'counter', help, aggregator: 'sum', values }
+}
+
+/** Two threads that met may each have a record of the same series. */
+function summed(series: readonly { key: string; value: number }[]): Map<string, number> {
+  const sums = new Map<string, number>()
+  for (const { key, value } of series) sums.set(key, (sums.get(key) ?? 0) + value)
+  return sums
+}
