@@ -84,10 +84,10 @@ describe('imports', () => {
     }
   })
 
-  test('are 46 of preview 1, 6 of edgefn, 5 of AssemblyScript, none twice', () => {
+  test('are 46 of preview 1, 11 of edgefn, 5 of AssemblyScript, none twice', () => {
     const count = (module: string) => HOST_IMPORTS.filter((each) => each.module === module).length
-    expect([count('wasi_snapshot_preview1'), count('edgefn'), count('env')]).toEqual([46, 6, 5])
-    expect(new Set(HOST_IMPORTS.map((each) => `${each.module} ${each.name}`)).size).toBe(57)
+    expect([count('wasi_snapshot_preview1'), count('edgefn'), count('env')]).toEqual([46, 11, 5])
+    expect(new Set(HOST_IMPORTS.map((each) => `${each.module} ${each.name}`)).size).toBe(62)
     expect(hostImport('wasi_snapshot_preview1', 'fd_seek')?.params).toEqual([
       'i32',
       'i64',
@@ -102,7 +102,10 @@ describe('imports', () => {
       '(import "js" "alert" (func))',
       'no such import module, only wasi_snapshot_preview1, edgefn, env',
     ],
-    ['(import "edgefn" "kv_list" (func))', '"edgefn" has log, request_id, request_header, env_get'],
+    [
+      '(import "edgefn" "sql_query" (func))',
+      '"edgefn" has log, request_id, request_header, env_get',
+    ],
     [
       '(import "env" "__assert_fail" (func))',
       '"env" has abort, seed, trace, console.log, Date.now',

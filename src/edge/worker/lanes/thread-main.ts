@@ -42,10 +42,8 @@ function runExecutor(control: SharedArrayBuffer, index: number, host: HostOption
   port.on('message', (message: ToThread) => {
     switch (message.type) {
       case 'call':
-        return post({
-          type: 'done',
-          report: runner.call(message.fn, message.instance, message.request),
-        })
+        post({ type: 'done', report: runner.call(message.fn, message.instance, message.request) })
+        return runner.rest()
       case 'prepare':
         return post({ type: 'done', report: runner.prepare(message.fn, message.instance) })
       case 'destroy':

@@ -89,6 +89,11 @@ export class Runner {
     })
   }
 
+  /** To be called when no answer waits: closes files that this thread has open too many. */
+  rest(): void {
+    this.#engine.host.kv.trim()
+  }
+
   destroy(id: number): void {
     this.#instances.get(id)?.delete()
     this.#instances.delete(id)
@@ -140,7 +145,6 @@ export class Runner {
     const bytes = alive ? (this.#instances.get(id)?.memoryBytes ?? 0) : 0
     host.memory.detach()
     host.current = null
-    host.kv.trim()
     const execution_ms = host.libc.monotonicMs() - startedMs
     const loaded = this.#engine.hasModule(poolKey(fn))
     const table_bytes = this.#tableBytes.get(poolKey(fn)) ?? 0

@@ -9,6 +9,7 @@ import { StatsFile } from '../../../../src/edge/stats.ts'
 import type { StuckGuest } from '../../../../src/edge/worker/lanes/executor-thread.ts'
 import { ThreadSet } from '../../../../src/edge/worker/lanes/thread-set.ts'
 import { toEdgefnError } from '../../../../src/errors.ts'
+import { hostOptionsIn } from '../runtime/host-options.ts'
 import { request, startRuntime } from '../runtime/harness.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'edgefn-stuck-'))
@@ -18,6 +19,7 @@ const threads = new ThreadSet({
   entry: resolve(import.meta.dir, '../../../../src/main.ts'),
   max: 1,
   stats,
+  host: hostOptionsIn(directory),
   nowMs: openLibc().monotonicMs,
   onDefect: (_reason, stuck) => lost.resolve(stuck),
 })

@@ -11,8 +11,10 @@ import { StatsFile } from '../../../../src/edge/stats.ts'
 import type { GuestRequest, Invoker, Outcome } from '../../../../src/edge/worker/call.ts'
 import { createInvoker } from '../../../../src/edge/worker/pool/invoker.ts'
 import { checkModule } from '../../../../src/wasm/check.ts'
+import { hostOptionsIn } from './host-options.ts'
 
 const { monotonicMs } = openLibc()
+
 const GUESTS = resolve(import.meta.dir, '../../../guests/build')
 const ENTRY = resolve(import.meta.dir, '../../../../src/main.ts')
 
@@ -40,11 +42,7 @@ export async function startRuntime(
     threads_max: threadsMax,
     stats,
     pool_bytes_max: poolBytesMax,
-    host: {
-      kv_dir: join(dir, 'kv'),
-      guest_metrics_dir: dir,
-      log: { level: 'error', pretty: false, fields: {} },
-    },
+    host: hostOptionsIn(dir),
     onDefect: (reason) => defects.push(reason),
   })
   let slot = 0

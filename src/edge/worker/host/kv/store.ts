@@ -59,25 +59,25 @@ export class KvStore {
   constructor(dir: string) {
     this.#database = openDatabase(dir)
     try {
-      this.#get = this.#database.prepare<{ value: Uint8Array<ArrayBuffer> }, [Uint8Array, number]>(
+      this.#get = this.#database.query<{ value: Uint8Array<ArrayBuffer> }, [Uint8Array, number]>(
         'SELECT value FROM entries WHERE key = ?1 AND (expires_at IS NULL OR expires_at > ?2)',
       )
-      this.#find = this.#database.prepare<{ bytes: number }, [Uint8Array]>(
+      this.#find = this.#database.query<{ bytes: number }, [Uint8Array]>(
         'SELECT length(key) + length(value) AS bytes FROM entries WHERE key = ?1',
       )
-      this.#put = this.#database.prepare(
+      this.#put = this.#database.query(
         `INSERT INTO entries VALUES (?1, ?2, ?3)
          ON CONFLICT DO UPDATE SET expires_at = excluded.expires_at, value = excluded.value`,
       )
-      this.#delete = this.#database.prepare<{ live: number }, [Uint8Array, number]>(
+      this.#delete = this.#database.query<{ live: number }, [Uint8Array, number]>(
         'DELETE FROM entries WHERE key = ?1 RETURNING expires_at IS NULL OR expires_at > ?2 AS live',
       )
-      this.#scan = this.#database.prepare<
+      this.#scan = this.#database.query<
         { key: Uint8Array<ArrayBuffer>; expires_at: number | null },
         [Uint8Array, number]
       >(`SELECT key, expires_at FROM entries WHERE key > ?1 ORDER BY key LIMIT ?2`)
-      this.#usage = this.#database.prepare<KvUsage, []>('SELECT keys, bytes FROM usage')
-      this.#sweep = this.#database.prepare(
+      this.#usage = this.#database.query<KvUsage, []>('SELECT keys, bytes FROM usage')
+      this.#sweep = this.#database.query(
         'DELETE FROM entries WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2',
       )
     } catch (thrown) {
@@ -213,10 +213,13 @@ function openDatabase(dir: string): Database {
   try {
     // Waiting is the caller's, who knows until when.
     database.run('PRAGMA busy_timeout = 0')
+    // There is nothing to lose yet, and the caller is a guest that would wait for the disk a dozen times.
+    database.run('PRAGMA synchronous = OFF')
+    if (versionOf(database) < MIGRATIONS.length) migrate(database)
+    // A killed process loses nothing that was acknowledged; a power loss what was written since the last checkpoint.
     database.run('PRAGMA synchronous = NORMAL')
     database.run(`PRAGMA wal_autocheckpoint = ${logPagesMax}`)
     database.run(`PRAGMA cache_size = -${cacheKib}`)
-    if (versionOf(database) < MIGRATIONS.length) migrate(database)
     return database
   } catch (thrown) {
     database.close()
