@@ -13,6 +13,7 @@ import {
   versionsList,
 } from './commands/functions.ts'
 import { inspect } from './commands/inspect.ts'
+import { limits } from './commands/limits.ts'
 import { nodesList, nodesShow } from './commands/nodes.ts'
 import { routesCreate, routesDelete, routesList, routesUpdate } from './commands/routes.ts'
 import { tokenCreate } from './commands/token.ts'
@@ -35,5 +36,6 @@ export const COMMANDS: readonly Command[] = [
   nodesShow,
   deploymentsList,
   deploymentsShow,
+  limits,
   inspect,
 ]

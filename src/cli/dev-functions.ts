@@ -4,6 +4,7 @@ import { watch, type FSWatcher } from 'node:fs'
 import { basename, dirname, resolve } from 'node:path'
 
 import { EdgefnError, errorMessage } from '../errors.ts'
+import { quotasSchema } from '../protocol/manifest.ts'
 import type { ApiClient } from './api-client.ts'
 import type { Terminal } from './command.ts'
 import { deployModule, type DeployRequest } from './deploy/deploy-module.ts'
@@ -120,6 +121,7 @@ function requestOf(file: DevFile): DeployRequest {
     max_execution_ms: null,
     env: {},
     http_allow: [],
+    quotas: quotasSchema.parse({}),
     message: '',
     routes: file.routes,
     methods: [],

@@ -55,7 +55,7 @@ export const EDGE_OPTIONS = {
     placeholder: 'N',
     help: 'worker processes; default: one per core',
   }),
-  'executor-threads': defaulted(integer(1, 64), '8', {
+  'executor-threads': defaulted(integer(1, 64), String(LIMITS.executorThreadsDefault), {
     placeholder: 'N',
     help: 'threads per worker that run functions, at most',
   }),
@@ -84,7 +84,7 @@ export const EDGE_OPTIONS = {
     placeholder: 'SIZE',
     help: 'hot instances of a worker; default: half of worker-memory, at most a quarter of the machine over all workers',
   }),
-  'worker-memory': defaulted(size(128 * MIB), '2GiB', {
+  'worker-memory': defaulted(size(128 * MIB), `${LIMITS.workerMemoryBytesDefault / 2 ** 30}GiB`, {
     placeholder: 'SIZE',
     help: 'resident bytes at which a worker is replaced',
   }),

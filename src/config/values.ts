@@ -115,6 +115,17 @@ export function integer(min: number, max: number): Parse<number> {
   }
 }
 
+/** A number above 0, up to `max`. */
+export function rate(max: number): Parse<number> {
+  return function parseRate(value) {
+    const number = Number(value)
+    if (!/^\d{1,16}(?:\.\d{1,6})?$/.test(value) || number <= 0 || number > max) {
+      throw new Error(`must be a number above 0 and at most ${max}`)
+    }
+    return number
+  }
+}
+
 export function choice<const T extends string>(...allowed: readonly T[]): Parse<T> {
   return function parseChoice(value) {
     const found = allowed.find((item) => item === value)

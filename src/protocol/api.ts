@@ -56,7 +56,12 @@ export const functionRegistrationSchema = z.strictObject({
   entrypoint: entrypointSchema.default('handle'),
   memory_pages: memoryPagesSchema.default(LIMITS.memoryPagesDefault),
   max_execution_ms: maxExecutionMsSchema.default(LIMITS.executionMsDefault),
-  quotas: quotasSchema.prefault({}),
+  quotas: quotasSchema
+    .refine(({ burst, requests_per_second: rate }) => burst === null || rate !== null, {
+      path: ['burst'],
+      error: 'must not be given without requests_per_second',
+    })
+    .prefault({}),
   env: environmentSchema.default({}),
   /** Hosts that `http_fetch` may reach: `api.example.com`, `*.example.com`, `https://api.example.com:8443`. */
   http_allow: httpAllowSchema.default([]),

@@ -61,6 +61,9 @@ export const LIMITS = {
    */
   instanceCodeBytesPerModuleByte: 16,
   instanceBytesFixed: 12 * KIB,
+  /** Resident bytes of a worker, and threads of one that run guests. */
+  workerMemoryBytesDefault: 2 * GIB,
+  executorThreadsDefault: 8,
   /** Instances per worker process; the address space ends at 10 920 (RELIABILITY finding 6). */
   processInstancesMax: 2000,
   /**

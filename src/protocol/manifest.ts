@@ -28,15 +28,18 @@ export const maxExecutionMsSchema = z.int().min(LIMITS.executionMsMin).max(LIMIT
 export const abiSchema = z.enum(['edgefn', 'wagi'])
 export type Abi = z.infer<typeof abiSchema>
 
+/** The highest ceilings that may be set. */
+export const QUOTA_MOST = { concurrency: 10_000, rate: 1_000_000, burst: 1_000_000 } as const
+
 /**
  * Per-function ceilings besides memory and execution time; null is no ceiling of its own. Concurrency and rate hold for one
  * node as a whole. Without `burst`, as many requests may come at once as in a second; without `queue_wait_ms`, a call may
  * wait `queueWaitMsMax` for its turn.
  */
 export const quotasSchema = z.strictObject({
-  concurrency: z.int().min(1).max(10_000).nullable().default(null),
-  requests_per_second: z.number().positive().max(1_000_000).nullable().default(null),
-  burst: z.int().min(1).max(1_000_000).nullable().default(null),
+  concurrency: z.int().min(1).max(QUOTA_MOST.concurrency).nullable().default(null),
+  requests_per_second: z.number().positive().max(QUOTA_MOST.rate).nullable().default(null),
+  burst: z.int().min(1).max(QUOTA_MOST.burst).nullable().default(null),
   queue_wait_ms: z
     .int()
     .min(LIMITS.queueWaitMsMin)

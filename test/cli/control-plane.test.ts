@@ -11,6 +11,7 @@ import { CP_OPTIONS, cpConfig } from '../../src/config/cp-options.ts'
 import { resolveOptions } from '../../src/config/resolve.ts'
 import { startControlPlane } from '../../src/cp/main.ts'
 import { createLog } from '../../src/telemetry/log.ts'
+import type { EffectiveLimit } from '../../src/cli/limits/effective-limits.ts'
 import { runCaptured } from './capture.ts'
 
 /** `(module (memory (export "memory") 20) (func (export "_start")))`: a WASI command that answers nothing. */
@@ -97,6 +98,47 @@ describe('deploy', () => {
     const { err } = await run('deploy', file, '--name', 'other', '--route', '/empty/*')
     expect(err).toContain('(conflict, request ')
   })
+})
+
+test('quotas are given to deploy, checked, shown, and part of the limits', async () => {
+  const flags = ['--concurrency', '5', '--rps', '2.5', '--burst', '7', '--queue-wait-ms', '250']
+  await run('deploy', file, '--name', 'rated', ...flags)
+  const quotas = { concurrency: 5, requests_per_second: 2.5, burst: 7, queue_wait_ms: 250 }
+  expect(await json('versions', 'list', 'rated')).toMatchObject([{ quotas }])
+  const text = '5 at a time, 2.5/s, burst 7, waits 250 ms'
+  expect((await run('versions', 'list', 'rated')).out).toContain(text)
+  expect((await run('functions', 'show', 'rated')).out).toContain(text)
+  await run('deploy', file, '--name', 'rated', '--max-execution-ms', '900')
+  const limitsOf = async (...words: string[]) => {
+    const shown = (await json('limits', 'rated', ...words)) as { limits: EffectiveLimit[] }
+    return new Map(shown.limits.map((limit) => [limit.name, limit]))
+  }
+  const first = await limitsOf('--version', '1')
+  expect(first.get('requests_per_second')).toMatchObject({ value: 2.5, source: 'quota' })
+  expect(first.get('max_execution_ms')).toMatchObject({ value: 500, source: 'default' })
+  const newest = await limitsOf()
+  expect(newest.get('requests_per_second')).toMatchObject({ value: null, source: 'default' })
+  expect(newest.get('max_execution_ms')).toMatchObject({ value: 900, source: 'version' })
+  const table = await run('limits', 'rated', '--version', '1')
+  expect(table.out).toMatch(/^queue_wait_ms +250 ms +quota +--queue-wait-ms /m)
+  expect(table.out).toMatch(/^response_body_bytes +6\.0 MiB +fixed +- +response +502 /m)
+  expect((await run('limits', 'rated', '--version', '9')).err).toContain('has no version 9')
+})
+
+test('quotas that cannot be are refused by name', async () => {
+  const refusals = [
+    [['--rps', '0'], '--rps'],
+    [['--rps', 'many'], '--rps'],
+    [['--concurrency', '0'], '--concurrency'],
+    [['--concurrency', '10001'], '--concurrency'],
+    [['--burst', '5'], '--burst needs --rps'],
+    [['--queue-wait-ms', '10001'], '--queue-wait-ms'],
+  ] as const
+  for (const [words, named] of refusals) {
+    const { code, err } = await run('deploy', file, '--name', 'unrated', ...words)
+    expect([code, err.includes(named)]).toEqual([EXIT.usage, true])
+  }
+  expect((await run('functions', 'show', 'unrated')).code).toBe(EXIT.refused)
 })
 
 test('a route is created, changed and deleted', async () => {

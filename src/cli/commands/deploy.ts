@@ -10,6 +10,7 @@ import { entrypointSchema, environmentSchema } from '../../protocol/manifest.ts'
 import { CLIENT_OPTIONS } from '../client-options.ts'
 import { command, type Terminal } from '../command.ts'
 import { connect } from '../connect.ts'
+import { QUOTA_OPTIONS, quotasOf } from '../deploy/quota-options.ts'
 import { deployModule, type DeployResult } from '../deploy/deploy-module.ts'
 import { EXIT } from '../exit.ts'
 import { printJson } from '../output.ts'
@@ -39,6 +40,7 @@ const DEPLOY_OPTIONS = {
     placeholder: 'N',
     help: `how long one call may run; default: ${LIMITS.executionMsDefault}`,
   }),
+  ...QUOTA_OPTIONS,
   entrypoint: defaulted(matching(entrypointSchema), 'handle', {
     placeholder: 'EXPORT',
     help: 'exported function that answers (edgefn ABI)',
@@ -85,6 +87,7 @@ function requestOf(file: string, values: Values<typeof DEPLOY_OPTIONS>) {
     entrypoint: values.entrypoint,
     memory_pages: values['memory-pages'],
     max_execution_ms: values['max-execution-ms'],
+    quotas: quotasOf(values),
     env: Object.fromEntries(values.env),
     http_allow: values['allow-http'],
     message: values.message ?? '',

@@ -6,6 +6,7 @@ import type { VersionView } from '../../protocol/api.ts'
 import { CLIENT_OPTIONS } from '../client-options.ts'
 import { command, type Argument, type Terminal } from '../command.ts'
 import { connect } from '../connect.ts'
+import { quotasText } from '../deploy/quota-options.ts'
 import { EXIT } from '../exit.ts'
 import { bytesText, printJson, printList, printRecord, timeText } from '../output.ts'
 
@@ -60,6 +61,7 @@ function versionFields(version: VersionView): Record<string, string> {
     entrypoint: version.entrypoint,
     'memory pages': String(version.memory_pages),
     'max execution': `${version.max_execution_ms} ms`,
+    quotas: quotasText(version.quotas),
     size: version.size_bytes === null ? '-' : bytesText(version.size_bytes),
     sha256: version.sha256 ?? '-',
     env: Object.keys(version.env).join(' ') || '-',
@@ -104,6 +106,7 @@ export const versionsList = command({
       STATE: (item) => item.state,
       ABI: (item) => item.abi ?? '-',
       SIZE: (item) => (item.size_bytes === null ? '-' : bytesText(item.size_bytes)),
+      QUOTAS: (item) => quotasText(item.quotas),
       SHA256: (item) => item.sha256?.slice(0, 12) ?? '-',
       CREATED: (item) => timeText(item.created_at),
       'ALLOW HTTP': (item) => item.http_allow.join(' ') || '-',

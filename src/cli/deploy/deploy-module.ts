@@ -6,7 +6,7 @@ import {
   type RouteView,
   type VersionView,
 } from '../../protocol/api.ts'
-import type { Method } from '../../protocol/manifest.ts'
+import type { Method, Quotas } from '../../protocol/manifest.ts'
 import type { ApiClient } from '../api-client.ts'
 import type { Progress } from '../progress.ts'
 import type { RouteText } from '../route-text.ts'
@@ -24,6 +24,7 @@ export interface DeployRequest {
   readonly memory_pages: number | null
   /** Null: the control plane's default. */
   readonly max_execution_ms: number | null
+  readonly quotas: Quotas
   readonly env: Readonly<Record<string, string>>
   /** Patterns of hosts that `http_fetch` may reach. */
   readonly http_allow: readonly string[]
@@ -53,9 +54,9 @@ export async function deployModule(
 ): Promise<DeployResult> {
   const bytes = readModule(request.file)
   const inspection = await checkModule(request.file, bytes, request.entrypoint)
-  const { name, entrypoint, message, env, http_allow, max_execution_ms } = request
+  const { name, entrypoint, message, env, http_allow, quotas, max_execution_ms } = request
   const registration = {
-    ...{ name, entrypoint, message, env, http_allow },
+    ...{ name, entrypoint, message, env, http_allow, quotas },
     memory_pages: request.memory_pages ?? memoryPagesFor(inspection),
     ...(max_execution_ms === null ? {} : { max_execution_ms }),
   }

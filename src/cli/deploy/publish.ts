@@ -1,6 +1,7 @@
 /** A module file becomes a version of a function: register, upload, complete. */
 
 import { registrationViewSchema, versionViewSchema, type VersionView } from '../../protocol/api.ts'
+import type { Quotas } from '../../protocol/manifest.ts'
 import type { ApiClient } from '../api-client.ts'
 import { bytesText } from '../output.ts'
 import type { Progress } from '../progress.ts'
@@ -11,6 +12,7 @@ export interface VersionRequest {
   readonly entrypoint: string
   readonly memory_pages: number
   readonly max_execution_ms?: number
+  readonly quotas: Quotas
   readonly message: string
   readonly env: Readonly<Record<string, string>>
   readonly http_allow: readonly string[]

@@ -16,11 +16,14 @@ const registrationArbitrary = fc.record({
   memory_pages: optional(fc.integer({ min: 1, max: 256 })),
   max_execution_ms: optional(fc.integer({ min: 1, max: 900_000 })),
   quotas: optional(
-    fc.record({
-      concurrency: fc.option(fc.integer({ min: 1, max: 10_000 })),
-      requests_per_second: fc.option(fc.integer({ min: 1, max: 1_000_000 })),
-      burst: fc.option(fc.integer({ min: 1, max: 1_000_000 })),
-    }),
+    fc
+      .record({
+        concurrency: fc.option(fc.integer({ min: 1, max: 10_000 })),
+        requests_per_second: fc.option(fc.integer({ min: 1, max: 1_000_000 })),
+        burst: fc.option(fc.integer({ min: 1, max: 1_000_000 })),
+        queue_wait_ms: fc.option(fc.integer({ min: 10, max: 10_000 })),
+      })
+      .filter(({ burst, requests_per_second: rate }) => burst === null || rate !== null),
   ),
   env: optional(fc.dictionary(fc.stringMatching(/^[A-Za-z_][A-Za-z0-9_]{0,20}$/), fc.string())),
   http_allow: optional(
@@ -104,6 +107,27 @@ test('an allow-list that cannot be meant is 400 and names the pattern', async ()
   ]
   for (const [http_allow, field] of refused) {
     expect(await stack.call('POST', '/functions', { name: 'a', http_allow })).toMatchObject({
+      status: 400,
+      body: { error: { code: 'invalid_field', details: { field } } },
+    })
+  }
+  expect(await stack.db.all('SELECT * FROM functions')).toEqual([])
+})
+
+test('quotas out of range, or a burst of no rate, are 400 and name the field', async () => {
+  await using stack = await functionStack()
+  const refused: readonly (readonly [object, string])[] = [
+    [{ concurrency: 0 }, 'quotas.concurrency'],
+    [{ concurrency: 10_001 }, 'quotas.concurrency'],
+    [{ requests_per_second: 0 }, 'quotas.requests_per_second'],
+    [{ requests_per_second: 5, burst: 0 }, 'quotas.burst'],
+    [{ burst: 5 }, 'quotas.burst'],
+    [{ queue_wait_ms: 9 }, 'quotas.queue_wait_ms'],
+    [{ queue_wait_ms: 10_001 }, 'quotas.queue_wait_ms'],
+    [{ patience: 1 }, 'quotas.patience'],
+  ]
+  for (const [quotas, field] of refused) {
+    expect(await stack.call('POST', '/functions', { name: 'a', quotas })).toMatchObject({
       status: 400,
       body: { error: { code: 'invalid_field', details: { field } } },
     })

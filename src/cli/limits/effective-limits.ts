@@ -1,0 +1,197 @@
+/**
+ * Every limit that a function version runs under, and where each comes from. A pure table over `LIMITS` and the version's
+ * record; a limit that is added to `LIMITS` is in it by itself, unless it is named as none of a function's.
+ */
+
+import type { VersionView } from '../../protocol/api.ts'
+import { LIMITS } from '../../protocol/limits.ts'
+import { limitName, unitOf, type LimitUnit } from './limit-name.ts'
+
+export type LimitKey = keyof typeof LIMITS
+
+/** Who decides the value: edgefn by default, the version, its quotas, an option of the node, or nobody (`fixed`). */
+export type LimitSource = 'default' | 'version' | 'quota' | 'node option' | 'fixed'
+
+export interface EffectiveLimit {
+  readonly name: string
+  /** Null: there is none. */
+  readonly value: number | null
+  readonly unit: LimitUnit
+  readonly source: LimitSource
+  /** The flag that changes it, of `edgefn deploy` or, for a node option, of `edgefn edge`; null where none does. */
+  readonly flag: string | null
+  /** What the value holds for. */
+  readonly per: string
+  /** What happens beyond it. */
+  readonly beyond: string
+}
+
+/** Limits of edgefn that are not about running a function, or that are bounds or parts of others shown here. */
+const NOT_SHOWN: ReadonlySet<LimitKey> = new Set([
+  'memoryPagesMin',
+  'memoryPagesMax',
+  'memoryPagesDefault',
+  'executionMsMin',
+  'executionMsMax',
+  'executionMsDefault',
+  'queueWaitMsMin',
+  'queueWaitMsMax',
+  'codeBytesPerModuleByte',
+  'instanceCodeBytesPerModuleByte',
+  'instanceBytesFixed',
+  'apiBodyBytesMax',
+  'mqttPacketBytesMax',
+  'cacheBytesMax',
+  'cacheFilesMax',
+  'fetchAttemptsMax',
+  'backoffMsMin',
+  'backoffMsMax',
+  'heartbeatMsDefault',
+  'uploadUrlSecondsMax',
+  'downloadUrlSecondsMax',
+  'nodeTokenSecondsMax',
+  'joinTokenSecondsDefault',
+  'joinTokenSecondsMax',
+  'routesMax',
+  'routePathCharsMax',
+  'routeHostCharsMax',
+  'functionsMax',
+  'workerMemoryBytesDefault',
+  'executorThreadsDefault',
+  'pageRowsMax',
+  'pageRowsDefault',
+])
+
+type Fixed = Pick<EffectiveLimit, 'per' | 'beyond'> &
+  Partial<Pick<EffectiveLimit, 'source' | 'flag'>>
+
+/** What is known of limits with one value for all functions; of others only name, unit and value are told. */
+const FIXED: { readonly [K in LimitKey]?: Fixed } = {
+  requestBodyBytesMax: {
+    per: 'request',
+    beyond: '413 body_too_large',
+    source: 'node option',
+    flag: '--request-body-size',
+  },
+  responseBodyBytesMax: { per: 'response', beyond: '502 invalid_response' },
+  responseHeadersMax: { per: 'response', beyond: '502 invalid_response' },
+  responseHeaderBytesMax: { per: 'response', beyond: '502 invalid_response' },
+  logMessageBytesMax: { per: 'log message', beyond: 'cut off' },
+  logMessagesPerSecondMax: { per: 'function and node', beyond: 'dropped and counted' },
+  stackCellsMax: { per: 'call, cells of 16 bytes', beyond: '500 stack_overflow' },
+  moduleBytesMax: { per: 'version', beyond: '400 at upload' },
+  poolInstancesMin: { per: 'version and worker', beyond: 'kept when idle' },
+  poolInstancesMax: { per: 'version and worker', beyond: 'calls wait' },
+  poolIdleMsMax: { per: 'hot instance', beyond: 'given up' },
+  functionCodeBytesMax: { per: 'version and worker', beyond: 'runs on fewer threads' },
+  processInstancesMax: { per: 'worker', beyond: 'least recently used go' },
+  queueRequestsMax: { per: 'worker', beyond: '503 overloaded' },
+  queueFunctionRequestsMax: { per: 'version and worker', beyond: '503 overloaded' },
+  httpAllowMax: { per: 'version', beyond: '400 at registration' },
+  httpAllowCharsMax: { per: 'pattern of --allow-http', beyond: '400 at registration' },
+}
+
+/** The same by how the limit is called, for limits of one host function. */
+const BY_PREFIX: readonly (readonly [string, Fixed])[] = [
+  ['fetch', { per: 'http_fetch', beyond: 'an error to the guest' }],
+  ['kv', { per: 'kv_*', beyond: 'an error to the guest' }],
+  ['metric', { per: 'metrics_increment', beyond: 'an error to the guest' }],
+]
+
+/** All limits of a version, those that it decides itself first. */
+export function effectiveLimits(version: VersionView): EffectiveLimit[] {
+  const keys = Object.keys(LIMITS) as LimitKey[]
+  return [
+    ...versionLimits(version),
+    ...quotaLimits(version),
+    ...nodeLimits(version),
+    ...keys.filter((key) => !NOT_SHOWN.has(key)).map(fixedLimit),
+  ]
+}
+
+function versionLimits({ memory_pages, max_execution_ms }: VersionView): EffectiveLimit[] {
+  return [
+    {
+      name: 'memory_pages',
+      value: memory_pages,
+      unit: 'pages',
+      source: memory_pages === LIMITS.memoryPagesDefault ? 'default' : 'version',
+      flag: '--memory-pages',
+      per: 'instance, pages of 64 KiB',
+      beyond: 'memory.grow gives -1; 500 memory_limit',
+    },
+    {
+      name: 'max_execution_ms',
+      value: max_execution_ms,
+      unit: 'ms',
+      source: max_execution_ms === LIMITS.executionMsDefault ? 'default' : 'version',
+      flag: '--max-execution-ms',
+      per: 'call, from its beginning',
+      beyond: '504 execution_timeout',
+    },
+  ]
+}
+
+function quotaLimits({ quotas }: VersionView): EffectiveLimit[] {
+  const { concurrency, requests_per_second: rate, burst, queue_wait_ms } = quotas
+  const given = (value: number | null) => (value === null ? 'default' : 'quota')
+  const quota = { per: 'function and node', beyond: '429 rate_limited' }
+  return [
+    {
+      ...{ name: 'concurrency', value: concurrency, unit: 'calls', source: given(concurrency) },
+      ...{ flag: '--concurrency', ...quota },
+    },
+    {
+      ...{ name: 'requests_per_second', value: rate, unit: 'per second', source: given(rate) },
+      ...{ flag: '--rps', ...quota },
+    },
+    {
+      name: 'burst',
+      // Without one, as many as come in a second.
+      value: rate === null ? null : (burst ?? Math.max(Math.ceil(rate), 1)),
+      ...{ unit: 'requests', source: given(burst), flag: '--burst', ...quota },
+    },
+    {
+      ...{ name: 'queue_wait_ms', value: queue_wait_ms ?? LIMITS.queueWaitMsMax, unit: 'ms' },
+      ...{ source: given(queue_wait_ms), flag: '--queue-wait-ms' },
+      ...{ per: 'call, from its admission to its beginning', beyond: '503 overloaded' },
+    },
+  ]
+}
+
+/** Limits that nodes decide. The control plane does not know their options, so the defaults are told. */
+function nodeLimits({ size_bytes }: VersionView): EffectiveLimit[] {
+  const byCode =
+    size_bytes === null
+      ? Number.POSITIVE_INFINITY
+      : LIMITS.functionCodeBytesMax / (size_bytes * LIMITS.codeBytesPerModuleByte)
+  const byThreads = LIMITS.executorThreadsDefault - 1
+  return [
+    {
+      name: 'calls_at_once',
+      value: Math.max(Math.min(Math.floor(byCode), byThreads), 1),
+      unit: 'calls',
+      source: byCode < byThreads ? 'version' : 'node option',
+      flag: byCode < byThreads ? null : '--executor-threads',
+      per: 'version and worker',
+      beyond: 'calls wait',
+    },
+    {
+      name: 'worker_memory_bytes',
+      value: LIMITS.workerMemoryBytesDefault,
+      unit: 'bytes',
+      source: 'node option',
+      flag: '--worker-memory',
+      per: 'worker',
+      beyond: 'the worker is replaced; 503 worker_lost',
+    },
+  ]
+}
+
+function fixedLimit(key: LimitKey): EffectiveLimit {
+  const known = FIXED[key] ?? BY_PREFIX.find(([prefix]) => key.startsWith(prefix))?.[1]
+  return {
+    ...{ name: limitName(key), value: LIMITS[key], unit: unitOf(key) },
+    ...{ source: 'fixed', flag: null, per: '-', beyond: '-', ...known },
+  }
+}
