@@ -31,11 +31,16 @@ function openAny<T extends Parameters<typeof dlopen>[1]>(symbols: T) {
   throw new Error('libc could not be opened.', { cause: last })
 }
 
+const CLOCK_REALTIME = 0
 const CLOCK_MONOTONIC = process.platform === 'darwin' ? 6 : 1
 
 export interface Libc {
   /** Milliseconds of the system's monotonic clock: the same in every thread and process, never set back. */
   monotonicMs(): number
+  /** Nanoseconds of the same clock. */
+  monotonicNs(): bigint
+  /** Nanoseconds since 1970. */
+  realtimeNs(): bigint
   /** Copies `length` bytes from native memory into `target`. The caller has checked both ends. */
   copyIn(target: Uint8Array, source: number, length: number): void
   /** Copies the first `length` bytes of `source` to native memory. The caller has checked both ends. */
@@ -48,7 +53,14 @@ export function openLibc(): Libc {
   const { memcpy: memcpyOut } = openAny(COPY_OUT_SYMBOLS)
   const timespec = new Float64Array(2)
   const words = new Uint32Array(timespec.buffer)
+  const longs = new BigUint64Array(timespec.buffer)
+  function clockNs(clock: number): bigint {
+    clock_gettime(clock, timespec)
+    return (longs[0] ?? 0n) * 1_000_000_000n + (longs[1] ?? 0n)
+  }
   return {
+    monotonicNs: () => clockNs(CLOCK_MONOTONIC),
+    realtimeNs: () => clockNs(CLOCK_REALTIME),
     monotonicMs() {
       clock_gettime(CLOCK_MONOTONIC, timespec)
       const seconds = (words[0] ?? 0) + (words[1] ?? 0) * 2 ** 32

@@ -59,6 +59,11 @@ export class GuestMemory {
     this.attach(null)
   }
 
+  /** Throws MemoryFault where reading or writing would, for those who must know before they do the first of several. */
+  require(address: number, length: number): void {
+    this.#at(address, length)
+  }
+
   readU32(address: number): number {
     return read.u32(this.#at(address, 4))
   }

@@ -34,7 +34,7 @@ const DEPLOY_OPTIONS = {
   }),
   'memory-pages': optional(integer(LIMITS.memoryPagesMin, LIMITS.memoryPagesMax), {
     placeholder: 'N',
-    help: `64 KiB each; default: ${LIMITS.memoryPagesDefault}, or twice what the module starts with if that is more`,
+    help: `64 KiB each; default: ${LIMITS.memoryPagesDefault}, or twice what the module starts with if that is more; ${LIMITS.memoryPagesMax} for Go`,
   }),
   'max-execution-ms': optional(integer(LIMITS.executionMsMin, LIMITS.executionMsMax), {
     placeholder: 'N',

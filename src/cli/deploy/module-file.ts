@@ -33,11 +33,17 @@ export async function checkModule(
   return inspection
 }
 
+/** Go's linker leaves it in every module. */
+const GO_SECTION = 'go:buildid'
+
 /**
  * The page limit of a module whose limit was not given: the default, or twice what the module starts with where that is
- * more, since toolchains declare what their data and stack take and leave the heap to growth.
+ * more, since toolchains declare what their data and stack take and leave the heap to growth. Go gets all there is: its
+ * heap grows by 64 pages at once, so that the smallest program needs 128 to start.
  */
 export function memoryPagesFor(inspection: Inspection): number {
+  const isGo = inspection.custom_sections.some((section) => section.name === GO_SECTION)
+  if (isGo) return LIMITS.memoryPagesMax
   const doubled = 2 * (inspection.memory?.min ?? 0)
   return Math.min(Math.max(LIMITS.memoryPagesDefault, doubled), LIMITS.memoryPagesMax)
 }

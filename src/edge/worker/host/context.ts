@@ -3,6 +3,7 @@
 import { LIMITS } from '../../../protocol/limits.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { GuestLogLevel, GuestLogMessage, GuestRequest } from '../call.ts'
+import { StreamTable } from './wasi/streams.ts'
 
 /** Why a host function ended the guest's call before it returned by itself. */
 export type EndReason = 'exit' | 'deadline' | 'response_too_large'
@@ -27,13 +28,12 @@ export class CallContext {
   stdinOffset = 0
   /** Whether stdout is the response, as for WASI commands, or goes to the log. */
   answersOnStdout = false
-  /** Stdio descriptors that the guest has closed. */
-  readonly closed = new Set<number>()
   /** What the guest set with `response_head`; null when it did not. */
   head: { readonly status: number; readonly lines: Uint8Array<ArrayBuffer> } | null = null
   /** Response bytes so far, with room to grow: one buffer, because a guest may write byte by byte. */
   #output = new Uint8Array(0)
   #outputBytes = 0
+  #streams: StreamTable | null = null
   readonly #partialLines = new Map<number, Uint8Array<ArrayBuffer>>()
 
   constructor(fn: WorkerFunction, request: GuestRequest, startedMs: number, deadlineMs: number) {
@@ -41,6 +41,12 @@ export class CallContext {
     this.request = request
     this.startedMs = startedMs
     this.deadlineMs = deadlineMs
+  }
+
+  /** The guest's descriptors as it has left them; made when it first asks, which guests that are no programs never do. */
+  get streams(): StreamTable {
+    this.#streams ??= new StreamTable()
+    return this.#streams
   }
 
   /** Collects response bytes; false when they pass the limit, and the call is then to be ended. */

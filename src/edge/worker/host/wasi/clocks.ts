@@ -5,6 +5,7 @@ import type { HostCall, HostResult } from '../../../../../ffi/host-module.ts'
 import type { CallContext } from '../context.ts'
 import type { Host, HostFunctionBody, HostFunctionTable } from '../host.ts'
 import { ERRNO } from './errno.ts'
+import { RIGHT } from './streams.ts'
 
 const CLOCK = { realtime: 0, monotonic: 1, process_cpu: 2, thread_cpu: 3 } as const
 const EVENT = { clock: 0, fd_read: 1, fd_write: 2 } as const
@@ -12,9 +13,14 @@ const FLAG_ABSOLUTE = 1
 /** Set on a read event when the writer has closed, which a request body always has. */
 const FLAG_HANGUP = 1
 
+/** All clocks are counted in nanoseconds by the system (`clock_getres`). */
+const resolutionNs = 1n
+
 const SUBSCRIPTION_BYTES = 48
 const EVENT_BYTES = 32
 const subscriptionsMax = 1024
+/** Bytes that a write is said to take at once. */
+const writableBytes = 65_536n
 
 /** Nothing ever writes here: waiting on it is sleeping. */
 const never = new Int32Array(new SharedArrayBuffer(4))
@@ -23,9 +29,9 @@ const never = new Int32Array(new SharedArrayBuffer(4))
 function clockNs(id: number, context: CallContext, host: Host): bigint | null {
   switch (id) {
     case CLOCK.realtime:
-      return BigInt(Date.now()) * 1_000_000n
+      return host.libc.realtimeNs()
     case CLOCK.monotonic:
-      return BigInt(Math.round(host.libc.monotonicMs() * 1e6))
+      return host.libc.monotonicNs()
     case CLOCK.process_cpu:
     case CLOCK.thread_cpu:
       return BigInt(Math.round((host.libc.monotonicMs() - context.startedMs) * 1e6))
@@ -35,16 +41,15 @@ function clockNs(id: number, context: CallContext, host: Host): bigint | null {
 }
 
 const clockTimeGet: HostFunctionBody = (call, context, host) => {
-  const time = clockNs(call.i32(0), context, host)
+  const time = clockNs(call.u32(0), context, host)
   if (time === null) return ERRNO.inval
   host.memory.writeU64(call.i32(2), time)
   return ERRNO.success
 }
 
 const clockResGet: HostFunctionBody = (call, _context, host) => {
-  const id = call.u32(0)
-  if (id > CLOCK.thread_cpu) return ERRNO.inval
-  host.memory.writeU64(call.i32(1), id === CLOCK.realtime ? 1_000_000n : 1_000n)
+  if (call.u32(0) > CLOCK.thread_cpu) return ERRNO.inval
+  host.memory.writeU64(call.i32(1), resolutionNs)
   return ERRNO.success
 }
 
@@ -72,14 +77,13 @@ function readSubscription(at: number, context: CallContext, host: Host): Subscri
     const waitNs = absolute ? timeout - now : timeout
     return { ...ready, waitMs: waitNs > 0n ? Number(waitNs) / 1e6 : 0 }
   }
-  const fd = memory.readU32(at + 16)
-  if (context.closed.has(fd)) return { ...ready, errno: ERRNO.badf }
-  if (type === EVENT.fd_read && fd === 0) {
-    const left = context.request.body.length - context.stdinOffset
-    return { ...ready, bytes: BigInt(left), flags: FLAG_HANGUP }
-  }
-  if (type === EVENT.fd_write && (fd === 1 || fd === 2)) return { ...ready, bytes: 65_536n }
-  return { ...ready, errno: type > EVENT.fd_write ? ERRNO.inval : ERRNO.badf }
+  if (type !== EVENT.fd_read && type !== EVENT.fd_write) return { ...ready, errno: ERRNO.inval }
+  const needed = type === EVENT.fd_read ? RIGHT.read : RIGHT.write
+  const stream = context.streams.at(memory.readU32(at + 16))
+  if (stream === null || (stream.rights & needed) === 0n) return { ...ready, errno: ERRNO.badf }
+  if (type === EVENT.fd_write) return { ...ready, bytes: writableBytes }
+  const left = context.stdin.length - context.stdinOffset
+  return { ...ready, bytes: BigInt(left), flags: FLAG_HANGUP }
 }
 
 function writeEvent(at: number, subscription: Subscription, host: Host): void {
@@ -91,6 +95,15 @@ function writeEvent(at: number, subscription: Subscription, host: Host): void {
   memory.writeU64(at + 24, BigInt(subscription.flags))
 }
 
+/** Sleeps until the monotonic clock has passed `untilMs`; a sleep by itself may end a little early. */
+function sleepUntil(untilMs: number, host: Host): void {
+  for (;;) {
+    const leftMs = untilMs - host.libc.monotonicMs()
+    if (leftMs <= 0) return
+    Atomics.wait(never, 0, 0, leftMs)
+  }
+}
+
 /** Waits for the earliest of the subscriptions; a wait that would pass the deadline ends the call there. */
 function pollOneoff(call: HostCall, context: CallContext, host: Host): HostResult {
   const count = call.u32(2)
@@ -98,10 +111,13 @@ function pollOneoff(call: HostCall, context: CallContext, host: Host): HostResul
   const subscriptions = Array.from({ length: count }, (_, index) =>
     readSubscription(call.u32(0) + index * SUBSCRIPTION_BYTES, context, host),
   )
+  // A program is told of a bad pointer before it has waited, not after.
+  host.memory.require(call.u32(1), count * EVENT_BYTES)
+  host.memory.require(call.u32(3), 4)
   const waitMs = Math.min(...subscriptions.map((subscription) => subscription.waitMs))
-  const leftMs = context.deadlineMs - host.libc.monotonicMs()
-  if (waitMs > 0) Atomics.wait(never, 0, 0, Math.max(Math.min(waitMs, leftMs), 0))
-  if (waitMs >= leftMs) {
+  const untilMs = host.libc.monotonicMs() + waitMs
+  sleepUntil(Math.min(untilMs, context.deadlineMs), host)
+  if (untilMs >= context.deadlineMs) {
     context.end = 'deadline'
     return END_CALL
   }

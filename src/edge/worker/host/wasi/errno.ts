@@ -5,6 +5,7 @@ export const ERRNO = {
   fault: 21,
   inval: 28,
   notdir: 54,
+  notsock: 57,
   spipe: 70,
   notcapable: 76,
 } as const

@@ -12,12 +12,8 @@ import { STDIO_FUNCTIONS } from './stdio.ts'
 
 const denied: HostFunctionBody = () => ERRNO.notcapable
 
-/** File system, sockets, signals and changing descriptors: refused, whatever the arguments. */
+/** The file system and signals: refused, whatever the arguments. */
 const DENIED_FUNCTIONS: HostFunctionTable = {
-  fd_fdstat_set_rights: denied,
-  fd_filestat_set_size: denied,
-  fd_filestat_set_times: denied,
-  fd_renumber: denied,
   path_create_directory: denied,
   path_filestat_get: denied,
   path_filestat_set_times: denied,
@@ -29,10 +25,6 @@ const DENIED_FUNCTIONS: HostFunctionTable = {
   path_symlink: denied,
   path_unlink_file: denied,
   proc_raise: denied,
-  sock_accept: denied,
-  sock_recv: denied,
-  sock_send: denied,
-  sock_shutdown: denied,
 }
 
 /** A pointer outside the guest's memory is EFAULT to a WASI program, not a trap. */

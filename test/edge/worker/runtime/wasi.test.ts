@@ -1,0 +1,187 @@
+import { afterAll, beforeAll, expect, test } from 'bun:test'
+
+import type { GuestRequest, Outcome } from '../../../../src/edge/worker/call.ts'
+import { answer, failure, request, startRuntime } from './harness.ts'
+import type { RuntimeHarness } from './harness.ts'
+
+let runtime: RuntimeHarness
+
+beforeAll(async () => {
+  runtime = await startRuntime(2)
+})
+afterAll(async () => {
+  await runtime.close()
+  expect(runtime.defects).toEqual([])
+})
+
+const bytes = (text: string) => new TextEncoder().encode(text)
+
+async function call(
+  guest: string,
+  target: string,
+  changes: Partial<GuestRequest> = {},
+  memory_pages = 64,
+): Promise<Outcome> {
+  const fn = await runtime.guest(guest, { memory_pages })
+  return runtime.invoker.invoke(fn, request(target, changes))
+}
+
+function exitCode(outcome: Outcome): unknown {
+  expect(failure(outcome)).toBe('function_error')
+  return outcome.ok ? null : outcome.details?.['exit_code']
+}
+
+const messages = (outcome: Outcome) => outcome.logs.map(({ message }) => message)
+
+test('WASI called past libc answers what it should, argument by argument', async () => {
+  const outcome = await call('wagi-wasi-c', '/wasi?x=1&%22y%22', { body: bytes('0123456789') })
+  expect(answer(outcome).text).toMatch(/^through two\n\d+ checks, 0 failed\n$/)
+  // Renumbered onto descriptor 2, stdout is still the response; the log has what went to 2 before.
+  expect(messages(outcome)).toEqual(['to the log'])
+})
+
+test('poll_oneoff waits for the earliest subscription and reports what is ready', async () => {
+  const outcome = await call('wagi-poll-c', '/', { body: bytes('0123456789') })
+  expect(answer(outcome).text).toMatch(/^\d+ checks, 0 failed\n$/)
+})
+
+test('all 46 functions link, and those that nothing is behind answer with their errno', async () => {
+  const { text } = answer(await call('wasi-all', '/'))
+  expect(
+    new Map(
+      text
+        .trim()
+        .split('\n')
+        .map((line) => line.split(' ') as [string, string]),
+    ),
+  ).toEqual(
+    new Map([
+      ['fd_advise', '70'],
+      ['fd_allocate', '70'],
+      ['fd_datasync', '28'],
+      ['fd_fdstat_set_rights', '00'],
+      ['fd_filestat_set_size', '28'],
+      ['fd_filestat_set_times', '76'],
+      ['fd_pread', '70'],
+      ['fd_pwrite', '70'],
+      ['fd_readdir', '54'],
+      ['fd_renumber', '00'],
+      ['fd_sync', '28'],
+      ['path_create_directory', '76'],
+      ['path_filestat_get', '76'],
+      ['path_filestat_set_times', '76'],
+      ['path_link', '76'],
+      ['path_open', '76'],
+      ['path_readlink', '76'],
+      ['path_remove_directory', '76'],
+      ['path_rename', '76'],
+      ['path_symlink', '76'],
+      ['path_unlink_file', '76'],
+      ['proc_raise', '76'],
+      ['sock_accept', '57'],
+      ['sock_recv', '57'],
+      ['sock_send', '57'],
+      ['sock_shutdown', '57'],
+    ]),
+  )
+})
+
+test('libc behaves as POSIX programs expect', async () => {
+  const changes = { method: 'POST', body: bytes('first line\nsecond\nlast without end') }
+  const outcome = await call('wagi-posix-c', '/checks', changes)
+  expect(answer(outcome).text).toMatch(/^\d+ checks, 0 failed\n$/)
+})
+
+test('a C program ends as it does elsewhere, and what it had buffered leaves with it or not', async () => {
+  expect(failure(await call('wagi-posix-c', '/abort'))).toBe('function_trap')
+  const asserted = await call('wagi-posix-c', '/assert')
+  expect(failure(asserted)).toBe('function_trap')
+  expect(messages(asserted)[0]).toMatch(/^Assertion failed: wanted == 2 /)
+  expect(answer(await call('wagi-posix-c', '/atexit')).text).toBe('buffered, from atexit\n')
+  expect(answer(await call('wagi-posix-c', '/exit-now')).text).toBe('')
+  expect(answer(await call('wagi-posix-c', '/closed')).text).toBe('before\n')
+  expect(exitCode(await call('wagi-posix-c', '/none-such'))).toBe(3)
+})
+
+test('binary bodies go through a C program untouched, small and large', async () => {
+  const body = crypto.getRandomValues(new Uint8Array(60_000))
+  body.fill(0, 100, 3000)
+  const copied = await call('wagi-posix-c', '/cat', { method: 'POST', body })
+  expect(copied.ok && Buffer.compare(copied.response.body, body)).toBe(0)
+  const empty = await call('wagi-posix-c', '/cat')
+  expect(empty.ok && empty.response.body.length).toBe(0)
+  const large = await call('wagi-posix-c', '/megabyte')
+  const wanted = Uint8Array.from({ length: 1 << 20 }, (_, at) => at * 7 + (at >> 8))
+  expect(large.ok && Buffer.compare(large.response.body, wanted)).toBe(0)
+})
+
+test('C++ without exceptions: statics are constructed before main and destroyed after it', async () => {
+  const outcome = await call('wagi-std-cpp', '/', { body: bytes('b a b') })
+  expect(answer(outcome).text.trim().split('\n')).toEqual([
+    'first begins',
+    'second begins',
+    'a 1',
+    'b 2',
+    'firstsecond 338350',
+    'atexit',
+    'second ends',
+    'first ends',
+  ])
+})
+
+test('Rust’s standard library works, and has no files, sockets, threads or processes', async () => {
+  const body = bytes(`one\ntwo\n${'x'.repeat(100_000)}`)
+  const outcome = await call('wagi-std-rust', '/?checks', { method: 'POST', body })
+  expect(answer(outcome).text).toMatch(/^\d+ checks, 0 failed\n$/)
+  const panicked = await call('wagi-std-rust', '/?panic')
+  expect(failure(panicked)).toBe('function_trap')
+  expect(messages(panicked)[0]).toContain('on purpose')
+  expect(exitCode(await call('wagi-std-rust', '/?exit'))).toBe(41)
+})
+
+test('an AssemblyScript program has arguments, environment, random numbers and an exit code', async () => {
+  const fn = await runtime.guest('wagi-wasi-as', { env: { OWN: '1' } })
+  const run = (target: string) => runtime.invoker.invoke(fn, request(target))
+  expect(answer(await run('/p?a')).text).toBe('/p|a\ndone\n')
+  expect(exitCode(await run('/p?exit=33'))).toBe(33)
+  const aborted = await run('/p?a&b')
+  expect(exitCode(aborted)).toBe(255)
+  expect(messages(aborted)[0]).toMatch(/^abort: three arguments at /)
+})
+
+test('a Go program works with its standard library, goroutines and waits', async () => {
+  const fn = await runtime.guest('wagi-std-go', { memory_pages: 256, max_execution_ms: 10_000 })
+  const body = bytes(`{"n": 7}\n${'x'.repeat(100_000)}`)
+  const run = (query: string) =>
+    runtime.invoker.invoke(fn, request(`/?${query}`, { method: 'POST', body }))
+  expect(answer(await run('checks')).text).toMatch(/^\d+ checks, 0 failed\n$/)
+  expect(exitCode(await run('exit'))).toBe(41)
+  const panicked = await run('panic')
+  expect(exitCode(panicked)).toBe(2)
+  expect(messages(panicked)[0]).toBe('panic: on purpose')
+  expect(exitCode(await run('deadlock'))).toBe(2)
+  const looping = await runtime.invoker.invoke({ ...fn, max_execution_ms: 300 }, request('/?loop'))
+  expect(failure(looping)).toBe('execution_timeout')
+})
+
+test('a Go reactor is initialised once, keeps its state and its goroutines, and lives in its memory', async () => {
+  const fn = await runtime.guest('echo-go', { memory_pages: 256, max_execution_ms: 10_000 })
+  const run = async (path: string) =>
+    answer(await runtime.invoker.invoke(fn, request(path, { body: bytes('body') }))).text
+  expect(fn.abi).toBe('edgefn')
+  expect(await run('/count')).toBe('1 calls, constructed 43')
+  expect(await run('/count')).toBe('2 calls, constructed 43')
+  expect(await run('/a?b')).toBe('GET /a?b body')
+  expect(await run('/goroutines')).toBe('285')
+  expect(await run('/garbage')).toBe('collected')
+  expect(failure(await runtime.invoker.invoke(fn, request('/panic')))).toBe('function_trap')
+  expect(await run('/count')).toBe('1 calls, constructed 43')
+})
+
+test('the examples in Go answer within the memory that deploy gives them', async () => {
+  for (const name of ['example-go', 'example-wagi-go']) {
+    const fn = await runtime.guest(name, { memory_pages: 256, max_execution_ms: 10_000 })
+    const outcome = await runtime.invoker.invoke(fn, request('/x'))
+    expect(answer(outcome).text).toContain('Hello from Go')
+  }
+})
