@@ -1,6 +1,7 @@
 /**
  * What the quotas of functions need to hold for the whole node and not per worker: one memory-mapped file of all workers
- * (DESIGN section 1). Per function slot: when its next request is due (GCRA), and how many calls each worker runs for it.
+ * (DESIGN section 1). Per function slot: when its next request is due (GCRA), what it has logged in this second, and how many
+ * calls each worker runs for it.
  */
 
 import { LIMITS } from '../protocol/limits.ts'
@@ -9,26 +10,32 @@ import { mapShared } from './shared-file.ts'
 
 /** The theoretical arrival time, nanoseconds of the monotonic clock. */
 const ARRIVAL_BYTES = 8
+/** The second in which a function logs: when it began, in monotonic milliseconds, and in the low bits how many lines it had. */
+const LOG_BYTES = 8
+const LOG_COUNT_BITS = 24n
+const LOG_COUNT_MASK = (1n << LOG_COUNT_BITS) - 1n
 const COUNT_BYTES = 4
 const CACHE_LINE_BYTES = 64
 
 const nsPerSecond = 1e9
+const logWindowMs = 1_000n
 
 type RateQuotas = Pick<Quotas, 'requests_per_second' | 'burst'>
 
 export class QuotaFile {
-  readonly #arrivals: BigInt64Array<ArrayBufferLike>
+  /** Arrival and log window of each record. */
+  readonly #words: BigInt64Array<ArrayBufferLike>
   readonly #counts: Int32Array<ArrayBufferLike>
   readonly #recordBytes: number
   readonly #workers: number
 
   /** Opens the file, made when it is missing. Every process gives the same number of workers. */
   constructor(path: string, workers: number) {
-    const bytes = ARRIVAL_BYTES + workers * COUNT_BYTES
+    const bytes = ARRIVAL_BYTES + LOG_BYTES + workers * COUNT_BYTES
     this.#recordBytes = Math.ceil(bytes / CACHE_LINE_BYTES) * CACHE_LINE_BYTES
     this.#workers = workers
     const buffer = mapShared(path, LIMITS.functionsMax * this.#recordBytes)
-    this.#arrivals = new BigInt64Array(buffer)
+    this.#words = new BigInt64Array(buffer)
     this.#counts = new Int32Array(buffer)
   }
 
@@ -44,11 +51,28 @@ export class QuotaFile {
     const now = BigInt(Math.round(nowMs * 1e6))
     const at = (slot * this.#recordBytes) / ARRIVAL_BYTES
     for (;;) {
-      const stored = Atomics.load(this.#arrivals, at)
+      const stored = Atomics.load(this.#words, at)
       const next = (stored > now ? stored : now) + every
       const early = next - now - every * burst
       if (early > 0n) return Number(early) / 1e6
-      if (Atomics.compareExchange(this.#arrivals, at, stored, next) === stored) return 0
+      if (Atomics.compareExchange(this.#words, at, stored, next) === stored) return 0
+    }
+  }
+
+  /**
+   * Takes one log line of a function. False when it has had `linesMax` in this second, which begins with its first line
+   * [R13.4 P31].
+   */
+  takeLogLine(slot: number, linesMax: number, nowMs: number): boolean {
+    const now = BigInt(Math.floor(nowMs))
+    const at = (slot * this.#recordBytes + ARRIVAL_BYTES) / LOG_BYTES
+    for (;;) {
+      const stored = Atomics.load(this.#words, at)
+      const isOver = now - (stored >> LOG_COUNT_BITS) >= logWindowMs
+      const taken = isOver ? 0n : stored & LOG_COUNT_MASK
+      if (taken >= BigInt(linesMax)) return false
+      const next = isOver ? (now << LOG_COUNT_BITS) | 1n : stored + 1n
+      if (Atomics.compareExchange(this.#words, at, stored, next) === stored) return true
     }
   }
 
@@ -85,7 +109,9 @@ export class QuotaFile {
 
   /** Forgets a slot, before it is given to another function. */
   clear(slot: number): void {
-    Atomics.store(this.#arrivals, (slot * this.#recordBytes) / ARRIVAL_BYTES, 0n)
+    const first = (slot * this.#recordBytes) / ARRIVAL_BYTES
+    Atomics.store(this.#words, first, 0n)
+    Atomics.store(this.#words, first + 1, 0n)
     for (let worker = 0; worker < this.#workers; worker += 1) {
       Atomics.store(this.#counts, this.#countsAt(slot) + worker, 0)
     }
@@ -93,6 +119,6 @@ export class QuotaFile {
 
   /** Index of a slot's first count. */
   #countsAt(slot: number): number {
-    return (slot * this.#recordBytes + ARRIVAL_BYTES) / COUNT_BYTES
+    return (slot * this.#recordBytes + ARRIVAL_BYTES + LOG_BYTES) / COUNT_BYTES
   }
 }

@@ -56,6 +56,7 @@ const NOT_SHOWN: ReadonlySet<LimitKey> = new Set([
   'routePathCharsMax',
   'routeHostCharsMax',
   'functionsMax',
+  'guestSeriesShownMax',
   'workerMemoryBytesDefault',
   'executorThreadsDefault',
   'pageRowsMax',
@@ -95,7 +96,7 @@ const FIXED: { readonly [K in LimitKey]?: Fixed } = {
 const BY_PREFIX: readonly (readonly [string, Fixed])[] = [
   ['fetch', { per: 'http_fetch', beyond: 'an error to the guest' }],
   ['kv', { per: 'kv_*', beyond: 'an error to the guest' }],
-  ['metric', { per: 'metrics_increment', beyond: 'an error to the guest' }],
+  ['guest', { per: 'metrics_increment', beyond: 'an error to the guest' }],
 ]
 
 /** All limits of a version, those that it decides itself first. */
@@ -175,6 +176,16 @@ function nodeLimits({ size_bytes }: VersionView): EffectiveLimit[] {
       flag: byCode < byThreads ? null : '--executor-threads',
       per: 'version and worker',
       beyond: 'calls wait',
+    },
+    {
+      name: 'pool_memory_bytes',
+      // Less on a small machine: at most a quarter of it for all workers.
+      value: LIMITS.workerMemoryBytesDefault / 2,
+      unit: 'bytes',
+      source: 'node option',
+      flag: '--pool-memory',
+      per: 'worker, hot instances of all functions',
+      beyond: 'least recently used go above 80 %',
     },
     {
       name: 'worker_memory_bytes',

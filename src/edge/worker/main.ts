@@ -46,13 +46,14 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         defect.resolve(reason)
       },
     })
+    const quotas = new QuotaFile(options.quotas_path, options.workers)
     const admission = createAdmission({
-      quotas: new QuotaFile(options.quotas_path, options.workers),
+      quotas,
       worker: options.index,
       nowMs,
     })
     const worker = new WorkerService({
-      ...{ options, link, log, stats, admission, invoker, engine },
+      ...{ options, link, log, stats, quotas, admission, invoker, engine },
       nowMs,
     })
     worker.open()

@@ -4,6 +4,7 @@ import { EdgefnError, toEdgefnError } from '../../errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { Log } from '../../telemetry/log.ts'
 import type { ToWorker, WorkerFunction, WorkerOptions } from '../ipc.ts'
+import type { QuotaFile } from '../quota.ts'
 import type { StatsFile } from '../stats.ts'
 import type { Admission } from './admit/admission.ts'
 import type { AgentLink } from './agent-link.ts'
@@ -36,6 +37,7 @@ export interface WorkerServiceDeps {
   readonly link: AgentLink
   readonly log: Log
   readonly stats: StatsFile
+  readonly quotas: QuotaFile
   readonly admission: Admission
   readonly invoker: Invoker
   /** Version of the engine, as told to the agent. */
@@ -62,7 +64,8 @@ export class WorkerService {
     this.#callLog = createCallLog({
       log: deps.log,
       stats: deps.stats,
-      now: performance.now.bind(performance),
+      quotas: deps.quotas,
+      nowMs: deps.nowMs,
     })
     this.#onDemand = createOnDemand({
       request: (fn, damaged) =>

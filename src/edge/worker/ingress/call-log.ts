@@ -4,6 +4,7 @@ import { type EdgefnError, errorMessage } from '../../../errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
 import type { Log, LogFields } from '../../../telemetry/log.ts'
 import type { WorkerFunction } from '../../ipc.ts'
+import type { QuotaFile } from '../../quota.ts'
 import type { StatsFile } from '../../stats.ts'
 import type { CallMeasures, GuestLogMessage } from '../call.ts'
 import { createLogRate } from './log-rate.ts'
@@ -24,14 +25,15 @@ export interface CallLog {
 export interface CallLogDeps {
   readonly log: Log
   readonly stats: StatsFile
-  /** Milliseconds, monotonic. */
-  readonly now: () => number
+  /** Holds what each function has logged in this second, for the node as a whole. */
+  readonly quotas: QuotaFile
+  /** Milliseconds of a clock that all workers of the node share. */
+  readonly nowMs: () => number
 }
 
-export function createCallLog({ log, stats, now }: CallLogDeps): CallLog {
+export function createCallLog({ log, stats, quotas, nowMs }: CallLogDeps): CallLog {
   const rate = createLogRate({
-    perSecondMax: LIMITS.logMessagesPerSecondMax,
-    now,
+    take: (slot) => quotas.takeLogLine(slot, LIMITS.logMessagesPerSecondMax, nowMs()),
     onDropped: (functionId, count) =>
       log.warn('Log messages of the function were dropped', {
         function_id: functionId,
@@ -44,7 +46,7 @@ export function createCallLog({ log, stats, now }: CallLogDeps): CallLog {
     let dropped = measures.logs_dropped
     rate.drop(fn.function_id, dropped)
     for (const line of measures.logs) {
-      if (rate.take(fn.function_id)) writeGuestLine(fn, requestId, line)
+      if (rate.take(fn)) writeGuestLine(fn, requestId, line)
       else dropped += 1
     }
     stats.add(fn.slot, 'log_messages', measures.logs.length + measures.logs_dropped)
@@ -66,7 +68,7 @@ export function createCallLog({ log, stats, now }: CallLogDeps): CallLog {
     error: EdgefnError,
     measures: CallMeasures | null,
   ): void {
-    if (!rate.take(fn.function_id)) return
+    if (!rate.take(fn)) return
     log.error('The function call failed', {
       function_id: fn.function_id,
       request_id: requestId,

@@ -1,76 +1,62 @@
-/** The ceiling on log lines per function: so many a second, the rest is counted and reported [R13.4 P31]. */
+/** The ceiling on log lines per function: so many a second on the node, the rest is counted and reported [R13.4 P31]. */
+
+import type { WorkerFunction } from '../../ipc.ts'
 
 export interface LogRateOptions {
-  readonly perSecondMax: number
-  /** Milliseconds of any monotonic clock. */
-  readonly now: () => number
-  /** Told once per second and function how many lines were dropped. */
+  /** Whether the node has room for one more line of the function in a slot in this second. */
+  readonly take: (slot: number) => boolean
+  /** Told once per second and function how many lines this worker has dropped. */
   readonly onDropped: (functionId: string, count: number) => void
 }
 
+type Logger = Pick<WorkerFunction, 'function_id' | 'slot'>
+
 export interface LogRate {
   /** Whether one more line of the function may be written. */
-  take(functionId: string): boolean
+  take(fn: Logger): boolean
   /** Counts lines that were dropped before they came here. */
   drop(functionId: string, count: number): void
   /** Reports what has not been reported and stops the timers. */
   close(): void
 }
 
-interface Window {
-  startedAt: number
-  taken: number
-  dropped: number
-  report: Timer | null
+interface Dropped {
+  count: number
+  readonly report: Timer
 }
 
-const windowMs = 1000
+const reportMs = 1000
 
-/** Windows of one second per function, each starting with its first line. */
 export function createLogRate(options: LogRateOptions): LogRate {
-  const windows = new Map<string, Window>()
-
-  function windowOf(functionId: string): Window {
-    const window = windows.get(functionId)
-    if (window !== undefined) return window
-    const opened = { startedAt: options.now(), taken: 0, dropped: 0, report: null }
-    windows.set(functionId, opened)
-    return opened
-  }
+  /** Functions whose lines were dropped and not reported yet. */
+  const dropped = new Map<string, Dropped>()
 
   function drop(functionId: string, count: number): void {
     if (count === 0) return
-    const window = windowOf(functionId)
-    window.dropped += count
-    window.report ??= setTimeout(() => flush(functionId, window), windowMs).unref()
+    const known = dropped.get(functionId)
+    if (known !== undefined) known.count += count
+    else {
+      const report = setTimeout(() => flush(functionId), reportMs).unref()
+      dropped.set(functionId, { count, report })
+    }
   }
 
-  function flush(functionId: string, window: Window): void {
-    if (window.report !== null) clearTimeout(window.report)
-    window.report = null
-    if (window.dropped === 0) return
-    options.onDropped(functionId, window.dropped)
-    window.dropped = 0
+  function flush(functionId: string): void {
+    const known = dropped.get(functionId)
+    if (known === undefined) return
+    clearTimeout(known.report)
+    dropped.delete(functionId)
+    options.onDropped(functionId, known.count)
   }
 
-  function take(functionId: string): boolean {
-    const window = windowOf(functionId)
-    const now = options.now()
-    if (now - window.startedAt >= windowMs) {
-      window.startedAt = now
-      window.taken = 0
-    }
-    if (window.taken < options.perSecondMax) {
-      window.taken += 1
-      return true
-    }
-    drop(functionId, 1)
+  function take(fn: Logger): boolean {
+    if (options.take(fn.slot)) return true
+    drop(fn.function_id, 1)
     return false
   }
 
   function close(): void {
-    for (const [functionId, window] of windows) flush(functionId, window)
-    windows.clear()
+    for (const functionId of dropped.keys()) flush(functionId)
   }
 
   return { take, drop, close }

@@ -86,6 +86,15 @@ test('the concurrency is that of all workers, and a dead worker’s calls are fo
   expect(quotas.running(3)).toBe(0)
 })
 
+test('a slot that is given to another function has its log lines again', () => {
+  const { quotas } = newFile()
+  const take = () => quotas.takeLogLine(5, 1, 90_000)
+  expect([take(), take()]).toEqual([true, false])
+  quotas.clear(5)
+  expect([take(), take()]).toEqual([true, false])
+  expect(quotas.takeLogLine(5, 1, 91_000)).toBe(true)
+})
+
 test('processes at once never admit more than the quota', async () => {
   const { path, quotas } = newFile(3)
   const script = `
@@ -102,13 +111,16 @@ test('processes at once never admit more than the quota', async () => {
     for (let i = 0; i < 1000; i += 1) {
       if (quotas.takeRate(8, { concurrency: null, requests_per_second: 1, burst: 100 }, 50_000) === 0) admitted += 1
     }
-    console.log(JSON.stringify({ admitted }))`
+    let lines = 0
+    for (let i = 0; i < 3000; i += 1) if (quotas.takeLogLine(9, 1000, 70_000 + i / 10)) lines += 1
+    console.log(JSON.stringify({ admitted, lines }))`
   const children = [0, 1, 2].map((worker) =>
     Bun.spawn([process.execPath, '-e', script, String(worker)], { stdout: 'pipe' }),
   )
   const outputs = await Promise.all(children.map((child) => child.stdout.text()))
-  const admitted = outputs.map((text) => (JSON.parse(text) as { admitted: number }).admitted)
-  expect(admitted.reduce((sum, each) => sum + each, 0)).toBe(100)
+  const results = outputs.map((text) => JSON.parse(text) as { admitted: number; lines: number })
+  expect(results.reduce((sum, each) => sum + each.admitted, 0)).toBe(100)
+  expect(results.reduce((sum, each) => sum + each.lines, 0)).toBe(1000)
   expect(quotas.running(7)).toBe(0)
 }, 30_000)
 

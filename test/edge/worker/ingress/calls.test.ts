@@ -1,14 +1,19 @@
 /** What the ingress makes of outcomes: answers, statistics, log lines, modules fetched on demand. */
 
 import { afterEach, describe, expect, test } from 'bun:test'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { connect, constants } from 'node:http2'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 
 import fc from 'fast-check'
 
 import { ERROR_KINDS } from '../../../../src/errors.ts'
+import { QuotaFile } from '../../../../src/edge/quota.ts'
 import { CALL_ERROR_CODES } from '../../../../src/edge/stats.ts'
 import type { GuestLogMessage } from '../../../../src/edge/worker/call.ts'
 import { createLogRate } from '../../../../src/edge/worker/ingress/log-rate.ts'
+import type { FunctionId } from '../../../../src/protocol/ids.ts'
 import { errorBodySchema } from '../../../../src/protocol/api.ts'
 import { aFunction, answered, failed, openIngress, raw, until } from './harness.ts'
 
@@ -124,40 +129,53 @@ describe('logs of guests', () => {
     )
   })
 
-  test('P31: at most 1000 a second and function are written, the rest is counted and reported', () => {
+  test('P31: at most 1000 a second and function are written on a node, the rest is counted and reported', () => {
+    const directory = mkdtempSync(join(tmpdir(), 'edgefn-log-'))
+    const files = [1, 2, 3].map(() => new QuotaFile(join(directory, 'quotas'), 3))
+    rmSync(directory, { recursive: true })
+    let slot = 0
     fc.assert(
       fc.property(
         fc.array(
-          fc.record({ id: fc.constantFrom('a', 'b'), gap: fc.nat(300), burst: fc.nat(900) }),
+          fc.record({
+            id: fc.constantFrom('a', 'b'),
+            worker: fc.nat(2),
+            gap: fc.nat(300),
+            burst: fc.nat(900),
+          }),
           {
             maxLength: 20,
           },
         ),
         (steps) => {
-          let now = 0
+          let now = 1_000_000
           let offered = 0
           let written = 0
           let dropped = 0
-          const rate = createLogRate({
-            perSecondMax: 1000,
-            now: () => now,
-            onDropped: (_id, count) => (dropped += count),
-          })
+          slot += 2
+          // Each worker has the file mapped for itself.
+          const rates = files.map((file) =>
+            createLogRate({
+              take: (at) => file.takeLogLine(at, 1000, now),
+              onDropped: (_id, count) => (dropped += count),
+            }),
+          )
           const windows = new Map<string, { from: number; taken: number }>()
-          for (const { id, gap, burst } of steps) {
+          for (const { id, worker, gap, burst } of steps) {
             now += gap
             let window = windows.get(id)
             if (window === undefined || now - window.from >= 1000) window = { from: now, taken: 0 }
             windows.set(id, window)
             for (let line = 0; line < burst; line += 1) {
               offered += 1
-              if (!rate.take(id)) continue
+              const fn = { function_id: id as FunctionId, slot: slot + (id === 'a' ? 0 : 1) }
+              if (rates[worker]?.take(fn) !== true) continue
               written += 1
               window.taken += 1
             }
             expect(window.taken).toBeLessThanOrEqual(1000)
           }
-          rate.close()
+          for (const rate of rates) rate.close()
           expect(written + dropped).toBe(offered)
         },
       ),

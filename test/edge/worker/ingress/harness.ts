@@ -119,8 +119,9 @@ export function openIngress(options: IngressOptions = {}) {
     write: (line) => void lines.push(JSON.parse(line)),
   })
   const fn = options.fn ?? aFunction()
+  const quotas = new QuotaFile(join(directory, 'quotas'), 1)
   const { invoker, calls } = inMemoryInvoker(options.invoke ?? (() => answered('hello')))
-  const callLog = createCallLog({ log, stats, now: () => performance.now() })
+  const callLog = createCallLog({ log, stats, quotas, nowMs: () => performance.now() })
   const onDemand = createOnDemand({
     request: options.onFetch ?? (() => false),
     waitMsMax: options.fetchWaitMsMax ?? 5_000,
@@ -129,7 +130,7 @@ export function openIngress(options: IngressOptions = {}) {
   })
   const table = buildTable(1, [fn], options.routes?.(fn) ?? [aRoute(fn)])
   const admission = createAdmission({
-    quotas: new QuotaFile(join(directory, 'quotas'), 1),
+    quotas,
     worker: 0,
     nowMs: () => performance.now(),
   })

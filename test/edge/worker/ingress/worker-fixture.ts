@@ -25,8 +25,9 @@ const picky = {
   },
 }
 const stats = new StatsFile(options.stats_path)
+const quotas = new QuotaFile(options.quotas_path, options.workers)
 const admission = createAdmission({
-  quotas: new QuotaFile(options.quotas_path, options.workers),
+  quotas,
   worker: options.index,
   nowMs: () => performance.now(),
 })
@@ -35,6 +36,7 @@ const worker = new WorkerService({
   link,
   log,
   stats,
+  quotas,
   admission,
   invoker: picky,
   engine: 'in-memory',
