@@ -7,9 +7,10 @@ import { LIMITS } from '../protocol/limits.ts'
 import { LOG_LEVELS } from '../telemetry/log.ts'
 import { FILE_OPTION } from './load.ts'
 import type { EdgeConfig } from './modes.ts'
-import { defaulted, optional, required, type Options, type Values } from './option.ts'
+import { defaulted, optional, repeated, required, type Options, type Values } from './option.ts'
 import {
   address,
+  addressRange,
   choice,
   duration,
   integer,
@@ -84,6 +85,10 @@ export const EDGE_OPTIONS = {
     placeholder: 'SIZE',
     help: 'hot instances of a worker; default: half of worker-memory, at most a quarter of the machine over all workers',
   }),
+  'fetch-allow-private': repeated(addressRange, {
+    placeholder: 'CIDR',
+    help: 'addresses that http_fetch may reach although they are not public; default: none',
+  }),
   'worker-memory': defaulted(size(128 * MIB), `${LIMITS.workerMemoryBytesDefault / 2 ** 30}GiB`, {
     placeholder: 'SIZE',
     help: 'resident bytes at which a worker is replaced',
@@ -115,6 +120,7 @@ export function edgeConfig(values: Values<typeof EDGE_OPTIONS>): EdgeConfig {
     cache_files_max: values['cache-files'],
     request_body_bytes_max: values['request-body-size'],
     pool_bytes_max: values['pool-memory'] ?? poolBytes(values['worker-memory'], workers),
+    fetch_allow_private: values['fetch-allow-private'],
     worker_memory_bytes_max: values['worker-memory'],
     log_level: values['log-level'],
   }

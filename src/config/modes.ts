@@ -59,6 +59,8 @@ export interface EdgeConfig {
   readonly request_body_bytes_max: number
   /** What all hot instances of a worker may cost together; above 80 % of it the least recently used are given up. */
   readonly pool_bytes_max: number
+  /** Ranges of addresses, in CIDR notation, that `http_fetch` may reach besides public ones. */
+  readonly fetch_allow_private: readonly string[]
   /** Resident bytes at which a worker is replaced. */
   readonly worker_memory_bytes_max: number
   readonly log_level: LogLevel

@@ -2,7 +2,7 @@
 
 import { resolve } from 'node:path'
 
-import type { z } from 'zod'
+import { z } from 'zod'
 
 import type { Address } from './modes.ts'
 import type { Parse } from './option.ts'
@@ -31,6 +31,14 @@ export function address(value: string): Address {
 /** The text form of an address, as `address` reads it. */
 export function addressText({ host, port }: Address): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}
+
+const cidrSchema = z.union([z.cidrv4(), z.cidrv6()])
+
+/** A range of addresses in CIDR notation: `10.0.0.0/8`, `fd00::/8`. */
+export function addressRange(value: string): string {
+  if (cidrSchema.safeParse(value).success) return value
+  throw new Error('must be a range of addresses such as 10.0.0.0/8 or fd00::/8')
 }
 
 /** An address, or null for `off`. */

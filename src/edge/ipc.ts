@@ -91,5 +91,7 @@ export const workerOptionsSchema = z.strictObject({
   executor_threads_max: z.int().min(1).max(64),
   /** What all hot instances of a worker may cost together (`worker/pool/instance.ts`). */
   pool_bytes_max: z.int().min(0),
+  /** In CIDR notation. */
+  fetch_allow_private: z.array(z.string()),
 })
 export type WorkerOptions = z.infer<typeof workerOptionsSchema>

@@ -45,6 +45,21 @@ const CELLS = [
 ] as const
 export type StatCell = (typeof CELLS)[number]
 
+/** How an `http_fetch` can end (`edge/worker/fetch/`). */
+export const FETCH_OUTCOMES = [
+  'ok',
+  'invalid',
+  'too_large',
+  'unavailable',
+  'not_allowed',
+  'forbidden_address',
+  'timeout',
+  'network',
+  'too_many_fetches',
+  'too_many_redirects',
+] as const
+export type FetchOutcome = (typeof FETCH_OUTCOMES)[number]
+
 /** Cells of the worker itself, in record 0. */
 const WORKER_CELLS = [
   'requests', // HTTP requests of any outcome
@@ -56,6 +71,7 @@ const WORKER_CELLS = [
   'queue_length', // gauge
   'pool_evictions', // idle instances given up for want of memory
   'guest_stop_defects', // guests that neither poll, stop token nor host deadline stopped in time
+  ...FETCH_OUTCOMES.map((outcome) => `fetch_${outcome}` as const),
 ] as const
 export type WorkerStatCell = (typeof WORKER_CELLS)[number]
 

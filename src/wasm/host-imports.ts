@@ -102,6 +102,13 @@ const EDGEFN = from('edgefn', [
   ['kv_list', 'i32 i32 i32 i32 i32 i32', 'i32'],
   // name_ptr, name_len, labels_ptr, labels_len, value
   ['metrics_increment', 'i32 i32 i32 i32 f64', 'i32'],
+  // request_ptr, request_len -> handle
+  ['http_fetch', 'i32 i32', 'i32'],
+  // handle, buf, cap -> full length
+  ['http_response_head', 'i32 i32 i32', 'i32'],
+  // handle, buf, cap -> bytes copied, 0 at the end
+  ['http_response_body', 'i32 i32 i32', 'i32'],
+  ['http_response_close', 'i32', 'i32'],
 ])
 
 /** What AssemblyScript's runtime imports. */

@@ -75,6 +75,7 @@ describe('defaults', () => {
       cache_files_max: 1000,
       request_body_bytes_max: 10 * 2 ** 20,
       pool_bytes_max: Math.floor(Math.min(2 ** 30, machineBytes / 4 / 3)),
+      fetch_allow_private: [],
       worker_memory_bytes_max: 2 * 2 ** 30,
       log_level: 'info',
     })

@@ -9,7 +9,7 @@ const OWNERS: Readonly<Record<string, readonly string[]>> = {
   '@libsql/client': ['src/cp/db/'],
   aedes: ['src/cp/broker/'],
   hono: ['src/cp/', 'src/http/'],
-  'ipaddr.js': ['src/edge/worker/host/'],
+  'ipaddr.js': ['src/edge/worker/fetch/'],
   jose: ['src/cp/auth/'],
   mqtt: ['src/edge/agent/mqtt/'],
   'prom-client': ['src/telemetry/'],

@@ -84,10 +84,10 @@ describe('imports', () => {
     }
   })
 
-  test('are 46 of preview 1, 11 of edgefn, 5 of AssemblyScript, none twice', () => {
+  test('are 46 of preview 1, 15 of edgefn, 5 of AssemblyScript, none twice', () => {
     const count = (module: string) => HOST_IMPORTS.filter((each) => each.module === module).length
-    expect([count('wasi_snapshot_preview1'), count('edgefn'), count('env')]).toEqual([46, 11, 5])
-    expect(new Set(HOST_IMPORTS.map((each) => `${each.module} ${each.name}`)).size).toBe(62)
+    expect([count('wasi_snapshot_preview1'), count('edgefn'), count('env')]).toEqual([46, 15, 5])
+    expect(new Set(HOST_IMPORTS.map((each) => `${each.module} ${each.name}`)).size).toBe(66)
     expect(hostImport('wasi_snapshot_preview1', 'fd_seek')?.params).toEqual([
       'i32',
       'i64',

@@ -2,6 +2,7 @@
 
 import type { MetricJson } from '../../telemetry/metrics.ts'
 import { LATENCY_BUCKETS, renderMetrics, Registry } from '../../telemetry/metrics.ts'
+import { FETCH_OUTCOMES } from '../stats.ts'
 import type { StatCell, StatsFile, WorkerStatCell } from '../stats.ts'
 import { cumulativeBuckets, functionTotals, sumCell, sumWorkerCell } from './statistics.ts'
 
@@ -47,6 +48,7 @@ export function createAgentMetrics(deps: AgentMetricsDeps): AgentMetrics {
         ...functionSums(deps.stats, functions),
         ...workerSums(deps.stats),
         ...deps.guestMetrics(functions.map(([functionId]) => functionId)),
+        fetchSums(deps.stats),
         ...agentMetrics(deps.figures()),
       ]
       return renderMetrics(registry, metrics)
@@ -161,6 +163,13 @@ function workerSums(stats: readonly StatsFile[]): MetricJson[] {
   return WORKER_SUMS.map(([cell, name, type, help]) =>
     metric(name, type, help, [single(sumWorkerCell(stats, cell))]),
   )
+}
+
+function fetchSums(stats: readonly StatsFile[]): MetricJson {
+  const values = FETCH_OUTCOMES.map((outcome) =>
+    single(sumWorkerCell(stats, `fetch_${outcome}`), { outcome }),
+  )
+  return metric('edgefn_fetch_total', 'counter', 'Calls of http_fetch, by how they ended.', values)
 }
 
 function single(value: number, labels: Labels = {}): Values[number] {

@@ -259,6 +259,7 @@ export class NodeRuntime {
             request_body_bytes_max: config.request_body_bytes_max,
             executor_threads_max: config.executor_threads_max,
             pool_bytes_max: config.pool_bytes_max,
+            fetch_allow_private: [...config.fetch_allow_private],
           }),
         onFetch: (request) => this.#source.fetchOnDemand(request),
         onStarted: (pid) => this.#register.add(pid),

@@ -37,6 +37,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
       pool_bytes_max: options.pool_bytes_max,
       stats,
       host,
+      fetch_allow_private: options.fetch_allow_private,
       onDefect: (reason, stuck) => {
         log.error('The worker is broken and will be replaced', {
           error_type: stuck === null ? 'worker_lost' : 'guest_stop_defect',

@@ -26,6 +26,18 @@ int32_t edgefn_response_head(int32_t status, const char *headers, int32_t length
 EDGEFN_IMPORT("response_write")
 int32_t edgefn_response_write(const void *bytes, int32_t length);
 
+/* The request is `METHOD URL\r\n`, header lines `name: value\r\n`, `\r\n`, and the body. Returns a handle, or a negative code. */
+EDGEFN_IMPORT("http_fetch")
+int32_t edgefn_http_fetch(const void *request, int32_t length);
+/* Writes min(length, cap) bytes of `Status: 200\r\n` and header lines, and returns the full length. */
+EDGEFN_IMPORT("http_response_head")
+int32_t edgefn_http_response_head(int32_t handle, char *buffer, int32_t cap);
+/* Writes the next bytes of the body, and returns how many: 0 at the end. */
+EDGEFN_IMPORT("http_response_body")
+int32_t edgefn_http_response_body(int32_t handle, void *buffer, int32_t cap);
+EDGEFN_IMPORT("http_response_close")
+int32_t edgefn_http_response_close(int32_t handle);
+
 /* The parameters of `handle`, so that a guest spells them once. */
 #define EDGEFN_HANDLE_PARAMETERS                                                                     \
   const char *method, int32_t method_len, const char *path, int32_t path_len, const char *headers,   \

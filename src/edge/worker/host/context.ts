@@ -3,6 +3,7 @@
 import { LIMITS } from '../../../protocol/limits.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { GuestLogLevel, GuestLogMessage, GuestRequest } from '../call.ts'
+import type { CallFetches } from '../fetch/line.ts'
 import { StreamTable } from './wasi/streams.ts'
 
 /** Why a host function ended the guest's call before it returned by itself. */
@@ -30,6 +31,8 @@ export class CallContext {
   answersOnStdout = false
   /** What the guest set with `response_head`; null when it did not. */
   head: { readonly status: number; readonly lines: Uint8Array<ArrayBuffer> } | null = null
+  /** Responses of `http_fetch` that are open; null until the first. */
+  fetches: CallFetches | null = null
   /** Response bytes so far, with room to grow: one buffer, because a guest may write byte by byte. */
   #output = new Uint8Array(0)
   #outputBytes = 0

@@ -19,6 +19,7 @@ export function createHost(options: HostOptions, libc: Libc, memory: GuestMemory
     kv: new KvStores({ dir: options.kv_dir, log, nowMs }),
     metrics: new GuestMetrics(options.guest_metrics_dir, log),
     current: null,
+    fetchLine: null,
   }
 }
 

@@ -5,6 +5,7 @@ import { END_CALL } from '../../../../ffi/host-module.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
 import type { GuestLogLevel } from '../call.ts'
 import { metricsIncrement } from './guest-metrics.ts'
+import { FETCH_FUNCTIONS } from './http-fetch.ts'
 import type { Host, HostFunctionBody, HostFunctionTable } from './host.ts'
 import { KV_FUNCTIONS } from './kv/functions.ts'
 import { fill, RESULTS } from './result.ts'
@@ -69,4 +70,5 @@ export const EDGEFN_FUNCTIONS: HostFunctionTable = {
   response_write: responseWrite,
   ...KV_FUNCTIONS,
   metrics_increment: metricsIncrement,
+  ...FETCH_FUNCTIONS,
 }

@@ -4,6 +4,7 @@ import type { HostCall, HostResult } from '../../../../ffi/host-module.ts'
 import type { Libc } from '../../../../ffi/libc.ts'
 import type { GuestMemory } from '../../../../ffi/memory.ts'
 import type { LogFields, LogLevel } from '../../../telemetry/log.ts'
+import type { FetchLine } from '../fetch/line.ts'
 import type { CallContext } from './context.ts'
 import type { GuestMetrics } from './guest-metrics.ts'
 import type { KvStores } from './kv/open-stores.ts'
@@ -27,6 +28,8 @@ export interface Host {
   readonly metrics: GuestMetrics
   /** The call that runs now. Host functions are only ever called during one. */
   current: CallContext | null
+  /** Null until the first call of a function that may fetch. */
+  fetchLine: FetchLine | null
 }
 
 /** A host function with its call's context at hand and the guest's memory attached. */

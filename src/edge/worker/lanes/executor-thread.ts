@@ -1,6 +1,7 @@
 /** An executor thread as the main thread sees it: one call at a time, and word when it is lost. */
 
 import { Worker } from 'node:worker_threads'
+import type { MessagePort } from 'node:worker_threads'
 
 import { EdgefnError, errorMessage, isErrorCode } from '../../../errors.ts'
 import type { WorkerFunction } from '../../ipc.ts'
@@ -25,6 +26,8 @@ export interface ExecutorThreadOptions {
   readonly host: HostOptions
   /** Milliseconds of the clock of the deadlines in `control`. */
   readonly nowMs: () => number
+  /** A new line to the worker's fetch thread. */
+  readonly connectFetches: () => MessagePort
   /**
    * Called once, when the thread will never answer again; its running call has been failed already. `stuck` is the guest
    * that could not be stopped, if that is why.
@@ -61,6 +64,8 @@ export class ExecutorThread {
   readonly #thread: Worker
   readonly #cells: SlotCells
   readonly #nowMs: () => number
+  readonly #connectFetches: () => MessagePort
+  #fetchesConnected = false
   readonly #onLost: ExecutorThreadOptions['onLost']
   #waiting: Waiting | null = null
   #lost = false
@@ -69,6 +74,7 @@ export class ExecutorThread {
     this.index = options.index
     this.#cells = new SlotCells(options.control, options.index)
     this.#nowMs = options.nowMs
+    this.#connectFetches = options.connectFetches
     this.#onLost = options.onLost
     this.#thread = startThread(options.entry, {
       edgefn_thread: 'executor',
@@ -128,7 +134,16 @@ export class ExecutorThread {
     if (!this.#lost) this.#thread.postMessage(message)
   }
 
+  /** Before the first call of a function that may fetch; until then the thread has no line for it. */
+  #letFetch(): void {
+    if (this.#fetchesConnected || this.#lost) return
+    this.#fetchesConnected = true
+    const port = this.#connectFetches()
+    this.#thread.postMessage({ type: 'fetch_port', port } satisfies ToThread, [port])
+  }
+
   #ask(fn: WorkerFunction, message: ToThread): Promise<RunReport> {
+    if (fn.http_allow.length > 0) this.#letFetch()
     return new Promise((resolve, reject) => {
       const settle = (report: RunReport | EdgefnError) =>
         report instanceof EdgefnError ? reject(report) : resolve(report)

@@ -3,7 +3,10 @@
  * typed, not parsed: the border checks happened at HTTP and IPC.
  */
 
+import type { MessagePort } from 'node:worker_threads'
+
 import type { IpcError, WorkerFunction } from '../../ipc.ts'
+import type { FetchOutcome } from '../../stats.ts'
 import type { GuestRequest } from '../call.ts'
 import type { HostOptions } from '../host/host.ts'
 import type { RunReport } from '../runtime/runner.ts'
@@ -18,6 +21,8 @@ export type ToThread =
   | { readonly type: 'prepare'; readonly fn: WorkerFunction; readonly instance: number }
   | { readonly type: 'destroy'; readonly instance: number }
   | { readonly type: 'unload'; readonly key: string }
+  /** The line to the fetch thread; before the first call that may use it. */
+  | { readonly type: 'fetch_port'; readonly port: MessagePort }
 
 export type FromThread =
   | { readonly type: 'ready'; readonly engine: string }
@@ -38,3 +43,14 @@ export type ThreadData =
       readonly threads: number
     }
   | { readonly edgefn_thread: 'kv_keeper'; readonly host: HostOptions }
+  | { readonly edgefn_thread: 'fetch'; readonly allow_private: readonly string[] }
+
+/** Main thread → fetch thread: an executor's line. */
+export interface FetchConnection {
+  readonly port: MessagePort
+}
+
+/** Fetch thread → main thread: how a fetch ended, for the count. */
+export interface FromFetchThread {
+  readonly outcome: FetchOutcome
+}

@@ -1,9 +1,10 @@
-/** Entry of a worker's threads: an executor that runs guests, the watchdog that stops them, the keeper of their keys. */
+/** Entry of a worker's threads: an executor that runs guests, the watchdog that stops them, the keeper of their keys, the one that fetches. */
 
 import { parentPort } from 'node:worker_threads'
 
 import { LibraryMissing } from '../../../../ffi/library.ts'
 import { errorMessage } from '../../../errors.ts'
+import { FetchLine } from '../fetch/line.ts'
 import { hostLog } from '../host/create-host.ts'
 import type { HostOptions } from '../host/host.ts'
 import { KvKeeper } from '../host/kv/keeper.ts'
@@ -13,13 +14,18 @@ import { CallSlot } from './control.ts'
 import type { FromThread, ThreadData, ToThread } from './messages.ts'
 import { runWatchdog } from './watchdog.ts'
 
-/** Runs the thread that `data` asks for. The watchdog never returns; an executor lives by its messages, the keeper by its clock. */
-export function runThread(data: ThreadData): void {
+/** Runs the thread that `data` asks for. The watchdog never returns; the keeper lives by its clock, the others by their messages. */
+export async function runThread(data: ThreadData): Promise<void> {
   switch (data.edgefn_thread) {
     case 'watchdog':
       return runWatchdog(data)
     case 'kv_keeper':
       return new KvKeeper({ dir: data.host.kv_dir, log: hostLog(data.host), now: Date.now }).run()
+    case 'fetch': {
+      // Only here: sockets and TLS are nothing that an executor should load.
+      const { runFetchThread } = await import('../fetch/thread-main.ts')
+      return runFetchThread(data.allow_private)
+    }
     case 'executor':
       return runExecutor(data.control, data.index, data.host)
   }
@@ -50,6 +56,9 @@ function runExecutor(control: SharedArrayBuffer, index: number, host: HostOption
         return runner.destroy(message.instance)
       case 'unload':
         return runner.unload(message.key)
+      case 'fetch_port':
+        runner.connectFetches(new FetchLine(message.port))
+        return
     }
   })
 }

@@ -7,6 +7,7 @@ import type { StatsFile } from '../../stats.ts'
 import type { HostOptions } from '../host/host.ts'
 import { controlBytes } from './control.ts'
 import { ExecutorThread, startThread, type StuckGuest } from './executor-thread.ts'
+import { FetchThread } from './fetch-thread.ts'
 
 export interface ThreadSetOptions {
   /** Path of `main.ts`, which threads re-enter; `Bun.main` in the program itself. */
@@ -16,6 +17,8 @@ export interface ThreadSetOptions {
   /** Milliseconds of the clock of the calls' deadlines. */
   readonly nowMs: () => number
   readonly host: HostOptions
+  /** Ranges of addresses that `http_fetch` may reach besides public ones. */
+  readonly fetch_allow_private: readonly string[]
   /** A thread is gone or cannot be stopped: the process must be replaced, for its core may be burning. */
   readonly onDefect: (reason: string, stuck: StuckGuest | null) => void
 }
@@ -27,6 +30,7 @@ export class ThreadSet {
   readonly #threads: ExecutorThread[] = []
   /** Which modules each thread has parsed. */
   readonly #loaded: Set<string>[] = []
+  readonly #fetches: FetchThread
   #watchdog: Worker | null = null
   #tellLost: (thread: number) => void = () => {}
 
@@ -34,6 +38,12 @@ export class ThreadSet {
     this.max = options.max
     this.#options = options
     this.#control = new SharedArrayBuffer(controlBytes(options.max))
+    this.#fetches = new FetchThread({
+      entry: options.entry,
+      allow_private: options.fetch_allow_private,
+      stats: options.stats,
+      onDefect: (reason) => options.onDefect(reason, null),
+    })
   }
 
   /** Starts the first thread and the watchdog. Resolves to the engine's version; rejects with `engine_missing`. */
@@ -109,6 +119,7 @@ export class ThreadSet {
 
   async close(): Promise<void> {
     await Promise.all(this.#threads.map((thread) => thread.close()))
+    await this.#fetches.close()
     await this.#watchdog?.terminate()
   }
 
@@ -120,6 +131,7 @@ export class ThreadSet {
       index,
       host: this.#options.host,
       nowMs: this.#options.nowMs,
+      connectFetches: () => this.#fetches.connect(),
       onLost: (reason, stuck) => {
         if (stuck !== null) this.#options.stats.addWorker('guest_stop_defects', 1)
         this.#tellLost(index)

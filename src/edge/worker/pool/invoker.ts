@@ -16,6 +16,8 @@ export interface InvokerOptions {
   /** What all hot instances may cost together, in bytes (`pool/instance.ts`). */
   readonly pool_bytes_max: number
   readonly host: HostOptions
+  /** Ranges of addresses that `http_fetch` may reach besides public ones. */
+  readonly fetch_allow_private: readonly string[]
   /** Called when a thread is lost; the worker should finish what it can and exit, to be replaced. `stuck` is why, if a guest. */
   readonly onDefect: (reason: string, stuck: StuckGuest | null) => void
 }
@@ -25,8 +27,9 @@ export async function createInvoker(
   options: InvokerOptions,
 ): Promise<{ invoker: Invoker; engine: string }> {
   const { entry, threads_max: max, stats, host, pool_bytes_max, onDefect } = options
+  const { fetch_allow_private } = options
   const nowMs = openLibc().monotonicMs
-  const threads = new ThreadSet({ entry, max, stats, host, nowMs, onDefect })
+  const threads = new ThreadSet({ entry, max, stats, host, nowMs, fetch_allow_private, onDefect })
   const engine = await threads.open()
   return { invoker: new Dispatcher({ threads, stats, nowMs, pool_bytes_max }), engine }
 }

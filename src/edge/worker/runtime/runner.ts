@@ -11,6 +11,7 @@ import type { WorkerFunction } from '../../ipc.ts'
 import type { GuestRequest, GuestResponse, Outcome } from '../call.ts'
 import { poolKey, queueWaitMs } from '../call.ts'
 import { CallContext } from '../host/context.ts'
+import type { FetchLine } from '../fetch/line.ts'
 import type { CallSlot } from '../lanes/control.ts'
 import { ABI_TABLE } from './abi-table.ts'
 import type { KeptAbi, KeptInstance } from './abi-table.ts'
@@ -104,6 +105,11 @@ export class Runner {
     this.#tableBytes.delete(key)
   }
 
+  /** Lets functions with an allow-list fetch. */
+  connectFetches(line: FetchLine): void {
+    this.#engine.host.fetchLine = line
+  }
+
   #run(
     fn: WorkerFunction,
     id: number,
@@ -140,6 +146,7 @@ export class Runner {
       this.#engine.discardExecutor(executor)
     }
     context.flushStreams()
+    context.fetches?.closeAll()
     const alive = returned && context.end === null && this.#instances.has(id)
     if (!alive) this.destroy(id)
     const bytes = alive ? (this.#instances.get(id)?.memoryBytes ?? 0) : 0

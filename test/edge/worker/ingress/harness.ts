@@ -35,6 +35,7 @@ export function aFunction(fields: Record<string, unknown> = {}): WorkerFunction 
     max_execution_ms: 500,
     quotas: { concurrency: null, requests_per_second: null, burst: null },
     env: {},
+    http_allow: [],
     sha256: 'a'.repeat(64),
     size_bytes: 8,
     slot: 0,

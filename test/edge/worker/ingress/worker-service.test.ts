@@ -30,6 +30,7 @@ async function startWorker(port = 0) {
     log_level: 'info',
     log_pretty: false,
     request_body_bytes_max: 1000,
+    fetch_allow_private: [],
     executor_threads_max: 1,
     pool_bytes_max: 2 ** 30,
   }

@@ -21,6 +21,7 @@ const threads = new ThreadSet({
   stats,
   host: hostOptionsIn(directory),
   nowMs: openLibc().monotonicMs,
+  fetch_allow_private: [],
   onDefect: (_reason, stuck) => lost.resolve(stuck),
 })
 const modules = await startRuntime(1)

@@ -30,9 +30,11 @@ export interface RuntimeHarness {
   close(): Promise<void>
 }
 
+/** Fetches may reach `fetchAllowPrivate` besides public addresses. */
 export async function startRuntime(
   threadsMax = 4,
   poolBytesMax = 2 ** 30,
+  fetchAllowPrivate: readonly string[] = [],
 ): Promise<RuntimeHarness> {
   const dir = mkdtempSync(join(tmpdir(), 'edgefn-runtime-'))
   const stats = new StatsFile(join(dir, 'stats'))
@@ -43,6 +45,7 @@ export async function startRuntime(
     stats,
     pool_bytes_max: poolBytesMax,
     host: hostOptionsIn(dir),
+    fetch_allow_private: fetchAllowPrivate,
     onDefect: (reason) => defects.push(reason),
   })
   let slot = 0

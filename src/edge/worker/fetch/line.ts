@@ -1,0 +1,115 @@
+/** An executor thread's side of fetching: its line to the fetch thread, and what its current call has open. */
+
+import type { MessagePort } from 'node:worker_threads'
+
+import { LIMITS } from '../../../protocol/limits.ts'
+import type { WorkerFunction } from '../../ipc.ts'
+import { poolKey } from '../call.ts'
+import type { ToFetchThread } from './messages.ts'
+import type { FetchFailure } from './outcome.ts'
+import { parseFetchRequest } from './request.ts'
+import { ResponseReader, sharedResponseBytes } from './shared-response.ts'
+
+interface Slot {
+  readonly memory: SharedArrayBuffer
+  readonly reader: ResponseReader
+  open: boolean
+}
+
+/** An executor thread's end of the line to the fetch thread, with the memory that responses come in. */
+export class FetchLine {
+  readonly #port: MessagePort
+  /** Kept from call to call; one that the fetch thread has not let go of yet is passed over. */
+  readonly #slots: Slot[] = []
+  #fetches = 0
+
+  constructor(port: MessagePort) {
+    this.#port = port
+  }
+
+  /** Begins a fetch. Throws FetchError when the request is not one. */
+  start(bytes: Uint8Array<ArrayBuffer>, fn: WorkerFunction, leftMs: number): OpenFetch {
+    const request = parseFetchRequest(bytes)
+    const slot = this.#freeSlot()
+    slot.open = true
+    slot.reader.reset()
+    const id = (this.#fetches += 1)
+    const message: ToFetchThread = {
+      type: 'start',
+      id,
+      memory: slot.memory,
+      request,
+      allow: fn.http_allow,
+      owner: poolKey(fn),
+      left_ms: leftMs,
+    }
+    this.#port.postMessage(message, [request.body.buffer])
+    return new OpenFetch(slot, (type) => this.#port.postMessage({ type, id }))
+  }
+
+  /** Has a fetch counted that did not begin. */
+  refused(failure: FetchFailure): void {
+    this.#port.postMessage({ type: 'refused', failure } satisfies ToFetchThread)
+  }
+
+  #freeSlot(): Slot {
+    const found = this.#slots.find((slot) => !slot.open && slot.reader.released)
+    if (found !== undefined) return found
+    const memory = new SharedArrayBuffer(sharedResponseBytes)
+    const slot = { memory, reader: new ResponseReader(memory), open: false }
+    // A guest that opens and closes faster than the fetch thread follows gets memory that is not kept.
+    if (this.#slots.length < 2 * LIMITS.fetchesPerCallMax) this.#slots.push(slot)
+    return slot
+  }
+}
+
+/** A fetch whose head has been waited for, until it is closed. */
+export class OpenFetch {
+  readonly reader: ResponseReader
+  head: Uint8Array<ArrayBuffer> | null = null
+  readonly #slot: Slot
+  readonly #tell: (type: 'resume' | 'cancel') => void
+
+  constructor(slot: Slot, tell: (type: 'resume' | 'cancel') => void) {
+    this.#slot = slot
+    this.reader = slot.reader
+    this.#tell = tell
+  }
+
+  readonly resume = (): void => this.#tell('resume')
+
+  close(): void {
+    if (!this.reader.released) this.#tell('cancel')
+    this.#slot.open = false
+  }
+}
+
+/** The fetches that one call has open, by handle. */
+export class CallFetches {
+  readonly #open = new Map<number, OpenFetch>()
+  #handles = 0
+
+  get full(): boolean {
+    return this.#open.size >= LIMITS.fetchesPerCallMax
+  }
+
+  add(fetch: OpenFetch): number {
+    this.#handles += 1
+    this.#open.set(this.#handles, fetch)
+    return this.#handles
+  }
+
+  get(handle: number): OpenFetch | undefined {
+    return this.#open.get(handle)
+  }
+
+  /** Whether there was one. */
+  close(handle: number): boolean {
+    this.#open.get(handle)?.close()
+    return this.#open.delete(handle)
+  }
+
+  closeAll(): void {
+    for (const handle of this.#open.keys()) this.close(handle)
+  }
+}

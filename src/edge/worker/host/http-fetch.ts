@@ -1,0 +1,78 @@
+/** The host functions of `http_fetch` (docs/GUEST-ABI.md): the guest's thread waits, the fetch thread works. */
+
+import type { HostCall, HostResult } from '../../../../ffi/host-module.ts'
+import { END_CALL } from '../../../../ffi/host-module.ts'
+import { CallFetches } from '../fetch/line.ts'
+import type { OpenFetch } from '../fetch/line.ts'
+import { FETCH_CODES, failureOf } from '../fetch/outcome.ts'
+import type { FetchFailure } from '../fetch/outcome.ts'
+import { fetchRequestBytesMax } from '../fetch/request.ts'
+import type { CallContext } from './context.ts'
+import type { Host, HostFunctionBody, HostFunctionTable } from './host.ts'
+import { fill, RESULTS } from './result.ts'
+
+const leftMs = (context: CallContext, host: Host) => () =>
+  context.deadlineMs - host.libc.monotonicMs()
+
+/** As `poll_oneoff` does: a wait that would pass the deadline ends the call there. */
+function endAtDeadline(context: CallContext): typeof END_CALL {
+  context.end = 'deadline'
+  return END_CALL
+}
+
+const httpFetch: HostFunctionBody = (call, context, host) => {
+  if (context.fn.http_allow.length === 0) return FETCH_CODES.not_allowed
+  const line = host.fetchLine
+  if (line === null) return FETCH_CODES.unavailable
+  context.fetches ??= new CallFetches()
+  const refuse = (failure: FetchFailure): number => {
+    line.refused(failure)
+    return FETCH_CODES[failure]
+  }
+  if (context.fetches.full) return refuse('too_many_fetches')
+  const length = call.u32(1)
+  if (length > fetchRequestBytesMax) return refuse('too_large')
+  const bytes = host.memory.readBytes(call.i32(0), length)
+  const left = leftMs(context, host)
+  let fetch: OpenFetch
+  try {
+    fetch = line.start(bytes, context.fn, left())
+  } catch (thrown) {
+    return refuse(failureOf(thrown))
+  }
+  const handle = context.fetches.add(fetch)
+  const head = fetch.reader.waitHead(left)
+  if (head === null) return endAtDeadline(context)
+  if (head === 1) return handle
+  context.fetches.close(handle)
+  return head
+}
+
+const responseHead: HostFunctionBody = (call, context, host) => {
+  const fetch = context.fetches?.get(call.i32(0))
+  if (fetch === undefined) return RESULTS.notFound
+  fetch.head ??= fetch.reader.readHead()
+  return fill(host, call.i32(1), call.i32(2), fetch.head)
+}
+
+function responseBody(call: HostCall, context: CallContext, host: Host): HostResult {
+  const fetch = context.fetches?.get(call.i32(0))
+  if (fetch === undefined) return RESULTS.notFound
+  const capacity = call.u32(2)
+  if (capacity === 0) return RESULTS.invalid
+  const bytes = fetch.reader.readBody(capacity, leftMs(context, host), fetch.resume)
+  if (bytes === null) return endAtDeadline(context)
+  if (typeof bytes === 'number') return bytes
+  host.memory.writeBytes(call.i32(1), bytes)
+  return bytes.length
+}
+
+const responseClose: HostFunctionBody = (call, context) =>
+  context.fetches?.close(call.i32(0)) === true ? 0 : RESULTS.notFound
+
+export const FETCH_FUNCTIONS: HostFunctionTable = {
+  http_fetch: httpFetch,
+  http_response_head: responseHead,
+  http_response_body: responseBody,
+  http_response_close: responseClose,
+}

@@ -1,0 +1,260 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test'
+
+import type { WorkerFunction } from '../../../../src/edge/ipc.ts'
+import { LIMITS } from '../../../../src/protocol/limits.ts'
+import { redirect, startOrigin, text } from '../fetch/origin.ts'
+import type { Origin, OriginOptions } from '../fetch/origin.ts'
+import { answer, failure, request, startRuntime } from './harness.ts'
+import type { RuntimeHarness } from './harness.ts'
+
+let runtime: RuntimeHarness
+const origins: Origin[] = []
+
+beforeAll(async () => {
+  runtime = await startRuntime(4, 2 ** 30, ['127.0.0.1/32'])
+})
+afterEach(async () => {
+  await Promise.all(origins.splice(0).map((origin) => origin.close()))
+})
+afterAll(async () => {
+  await runtime.close()
+  expect(runtime.defects).toEqual([])
+})
+
+async function origin(options: OriginOptions = {}): Promise<Origin> {
+  const started = await startOrigin(options)
+  origins.push(started)
+  return started
+}
+
+/** A guest that may reach the origins. */
+function guest(reachable: readonly Origin[], changes: Partial<WorkerFunction> = {}) {
+  const http_allow = reachable.map(({ port }) => `127.0.0.1:${port}`)
+  return runtime.guest('fetch-c', { http_allow, ...changes })
+}
+
+/** What the guest has to say of `action` with a request of this text. */
+async function tell(fn: WorkerFunction, action: string, text: string): Promise<string> {
+  const body = new Uint8Array(Buffer.from(text))
+  const call = request(`/${action}`, { method: 'POST', body })
+  return answer(await runtime.invoker.invoke(fn, call)).text
+}
+
+const get = (url: string) => `GET ${url}\r\n\r\n`
+
+test('a guest gets head and body of what it fetches', async () => {
+  const server = await origin({
+    answer: () => text('hello', 'X-One: 1\r\nConnection: x-two\r\nX-Two: 2\r\n'),
+  })
+  const told = await tell(await guest([server]), 'whole', get(`${server.url}/a`))
+  expect(told).toBe(
+    'result 1\nStatus: 200\r\nx-one: 1\r\ncontent-length: 5\r\n\nhello\nend 0\nclose 0\n',
+  )
+  expect(server.requests.map(({ path }) => path)).toEqual(['/a'])
+})
+
+test('a guest without an allow-list gets -6, and nobody is asked', async () => {
+  const server = await origin()
+  expect(await tell(await guest([]), 'whole', get(server.url))).toBe('result -6\n')
+  expect(await tell(await guest([]), 'whole', 'not even a request')).toBe('result -6\n')
+  expect(server.connections()).toBe(0)
+})
+
+test('the code says why a fetch came to nothing', async () => {
+  const server = await origin({ answer: ({ path }) => redirect(`${path}x`) })
+  const silent = await origin({ answer: () => '' })
+  const fn = await guest([server, silent], {
+    http_allow: [
+      ...[server, silent].map(({ port }) => `127.0.0.1:${port}`),
+      ...['127.0.0.2', '[::1]', 'localhost', '169.254.169.254', 'name.invalid'],
+    ],
+  })
+  const codes: readonly (readonly [string, number])[] = [
+    ['no request', -2],
+    [get('http://127.1/'), -2],
+    [`GET ${server.url}/\r\nhost: x\r\n\r\n`, -2],
+    [`GET ${server.url}/\r\nx: ${'y'.repeat(40_000)}\r\n\r\n`, -3],
+    [`POST ${server.url}/\r\n\r\n${'y'.repeat(LIMITS.fetchRequestBodyBytesMax + 1)}`, -3],
+    [get('http://example.com/'), -6],
+    [get('http://127.0.0.2/'), -7],
+    [get('http://[::1]/'), -7],
+    [get('http://169.254.169.254/latest/meta-data/'), -7],
+    [get('http://name.invalid/'), -9],
+    [get(`${silent.url}/`), -9],
+    [get(`${server.url}/`), -11],
+  ]
+  for (const [text, code] of codes) expect(await tell(fn, 'whole', text)).toBe(`result ${code}\n`)
+})
+
+test('bodies of any size come whole, however they are read', async () => {
+  const bytes = Buffer.alloc(3_000_000, 'abcdefghij')
+  const server = await origin({
+    answer: ({ path }) =>
+      Buffer.concat([
+        Buffer.from(
+          path === '/close'
+            ? 'HTTP/1.1 200 OK\r\n\r\n'
+            : `HTTP/1.1 200 OK\r\ncontent-length: ${bytes.length}\r\n\r\n`,
+        ),
+        bytes,
+      ]),
+  })
+  const fn = await guest([server], { max_execution_ms: 20_000, memory_pages: 256 })
+  for (const atOnce of [65_536, 1000, 333]) {
+    const told = await tell(fn, `count/${atOnce}`, get(`${server.url}/close`))
+    expect(told).toBe(`result 1\nbytes ${bytes.length}\nend 0\n`)
+  }
+  const whole = await tell(fn, 'whole', get(server.url))
+  expect(whole.split('\r\n\n')[1]).toBe(`${bytes.toString()}\nend 0\nclose 0\n`)
+})
+
+test('a body that breaks off, or is too large, ends with its code after what there was', async () => {
+  const half = await origin({ answer: () => 'HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf' })
+  const endless = await origin({
+    answer(_request, socket) {
+      const pour = () => {
+        while (!socket.destroyed && socket.write('x'.repeat(65_536))) continue
+      }
+      socket.on('drain', pour)
+      socket.write('HTTP/1.1 200 OK\r\n\r\n')
+      pour()
+      return null
+    },
+  })
+  const fn = await guest([half, endless], { max_execution_ms: 20_000 })
+  expect(await tell(fn, 'count/100', get(half.url))).toBe('result 1\nbytes 4\nend -9\n')
+  const told = await tell(fn, 'count/65536', get(endless.url))
+  expect(told).toContain('end -3')
+  expect(Number(/bytes (\d+)/.exec(told)?.[1])).toBeLessThanOrEqual(
+    LIMITS.fetchResponseBodyBytesMax,
+  )
+  await endless.idle()
+})
+
+describe('handles', () => {
+  test('are of one call: open ones end with it, and the next call knows none of them', async () => {
+    const server = await origin({
+      answer: (_request, socket) => {
+        socket.write('HTTP/1.1 200 OK\r\n\r\nsome')
+        return null
+      },
+    })
+    const fn = await guest([server])
+    expect(await tell(fn, 'leave', get(server.url))).toBe('result 1\n')
+    await server.idle()
+    expect(await tell(fn, 'handle/1', '')).toBe('head -1\nbody -1\nclose -1\n')
+    expect(await tell(fn, 'handle/0', '')).toBe('head -1\nbody -1\nclose -1\n')
+    expect(await tell(fn, 'handle/-5', '')).toBe('head -1\nbody -1\nclose -1\n')
+  })
+
+  test('are closed one by one', async () => {
+    const server = await origin()
+    const told = await tell(await guest([server]), 'pair', get(server.url))
+    expect(told).toMatch(/^result 1\nresult 2\nclose 0\nclosed -1\nStatus: 200/)
+    expect(told).toEndWith('hello\nend 0\nclose 0\n')
+  })
+
+  test('are as many as a call may have', async () => {
+    const server = await origin()
+    const told = await tell(
+      await guest([server]),
+      `open/${LIMITS.fetchesPerCallMax + 2}`,
+      get(server.url),
+    )
+    const results = told.trim().split('\n')
+    expect(results.slice(0, -2)).toEqual(
+      Array.from({ length: LIMITS.fetchesPerCallMax }, (_, index) => `result ${index + 1}`),
+    )
+    expect(results.slice(-2)).toEqual(['result -10', 'result -10'])
+  })
+
+  test('of hundreds of calls leave nothing behind', async () => {
+    const server = await origin()
+    const fn = await guest([server], { max_execution_ms: 10_000 })
+    for (let round = 0; round < 60; round += 1) {
+      const told = await Promise.all(
+        Array.from({ length: 4 }, () => tell(fn, 'open/6', get(server.url))),
+      )
+      for (const each of told) expect(each).toEndWith('result 6\n')
+    }
+    await server.idle()
+    expect(server.requests).toHaveLength(60 * 4 * 6)
+  }, 60_000)
+})
+
+describe('the deadline', () => {
+  const slow: readonly (readonly [string, string, string])[] = [
+    ['for a head', 'whole', ''],
+    ['for a body', 'whole', 'HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf'],
+    [
+      'for a body read byte by byte',
+      'count/1',
+      'HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf',
+    ],
+  ]
+  test.each(slow)('ends a guest that waits %s, and its connection', async (_what, action, sent) => {
+    const server = await origin({
+      answer: (_request, socket) => {
+        socket.write(sent)
+        return null
+      },
+    })
+    const fn = await guest([server], { max_execution_ms: 200 })
+    // Warm, so that what is measured is the stop and not the start.
+    await tell(fn, 'handle/1', '')
+    const from = performance.now()
+    const body = new Uint8Array(Buffer.from(get(server.url)))
+    const outcome = await runtime.invoker.invoke(
+      fn,
+      request(`/${action}`, { method: 'POST', body }),
+    )
+    expect(failure(outcome)).toBe('execution_timeout')
+    expect(performance.now() - from).toBeLessThan(300)
+    expect(performance.now() - from).toBeGreaterThan(195)
+    await server.idle()
+  })
+
+  test('of one guest is nothing to another that fetches at the same time', async () => {
+    const stuck = await origin({ answer: () => null })
+    const server = await origin()
+    const slowFn = await guest([stuck], { max_execution_ms: 500 })
+    const fn = await guest([server])
+    await Promise.all([tell(slowFn, 'handle/1', ''), tell(fn, 'handle/1', '')])
+    const body = new Uint8Array(Buffer.from(get(stuck.url)))
+    const waiting = runtime.invoker.invoke(slowFn, request('/whole', { method: 'POST', body }))
+    for (let index = 0; index < 20; index += 1) {
+      expect(await tell(fn, 'whole', get(server.url))).toContain('hello')
+    }
+    expect(failure(await waiting)).toBe('execution_timeout')
+  })
+})
+
+test('one call cannot read what another fetches', async () => {
+  const server = await origin({ answer: ({ path }) => text(`secret of ${path}`.repeat(500)) })
+  const fns = await Promise.all([guest([server]), guest([server]), guest([server])])
+  await Promise.all(
+    Array.from({ length: 60 }, async (_, index) => {
+      const fn = fns[index % 3]
+      if (fn === undefined) throw new Error('There is no function.')
+      const told = await tell(fn, 'whole', get(`${server.url}/${index}`))
+      expect(told).toContain(`\r\n\n${`secret of /${index}`.repeat(500)}\nend 0`)
+    }),
+  )
+}, 30_000)
+
+test('fetches are counted by how they end', async () => {
+  const ended = (outcome: 'ok' | 'invalid' | 'forbidden_address') =>
+    runtime.stats.getWorker(`fetch_${outcome}`)
+  const before = [ended('ok'), ended('invalid'), ended('forbidden_address')]
+  const server = await origin()
+  const fn = await guest([server], { http_allow: [`127.0.0.1:${server.port}`, '127.0.0.3'] })
+  await tell(fn, 'whole', get(server.url))
+  await tell(fn, 'whole', 'nonsense')
+  await tell(fn, 'whole', get('http://127.0.0.3/'))
+  await tell(fn, 'whole', get('http://127.0.0.3/'))
+  const wanted = before.map((count, index) => count + (index === 2 ? 2 : 1))
+  const counted = () => [ended('ok'), ended('invalid'), ended('forbidden_address')]
+  for (let tries = 0; tries < 100 && counted().join() !== wanted.join(); tries += 1)
+    await Bun.sleep(20)
+  expect(counted()).toEqual(wanted)
+})
