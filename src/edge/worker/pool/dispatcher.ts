@@ -220,7 +220,9 @@ export class Dispatcher implements Invoker {
       this.#threads.unload(poolKey(fn))
     }
     this.#trim()
-    const rewarm = !alive && loaded && job.kind === 'call' && keepsInstances(fn.abi)
+    // One that failed while it was made would do so again, and its start may hold a thread for long.
+    const wasWarm = !(report instanceof EdgefnError) && !report.outcome.cold
+    const rewarm = !alive && loaded && wasWarm && job.kind === 'call' && keepsInstances(fn.abi)
     if (rewarm) this.#rewarm(fn, pool)
   }
 
