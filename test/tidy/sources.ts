@@ -27,7 +27,7 @@ export interface Source {
 
 const FOLDERS = ['src', 'ffi', 'scripts', 'test']
 /** Built guests, and guests in other languages that happen to end in `.ts`. */
-const SKIPPED = /(?:^|\/)(?:node_modules|guests)(?:\/|$)/
+const SKIPPED = /(?:^|\/)(?:node_modules|guests\/(?:as|build))(?:\/|$)/
 
 /** All TypeScript of the project. */
 export function readSources(): readonly Source[] {
