@@ -40,7 +40,9 @@ export async function openConnection(
   let failure: unknown
   for (const [index, address] of attempts.entries()) {
     try {
-      const shareMs = leftMs() / (attempts.length - index)
+      // The last one has all the time that is left, and the signal says when that is over.
+      const attemptsLeft = attempts.length - index
+      const shareMs = attemptsLeft === 1 ? null : leftMs() / attemptsLeft
       return await connectTo(address, target, deps.authorities, shareMs, signal)
     } catch (thrown) {
       signal.throwIfAborted()
@@ -95,7 +97,7 @@ function connectTo(
   address: string,
   target: FetchTarget,
   authorities: string | null,
-  timeoutMs: number,
+  timeoutMs: number | null,
   signal: AbortSignal,
 ): Promise<Socket> {
   const socket =
@@ -103,7 +105,10 @@ function connectTo(
   // A late error of a socket that nobody listens to any more must not end the thread.
   socket.on('error', () => {})
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => fail(new Error('it took too long')), timeoutMs)
+    const timer =
+      timeoutMs === null
+        ? undefined
+        : setTimeout(() => fail(new Error('it took too long')), timeoutMs)
     const abort = () => fail(signal.reason)
     signal.addEventListener('abort', abort, { once: true })
     socket.once(target.scheme === 'https' ? 'secureConnect' : 'connect', () => {

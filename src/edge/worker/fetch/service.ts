@@ -144,8 +144,8 @@ class RunningFetch implements Running {
     try {
       const sink = {
         onHead: (head: ResponseHead) => {
-          this.#headGiven = true
           this.#writer.putHead(guestHead(head))
+          this.#headGiven = true
         },
         onBody: (bytes: Uint8Array) => this.#writer.putBody(bytes),
         onRoom: (resume: () => void) => {

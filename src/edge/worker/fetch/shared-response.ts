@@ -4,11 +4,12 @@
  */
 
 import { LIMITS } from '../../../protocol/limits.ts'
+import { FetchError } from './outcome.ts'
 
 /** Bytes of body that wait for the guest; more of it waits in the socket. */
 const ringBytes = 64 * 1024
-/** `Status: 200\r\n` and the separators that lower-cased names do not save. */
-const headBytesMax = LIMITS.fetchResponseHeadBytesMax + 1024
+/** Bytes of a head as the guest gets it. */
+const headBytesMax = LIMITS.fetchResponseHeadBytesMax
 
 const CELL = {
   /** Counts up with every change by the writer; the reader waits on it. */
@@ -69,7 +70,11 @@ export class ResponseWriter extends SharedResponse {
   /** What the ring had no room for; the socket is paused then, so it is at most what had been received already. */
   #waiting: Buffer[] = []
 
+  /** Throws FetchError when the head is over its limit: what came with bare colons and line feeds has grown by now. */
   putHead(bytes: Uint8Array): void {
+    if (bytes.length > headBytesMax) {
+      throw new FetchError('too_large', 'The head of the response is over its limit.')
+    }
     this.head.set(bytes)
     this.store('headBytes', bytes.length)
     this.store('head', 1)
