@@ -56,10 +56,14 @@ export const EDGE_OPTIONS = {
     placeholder: 'N',
     help: 'worker processes; default: one per core',
   }),
-  'executor-threads': defaulted(integer(1, 64), String(LIMITS.executorThreadsDefault), {
-    placeholder: 'N',
-    help: 'threads per worker that run functions, at most',
-  }),
+  'executor-threads': defaulted(
+    integer(1, LIMITS.executorThreadsMax),
+    String(LIMITS.executorThreadsDefault),
+    {
+      placeholder: 'N',
+      help: 'threads per worker that run functions, at most',
+    },
+  ),
   mqtt: defaulted(onOff, 'on', { placeholder: 'on|off', help: 'off: poll the control plane only' }),
   'heartbeat-interval': defaulted(duration('100ms', '1h'), `${LIMITS.heartbeatMsDefault / 1000}s`, {
     placeholder: 'TIME',

@@ -217,6 +217,7 @@ function compose(base: Base): {
     location,
     lookup,
     hooks,
+    troubles: (functionId) => base.liveness.troubles(functionId),
     public_url: base.addresses.apiUrl,
   })
   const sync = createSync({

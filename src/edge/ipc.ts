@@ -3,6 +3,7 @@
 import { z } from 'zod'
 
 import { functionIdSchema, revisionSchema, sha256Schema, versionSchema } from '../protocol/ids.ts'
+import { LIMITS } from '../protocol/limits.ts'
 import { manifestSchema, routeSchema } from '../protocol/manifest.ts'
 
 /** A function as workers see it: manifest without what only fetching needs, and its statistics slot. */
@@ -85,10 +86,13 @@ export const workerOptionsSchema = z.strictObject({
   kv_dir: z.string(),
   guest_metrics_dir: z.string(),
   workers: z.int().min(1),
+  /** What each thread of the node runs now (`edge/running.ts`), and what was decided about functions (`edge/verdicts.ts`). */
+  running_path: z.string(),
+  verdicts_path: z.string(),
   log_level: z.enum(['debug', 'info', 'warn', 'error']),
   log_pretty: z.boolean(),
   request_body_bytes_max: z.int().min(0),
-  executor_threads_max: z.int().min(1).max(64),
+  executor_threads_max: z.int().min(1).max(LIMITS.executorThreadsMax),
   /** What all hot instances of a worker may cost together (`worker/pool/instance.ts`). */
   pool_bytes_max: z.int().min(0),
   /** In CIDR notation. */

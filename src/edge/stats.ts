@@ -24,6 +24,7 @@ export const CALL_ERROR_CODES = [
   'body_too_large',
   'rate_limited',
   'client_gone',
+  'function_quarantined',
 ] as const
 export type CallErrorCode = (typeof CALL_ERROR_CODES)[number]
 

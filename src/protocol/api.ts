@@ -119,8 +119,19 @@ export const functionViewSchema = z.strictObject({
 export type FunctionView = z.infer<typeof functionViewSchema>
 
 /** `GET /functions/:id`: the function and its newest ready version. */
+/** A function that a node says is not well there. */
+export const troubleViewSchema = z.strictObject({
+  node_id: nodeIdSchema,
+  version: versionSchema,
+  state: z.string(),
+  reason: z.string(),
+})
+export type TroubleView = z.infer<typeof troubleViewSchema>
+
 export const functionDetailSchema = functionViewSchema.extend({
   latest: versionViewSchema.nullable(),
+  /** Where it is not well, by the newest heartbeats. */
+  troubles: z.array(troubleViewSchema),
 })
 export type FunctionDetail = z.infer<typeof functionDetailSchema>
 
@@ -330,6 +341,8 @@ export const nodeFunctionViewSchema = z.strictObject({
   desired_version: versionSchema.nullable(),
   version: versionSchema.nullable(),
   state: z.string(),
+  /** Why it is not well there, as the node says; null when it is. */
+  reason: z.string().nullable(),
   invocation_count: z.int(),
   avg_latency_ms: z.number(),
 })

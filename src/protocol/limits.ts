@@ -64,6 +64,7 @@ export const LIMITS = {
   /** Resident bytes of a worker, and threads of one that run guests. */
   workerMemoryBytesDefault: 2 * GIB,
   executorThreadsDefault: 8,
+  executorThreadsMax: 64,
   /** Instances per worker process; the address space ends at 10 920 (RELIABILITY finding 6). */
   processInstancesMax: 2000,
   /**
@@ -74,6 +75,16 @@ export const LIMITS = {
   queueFunctionRequestsMax: 512,
   queueWaitMsMin: 10,
   queueWaitMsMax: 10_000,
+  /**
+   * Worker processes that a function version may end within the window before it is quarantined on the node. A quarantine
+   * lasts the first time as long as the least says, then twice as long each time, up to the most.
+   */
+  workerDeathsMax: 3,
+  workerDeathsWindowMs: 10 * 60_000,
+  quarantineMsMin: 10 * 60_000,
+  quarantineMsMax: 24 * 3600_000,
+  /** Milliseconds that a suspect of a worker's death waits at most until no other suspect runs beside it. */
+  suspectWaitMsMax: 50,
   /** The edge's artifact cache [R15]. */
   cacheBytesMax: 10 * GIB,
   cacheFilesMax: 1000,
@@ -133,6 +144,8 @@ const RELATIONS: readonly (readonly [boolean, string])[] = [
   [LIMITS.queueWaitMsMin < LIMITS.queueWaitMsMax, 'queueWaitMsMin'],
   [LIMITS.kvKeyBytesMax + LIMITS.kvValueBytesMax <= LIMITS.kvBytesMax, 'kvBytesMax'],
   [LIMITS.guestSeriesMax <= LIMITS.guestSeriesShownMax, 'guestSeriesShownMax'],
+  [LIMITS.quarantineMsMin <= LIMITS.quarantineMsMax, 'quarantineMsMin'],
+  [LIMITS.suspectWaitMsMax < LIMITS.queueWaitMsMax, 'suspectWaitMsMax'],
   [LIMITS.backoffMsMin < LIMITS.backoffMsMax, 'backoffMsMin'],
   [LIMITS.fetchUrlBytesMax < LIMITS.fetchRequestHeadBytesMax, 'fetchUrlBytesMax'],
   [LIMITS.fetchesPerCallMax <= LIMITS.fetchesPerFunctionMax, 'fetchesPerCallMax'],

@@ -46,7 +46,10 @@ export const noticeAckSchema = z.strictObject({ notice_id: uuidSchema })
 export const functionStatusSchema = z.strictObject({
   function_id: functionIdSchema,
   version: versionSchema,
-  state: z.enum(['serving', 'cached', 'failed']),
+  /** `quarantined`: it ended workers of the node, which does not run it for now. */
+  state: z.enum(['serving', 'cached', 'failed', 'quarantined']),
+  /** Why the function is not well on this node, in a sentence; null when it is. */
+  reason: z.string().max(500).nullable().default(null),
   invocation_count: z.int().min(0),
   error_count: z.int().min(0),
   avg_latency_ms: z.number().min(0),

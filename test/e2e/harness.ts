@@ -304,11 +304,13 @@ export class Node {
     return fetch(`${this.url}${path}`, init)
   }
 
-  async metric(name: string): Promise<number> {
+  /** The sum of a metric's values, of all or of those whose labels contain `label`. */
+  async metric(name: string, label = ''): Promise<number> {
     const text = await (await fetch(`${this.ops}/metrics`)).text()
     return text
       .split('\n')
       .filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
+      .filter((line) => line.includes(label))
       .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0)
   }
 }

@@ -50,6 +50,14 @@ export const functionsShow = command({
       updated: timeText(found.updated_at),
       ...(found.latest === null ? { 'latest version': '-' } : versionFields(found.latest)),
     })
+    if (values.output === 'json' || found.troubles.length === 0) return EXIT.ok
+    terminal.out('\n')
+    printList(terminal, values.output, found.troubles, {
+      NODE: (item) => item.node_id,
+      VERSION: (item) => String(item.version),
+      STATE: (item) => item.state,
+      REASON: (item) => item.reason,
+    })
     return EXIT.ok
   },
 })

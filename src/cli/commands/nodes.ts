@@ -65,6 +65,7 @@ export const nodesShow = command({
       STATE: (item) => item.state,
       CALLS: (item) => String(item.invocation_count),
       'AVERAGE MS': (item) => item.avg_latency_ms.toFixed(2),
+      REASON: (item) => item.reason ?? '',
     })
     return EXIT.ok
   },

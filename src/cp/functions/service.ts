@@ -8,6 +8,7 @@ import type {
   FunctionRegistration,
   FunctionView,
   RegistrationView,
+  TroubleView,
   downloadViewSchema,
   functionUpdateSchema,
 } from '../../protocol/api.ts'
@@ -32,6 +33,8 @@ import {
 export interface ServiceDeps extends Omit<IngestDeps, 'checkModule' | 'sign'> {
   readonly lookup: FunctionLookup
   readonly hooks: FunctionHooks
+  /** Where a function is not well, as nodes report it. */
+  readonly troubles: (functionId: FunctionId) => readonly TroubleView[]
   /** Without a slash at its end. */
   readonly public_url: () => string
 }
@@ -79,7 +82,7 @@ export function createFunctionService(deps: ServiceDeps): FunctionService {
         found.latest_version === null
           ? null
           : versionView(await requireVersion(db, found.id, found.latest_version), location)
-      return { ...found, latest }
+      return { ...found, latest, troubles: [...deps.troubles(found.id)] }
     },
 
     async update(idOrName, body, context) {

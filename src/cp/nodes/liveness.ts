@@ -1,6 +1,7 @@
 /** Who is alive: heartbeats are kept in memory and written in batches, so that a beat costs no transaction. */
 
-import type { NodeId, PopId } from '../../protocol/ids.ts'
+import type { TroubleView } from '../../protocol/api.ts'
+import type { FunctionId, NodeId, PopId } from '../../protocol/ids.ts'
 import type { FunctionStatus, Heartbeat, NodeStatus } from '../../protocol/messages.ts'
 import type { Log } from '../../telemetry/log.ts'
 import type { Database } from '../db/database.ts'
@@ -131,6 +132,16 @@ export class Liveness {
   /** What the node last reported of its functions. */
   functions(nodeId: NodeId): readonly FunctionStatus[] {
     return this.lastBeat(nodeId)?.functions ?? []
+  }
+
+  /** Where a function is not well, as the nodes last reported; nodes that are offline say nothing. */
+  troubles(functionId: FunctionId): TroubleView[] {
+    return [...this.#nodes].flatMap(([node_id, { status, beat }]) => {
+      if (status === 'offline') return []
+      return (beat?.functions ?? []).flatMap(({ function_id, version, state, reason }) =>
+        function_id === functionId && reason !== null ? [{ node_id, version, state, reason }] : [],
+      )
+    })
   }
 
   /** How many nodes are in each status, for the metrics [C12.1]. */

@@ -10,7 +10,7 @@ import type {
 } from '../../protocol/api.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { nodeIdSchema, type FunctionId, type NodeId, type PopId } from '../../protocol/ids.ts'
-import type { Heartbeat, HeartbeatAnswer, Notice } from '../../protocol/messages.ts'
+import type { FunctionStatus, Heartbeat, HeartbeatAnswer, Notice } from '../../protocol/messages.ts'
 import type { RecordAudit } from '../audit/audit.ts'
 import type { RequestContext } from '../context.ts'
 import type { Database, Sql, Transaction } from '../db/database.ts'
@@ -265,7 +265,7 @@ async function functionsOf(deps: NodeDeps, nodeId: NodeId): Promise<NodeDetail['
   const held = new Map<FunctionId, (typeof reported)[number]>()
   for (const item of reported) {
     const known = held.get(item.function_id)
-    if (known === undefined || (known.state !== 'serving' && item.state === 'serving')) {
+    if (known === undefined || (!isCurrent(known) && isCurrent(item))) {
       held.set(item.function_id, item)
     }
   }
@@ -280,8 +280,14 @@ async function functionsOf(deps: NodeDeps, nodeId: NodeId): Promise<NodeDetail['
       desired_version: desired.get(id) ?? null,
       version: item?.version ?? null,
       state: item?.state ?? 'unknown',
+      reason: item?.reason ?? null,
       invocation_count: item?.invocation_count ?? 0,
       avg_latency_ms: item?.avg_latency_ms ?? 0,
     }
   })
+}
+
+/** Whether a version is what the node answers requests with, be it by refusing them. */
+function isCurrent({ state }: FunctionStatus): boolean {
+  return state === 'serving' || state === 'quarantined'
 }

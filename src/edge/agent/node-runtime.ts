@@ -6,9 +6,9 @@ import type { EdgeConfig } from '../../config/modes.ts'
 import type { Manifest } from '../../protocol/manifest.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { VERSION } from '../../version.ts'
-import { QuotaFile } from '../quota.ts'
-import { StatsFile } from '../stats.ts'
+import { Blame } from './blame/blame.ts'
 import type { ArtifactCache } from './cache/artifact-cache.ts'
+import { createBlameStore } from './cache/blame-store.ts'
 import type { IndexDatabase } from './cache/cache-index.ts'
 import { createStateStore } from './cache/state-store.ts'
 import type { CpClient } from './cp-client.ts'
@@ -26,6 +26,8 @@ import type { FunctionTotals } from './statistics.ts'
 import { functionTotals } from './statistics.ts'
 import { cpuPercent, cpuTimes, residentBytes } from './supervise/proc.ts'
 import type { WorkerRegister } from './supervise/orphans.ts'
+import type { SharedFiles } from './shared-files.ts'
+import { openSharedFiles } from './shared-files.ts'
 import { SlotTable } from './supervise/slots.ts'
 import type { WorkerCommand } from './supervise/supervisor.ts'
 import { Supervisor } from './supervise/supervisor.ts'
@@ -60,10 +62,9 @@ export class NodeRuntime {
   readonly metrics: AgentMetrics
   readonly #options: NodeRuntimeOptions
   readonly #startedAt = performance.now()
-  readonly #stats: StatsFile[]
-  readonly #quotasPath: string
-  readonly #quotas: QuotaFile
+  readonly #shared: SharedFiles
   readonly #functionData: FunctionData
+  readonly #blame: Blame
   readonly #slots: SlotTable
   readonly #syncer: Syncer
   readonly #supervisor: Supervisor
@@ -80,32 +81,26 @@ export class NodeRuntime {
   constructor(options: NodeRuntimeOptions) {
     this.#options = options
     const { config, run_dir } = options
-    // New names with every start: workers of an earlier agent may still write to the old files.
-    const stamp = Date.now().toString(36)
-    const paths = Array.from({ length: config.workers }, (_, index) =>
-      join(run_dir, `worker-${index}.${process.pid}-${stamp}.stats`),
+    this.#shared = openSharedFiles(run_dir, config.workers)
+    this.#blame = this.#makeBlame()
+    this.#slots = new SlotTable(
+      (slot) => this.#shared.clearSlot(slot),
+      (functionId, slot) => this.#blame.slotTaken(functionId, slot),
     )
-    this.#stats = paths.map((path) => new StatsFile(path))
-    this.#quotasPath = join(run_dir, `quotas.${process.pid}-${stamp}.shared`)
-    this.#quotas = new QuotaFile(this.#quotasPath, config.workers)
-    this.#slots = new SlotTable((slot) => {
-      for (const file of this.#stats) file.clear(slot)
-      this.#quotas.clear(slot)
-    })
     this.#functionData = new FunctionData({
       kv_dir: join(config.data_dir, 'kv'),
-      guest_metrics_dir: join(run_dir, `guest-metrics.${process.pid}-${stamp}.shared`),
+      guest_metrics_dir: join(run_dir, `guest-metrics.${this.#shared.stamp}.shared`),
       log: options.log,
       now: Date.now,
     })
     this.#register = options.register
     this.#source = this.#makeSource()
     this.#syncer = this.#makeSyncer()
-    this.#supervisor = this.#makeSupervisor(paths)
+    this.#supervisor = this.#makeSupervisor()
     this.#mqtt = this.#makeMqtt()
     this.#heartbeat = this.#makeHeartbeat()
     this.metrics = createAgentMetrics({
-      stats: this.#stats,
+      stats: this.#shared.stats,
       functions: () => this.#slots.entries(),
       figures: () => this.#figures(),
       guestMetrics: (functionIds) =>
@@ -178,8 +173,20 @@ export class NodeRuntime {
       this.#supervisor.close(),
     ])
     await this.#verifying
+    this.#blame.close()
     this.#noteUses()
     this.#register.clear()
+  }
+
+  #makeBlame(): Blame {
+    return new Blame({
+      running: this.#shared.running,
+      verdicts: this.#shared.verdicts,
+      slots: () => this.#slots,
+      store: createBlameStore(this.#options.database),
+      log: this.#options.log,
+      now: Date.now,
+    })
   }
 
   #makeSource(): ArtifactSource {
@@ -237,7 +244,7 @@ export class NodeRuntime {
     return new Syncer(deps, store.load())
   }
 
-  #makeSupervisor(statsPaths: readonly string[]): Supervisor {
+  #makeSupervisor(): Supervisor {
     const { config, log, workerCommand, enrolment } = this.#options
     return new Supervisor(
       {
@@ -250,8 +257,7 @@ export class NodeRuntime {
             node_id: enrolment.current().node_id,
             index,
             listen: { host: config.listen.host, port },
-            stats_path: statsPaths[index] ?? '',
-            quotas_path: this.#quotasPath,
+            ...this.#shared.pathsOf(index),
             ...this.#functionData.paths,
             workers: config.workers,
             log_level: config.log_level,
@@ -263,10 +269,11 @@ export class NodeRuntime {
           }),
         onFetch: (request) => this.#source.fetchOnDemand(request),
         onStarted: (pid) => this.#register.add(pid),
-        onExit: (index) => {
+        refusal: (fn) => this.#blame.refusal(fn),
+        onExit: (index, reason) => {
+          this.#blame.workerEnded(index, reason)
           const slots = [...this.#slots.entries()].map(([, slot]) => slot)
-          this.#stats[index]?.clearGauges(slots)
-          this.#quotas.clearWorker(index, slots)
+          this.#shared.clearPlace(index, slots)
         },
       },
       this.#syncer.table(),
@@ -307,6 +314,7 @@ export class NodeRuntime {
       state: this.#syncer.state,
       cached: this.#options.cache.rows(),
       totals: this.#totals(),
+      quarantine: (fn) => this.#blame.refusal({ ...fn, name: 'it' })?.message ?? null,
       cpu_percent: cpuPercent(before, this.#cpu),
       mem_bytes: this.#residentBytes(),
       version: VERSION,
@@ -320,7 +328,7 @@ export class NodeRuntime {
   #totals(): Map<string, FunctionTotals> {
     const totals = new Map<string, FunctionTotals>()
     for (const [functionId, slot] of this.#slots.entries()) {
-      totals.set(functionId, functionTotals(this.#stats, slot))
+      totals.set(functionId, functionTotals(this.#shared.stats, slot))
     }
     return totals
   }
@@ -339,6 +347,9 @@ export class NodeRuntime {
       version: VERSION,
       workers: this.#supervisor.serving,
       worker_restarts: this.#supervisor.restarts,
+      worker_deaths: this.#blame.deaths,
+      worker_deaths_blamed: this.#blame.blamed,
+      quarantines: this.#blame.quarantines(),
       revision: this.#syncer.state.revision,
       syncs: this.#syncer.counts,
       cp_connected: this.#options.cpConnected(),

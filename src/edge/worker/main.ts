@@ -7,6 +7,7 @@ import type { Log } from '../../telemetry/log.ts'
 import type { WorkerOptions } from '../ipc.ts'
 import { QuotaFile } from '../quota.ts'
 import { StatsFile } from '../stats.ts'
+import { VerdictFile } from '../verdicts.ts'
 import { createAdmission } from './admit/admission.ts'
 import { createAgentLink } from './agent-link.ts'
 import type { HostOptions } from './host/host.ts'
@@ -31,6 +32,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     const stats = new StatsFile(options.stats_path)
     const nowMs = openLibc().monotonicMs
     const host = hostOptions(options)
+    const verdicts = new VerdictFile(options.verdicts_path)
     const { invoker, engine } = await createInvoker({
       entry: Bun.main,
       threads_max: options.executor_threads_max,
@@ -38,6 +40,8 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
       stats,
       host,
       fetch_allow_private: options.fetch_allow_private,
+      running: { path: options.running_path, places: options.workers, place: options.index },
+      verdicts,
       onDefect: (reason, stuck) => {
         log.error('The worker is broken and will be replaced', {
           error_type: stuck === null ? 'worker_lost' : 'guest_stop_defect',
@@ -52,6 +56,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
       quotas,
       worker: options.index,
       nowMs,
+      verdicts,
     })
     const worker = new WorkerService({
       ...{ options, link, log, stats, quotas, admission, invoker, engine },

@@ -75,6 +75,7 @@ export async function functionStack(): Promise<FunctionStack> {
     sign: signing.signArtifact,
     location: (sha256) => store.location(sha256),
     lookup,
+    troubles: () => [],
     hooks: {
       removed: async (_tx, _context, id) => void hookCalls.push(`removed ${id}`),
       changed: async (_tx, _context, id) => void hookCalls.push(`changed ${id}`),

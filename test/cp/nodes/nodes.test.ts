@@ -213,7 +213,8 @@ test('P13: a heartbeat carries node id, status, CPU, memory and functions, and i
     fc.record({
       function_id: fc.uuid({ version: 7 }),
       version: fc.integer({ min: 1, max: 1000 }),
-      state: fc.constantFrom('serving', 'cached', 'failed'),
+      state: fc.constantFrom('serving', 'cached', 'failed', 'quarantined'),
+      reason: fc.constantFrom(null, 'It ended three workers.'),
       invocation_count: fc.nat(),
       error_count: fc.nat(),
       avg_latency_ms: fc.double({ min: 0, max: 1e6, noNaN: true }),

@@ -305,7 +305,7 @@ test('heartbeats carry what the documents ask for', async () => {
   const agent = await start()
   await until('it serves', () => call(agent, '/f'))
   const beat = await until('a beat shows the call', () => {
-    return cp.beats.find((b) => b.functions[0]?.invocation_count === 1)
+    return cp.beats.find((b) => b.functions[0]?.invocation_count === 1 && b.workers === 2)
   })
   expect(beat).toMatchObject({ node_id: 'tokyo-1-a', revision: 2, workers: 2 })
   expect(beat.functions[0]).toMatchObject({ version: 1, state: 'serving', avg_latency_ms: 2 })

@@ -25,6 +25,7 @@ const MIGRATIONS = [
      revision INTEGER NOT NULL,
      unacknowledged TEXT
    ) STRICT;`,
+  'CREATE TABLE blame (id INTEGER PRIMARY KEY CHECK (id = 1), record TEXT NOT NULL) STRICT;',
 ]
 
 /**

@@ -17,6 +17,8 @@ export interface HeartbeatParts {
   readonly cached: readonly ArtifactRow[]
   /** Statistics of the functions that have any, by function id. */
   readonly totals: ReadonlyMap<string, FunctionTotals>
+  /** Why a function version is not run, in a sentence; null when it is. */
+  quarantine(fn: { readonly function_id: string; readonly version: number }): string | null
   readonly cpu_percent: number
   readonly mem_bytes: number
   readonly version: string
@@ -27,12 +29,14 @@ export interface HeartbeatParts {
 }
 
 export function buildHeartbeat(parts: HeartbeatParts): Heartbeat {
+  const functions = functionStatuses(parts)
+  const unwell = functions.some(({ state }) => state === 'quarantined')
   return {
     node_id: parts.node_id,
-    status: parts.workers < parts.workers_wanted ? 'degraded' : 'online',
+    status: unwell || parts.workers < parts.workers_wanted ? 'degraded' : 'online',
     cpu_percent: Math.min(100, finite(parts.cpu_percent)),
     mem_bytes: count(parts.mem_bytes),
-    functions: functionStatuses(parts),
+    functions,
     revision: parts.state.revision,
     version: parts.version.slice(0, 100),
     uptime_seconds: finite(parts.uptime_seconds),
@@ -42,20 +46,24 @@ export function buildHeartbeat(parts: HeartbeatParts): Heartbeat {
   }
 }
 
-/** What is served, then what failed, then what is only cached; the first of these matter most if not all fit. */
+/** What is not well, then what is served, then what failed, then what is only cached: in this order if not all fit. */
 function functionStatuses(parts: HeartbeatParts): FunctionStatus[] {
+  const quarantined: FunctionStatus[] = []
   const serving: FunctionStatus[] = []
   const failed: FunctionStatus[] = []
   const named = new Set<string>()
   for (const [functionId, entry] of parts.state.functions) {
     const manifest = visibleManifest(entry)
     named.add(artifactKey(manifest))
+    const reason = parts.quarantine(manifest)
     const status = {
       function_id: manifest.function_id,
       version: manifest.version,
+      reason: reason === null ? null : reason.slice(0, 500),
       ...usage(parts.totals.get(functionId)),
     }
-    if (entry.serving === null) failed.push({ ...status, state: 'failed' })
+    if (reason !== null) quarantined.push({ ...status, state: 'quarantined' })
+    else if (entry.serving === null) failed.push({ ...status, state: 'failed' })
     else serving.push({ ...status, state: 'serving' })
   }
   const cached = parts.cached
@@ -64,9 +72,10 @@ function functionStatuses(parts: HeartbeatParts): FunctionStatus[] {
       function_id: functionIdSchema.parse(row.function_id),
       version: row.version,
       state: 'cached',
+      reason: null,
       ...usage(undefined),
     }))
-  return [...serving, ...failed, ...cached].slice(0, functionsMax)
+  return [...quarantined, ...serving, ...failed, ...cached].slice(0, functionsMax)
 }
 
 function usage(totals: FunctionTotals | undefined) {

@@ -1,17 +1,22 @@
-/** Gives each function its record in the shared statistics (`edge/stats.ts`). */
+/** Gives each function its record in the files that the node's processes share (`edge/stats.ts` and its neighbours). */
 
 import { LIMITS } from '../../../protocol/limits.ts'
 
 export class SlotTable {
   readonly #clear: (slot: number) => void
+  readonly #taken: (functionId: string, slot: number) => void
   readonly #slots = new Map<string, number>()
   /** Functions that left, oldest first. Their counters stay until the slot is needed, so a function that returns goes on counting. */
   readonly #released = new Map<string, number>()
   #used = 0
 
-  /** `clear` zeroes a slot in every worker's statistics. */
-  constructor(clear: (slot: number) => void) {
+  /** `clear` zeroes a slot in every file that has one; `taken` is told whose it is before anybody else is. */
+  constructor(
+    clear: (slot: number) => void,
+    taken: (functionId: string, slot: number) => void = () => {},
+  ) {
     this.#clear = clear
+    this.#taken = taken
   }
 
   /**
@@ -25,7 +30,16 @@ export class SlotTable {
     if (slot === null) return null
     this.#released.delete(functionId)
     this.#slots.set(functionId, slot)
+    this.#taken(functionId, slot)
     return slot
+  }
+
+  /** The function that a slot belongs to, or did last. */
+  functionOf(slot: number): string | null {
+    for (const slots of [this.#slots, this.#released]) {
+      for (const [functionId, held] of slots) if (held === slot) return functionId
+    }
+    return null
   }
 
   /** Frees the slots of all functions but these. */

@@ -25,8 +25,13 @@ export interface SupervisorOptions {
   /** Answers a worker that lacks an artifact with the path, or throws. */
   onFetch(request: FetchRequest): Promise<string>
   onStarted(pid: number): void
-  /** The process of a place has ended; nothing writes its part of the shared memory until another is started. */
-  onExit(index: number): void
+  /**
+   * The process of a place has ended; nothing writes its part of the shared memory until another is started. `reason` is
+   * null when it was to end.
+   */
+  onExit(index: number, reason: string | null): void
+  /** Why a function may not be run on this node now; null when it may. */
+  refusal(fn: WorkerFunction): EdgefnError | null
 }
 
 export class Supervisor {
@@ -128,7 +133,7 @@ export class Supervisor {
   }
 
   #place(index: number): WorkerPlace {
-    const { log, memory_bytes_max, command, onStarted, onExit } = this.#options
+    const { log, memory_bytes_max, command, onStarted, onExit, refusal } = this.#options
     return new WorkerPlace({
       index,
       log: log.with({ worker: index }),
@@ -142,7 +147,8 @@ export class Supervisor {
         this.#started.resolve(port)
         for (const wake of this.#servingWaiters.splice(0)) wake()
       },
-      onExit: () => onExit(index),
+      onExit: (reason) => onExit(index, reason),
+      mayRun: (fn) => refusal(fn) === null,
       onFailed: (error, deaths) => this.#failed(index, error, deaths),
     })
   }
@@ -160,6 +166,8 @@ export class Supervisor {
 
   async #prepareOnOne(fn: WorkerFunction): Promise<WorkerProcess> {
     for (let deaths = 0; ;) {
+      const refusal = this.#options.refusal(fn)
+      if (refusal !== null) throw refusal
       const worker = await this.#anyServing()
       try {
         await worker.prepare(fn)

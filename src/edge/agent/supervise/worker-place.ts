@@ -2,6 +2,7 @@
 
 import { EdgefnError, errorMessage, toEdgefnError } from '../../../errors.ts'
 import type { Log } from '../../../telemetry/log.ts'
+import type { WorkerFunction } from '../../ipc.ts'
 import type { Assignment } from '../node-state.ts'
 import { residentBytes } from './proc.ts'
 import type { FetchRequest, WorkerExit } from './worker-process.ts'
@@ -30,8 +31,13 @@ interface WorkerPlaceOptions {
   onStarted(pid: number): void
   /** The worker listens and has the table. */
   onServing(port: number): void
-  /** Before a replacement is started; nothing writes the place's statistics then. */
-  onExit(): void
+  /**
+   * Before a replacement is started; nothing writes the place's shared memory then. `reason` as in `WorkerExit`, and null
+   * when the place is closing.
+   */
+  onExit(reason: string | null): void
+  /** Whether a function may be run; asked before a new worker warms it. */
+  mayRun(fn: WorkerFunction): boolean
   /** A worker reported that it cannot run, or died before it was ready. */
   onFailed(error: EdgefnError, youngDeaths: number): void
 }
@@ -80,7 +86,7 @@ export class WorkerPlace {
       error_type: 'worker_lost',
       context: { worker: index, pid: this.#process?.pid, bytes, bytes_max: limit },
     })
-    this.#process?.kill()
+    this.#process?.kill('memory_limit')
   }
 
   async close(): Promise<void> {
@@ -93,14 +99,20 @@ export class WorkerPlace {
     let youngDeaths = 0
     while (!this.#closing.signal.aborted) {
       const exit = await this.#live(youngDeaths)
-      this.#options.onExit()
+      this.#options.onExit(this.#closing.signal.aborted ? null : exit.reason)
       if (this.#closing.signal.aborted) return
       youngDeaths = exit.lived_ms < youngMs ? youngDeaths + 1 : 0
       this.#restarts += 1
       const { log, index } = this.#options
       log.warn('A worker ended and is replaced.', {
         error_type: 'worker_lost',
-        context: { worker: index, code: exit.code, signal: exit.signal, young_deaths: youngDeaths },
+        context: {
+          worker: index,
+          code: exit.code,
+          signal: exit.signal,
+          reason: exit.reason,
+          young_deaths: youngDeaths,
+        },
       })
       await pause(restartDelayMs(youngDeaths), this.#closing.signal)
     }
@@ -115,13 +127,13 @@ export class WorkerPlace {
       onStarted(worker.pid)
       void this.#bringUp(worker).catch((thrown) => {
         onFailed(toEdgefnError(thrown), youngDeaths + 1)
-        worker.kill()
+        worker.kill('start_failed')
       })
       return await worker.exited
     } catch (thrown) {
       const message = `The worker process could not be started: ${errorMessage(thrown)}`
       onFailed(new EdgefnError('internal', message, { cause: thrown }), youngDeaths + 1)
-      return { code: null, signal: null, lived_ms: 0 }
+      return { code: null, signal: null, reason: null, lived_ms: 0 }
     } finally {
       this.#ready = false
       this.#serving = false
@@ -144,7 +156,7 @@ export class WorkerPlace {
   async #warm(worker: WorkerProcess, table: Assignment): Promise<void> {
     for (const fn of table.functions) {
       if (this.#process !== worker || this.#closing.signal.aborted) return
-      if (fn.path === null) continue
+      if (fn.path === null || !this.#options.mayRun(fn)) continue
       try {
         await worker.prepare(fn)
       } catch (thrown) {

@@ -22,8 +22,13 @@ export type FetchRequest = Extract<ToAgent, { type: 'fetch' }>
 export interface WorkerExit {
   readonly code: number | null
   readonly signal: string | null
+  /** Why it ended, for who is to blame: what it was killed for, the signal, `exit`; null when it drained as told. */
+  readonly reason: string | null
   readonly lived_ms: number
 }
+
+/** What the agent kills a worker for. */
+export type KillReason = 'memory_limit' | 'hung' | 'start_failed' | 'closing'
 
 interface WorkerProcessOptions {
   readonly command: readonly string[]
@@ -47,6 +52,7 @@ export class WorkerProcess {
   readonly #prepares = new Map<string, Waiter<IpcError | null>[]>()
   readonly #assigns = new Map<string, Waiter<null>[]>()
   #dead = false
+  #killedFor: KillReason | null = null
 
   /** Starts the process. Throws what spawn throws (no such file, no memory). */
   constructor(options: WorkerProcessOptions) {
@@ -66,7 +72,8 @@ export class WorkerProcess {
       onExit: (_child, code, signal) => {
         this.#buried()
         const name = signal === null ? null : String(signal)
-        resolveExited({ code, signal: name, lived_ms: performance.now() - startedAt })
+        const reason = this.#killedFor ?? name ?? (code === 0 ? null : 'exit')
+        resolveExited({ code, signal: name, reason, lived_ms: performance.now() - startedAt })
       },
     })
     this.pid = this.#child.pid
@@ -98,8 +105,10 @@ export class WorkerProcess {
     }
   }
 
-  kill(): void {
-    if (!this.#dead) this.#child.kill('SIGKILL')
+  kill(reason: KillReason): void {
+    if (this.#dead) return
+    this.#killedFor ??= reason
+    this.#child.kill('SIGKILL')
   }
 
   /** Ends the worker: drain, then SIGTERM, then SIGKILL. Resolves when it is gone. */
@@ -111,7 +120,7 @@ export class WorkerProcess {
     })
     this.#child.kill('SIGTERM')
     if (await this.#goneWithin(terminateMsMax)) return
-    this.kill()
+    this.kill('closing')
     await this.exited
   }
 
@@ -138,7 +147,7 @@ export class WorkerProcess {
         error_type: 'worker_lost',
         context: { pid: this.pid, asked: what, waited_ms: ms },
       })
-      this.kill()
+      this.kill('hung')
     }, ms)
     try {
       return await answer

@@ -1,5 +1,6 @@
 /** The way of one request: identify → validate → match → admit → read body → invoke → respond. Counting and logging happen here only. */
 
+import type { ErrorCode } from '../../../errors.ts'
 import { EdgefnError, toEdgefnError } from '../../../errors.ts'
 import { errorResponse } from '../../../http/error-response.ts'
 import { requestIdOf } from '../../../http/request-id.ts'
@@ -53,6 +54,9 @@ interface Routed {
   readonly route: Route
   readonly fn: WorkerFunction
 }
+
+/** What a function is refused for without being run; whoever decided it has logged it. */
+const REFUSALS: ReadonlySet<ErrorCode> = new Set(['function_quarantined'])
 
 /** Bun's longest idle timeout. */
 const idleSecondsMax = 255
@@ -143,7 +147,8 @@ export function createHandler(deps: HandlerDeps): Handler {
       const error = toEdgefnError(thrown)
       if (error.code === 'bad_request') throw error
       stats.addError(fn.slot, error.code)
-      if (error.fault !== 'client') deps.callLog.failure(fn, requestId, error, outcome)
+      if (error.fault !== 'client' && !REFUSALS.has(error.code))
+        deps.callLog.failure(fn, requestId, error, outcome)
       return errorResponse(error, requestId)
     } finally {
       release?.()

@@ -5,6 +5,7 @@ import type { MessagePort } from 'node:worker_threads'
 
 import { EdgefnError, errorMessage, isErrorCode } from '../../../errors.ts'
 import type { WorkerFunction } from '../../ipc.ts'
+import type { RunningPlace } from '../../running.ts'
 import type { GuestRequest } from '../call.ts'
 import type { HostOptions } from '../host/host.ts'
 import type { RunReport } from '../runtime/runner.ts'
@@ -22,6 +23,7 @@ const otherMsMax = 60_000
 export interface ExecutorThreadOptions {
   readonly entry: string
   readonly control: SharedArrayBuffer
+  readonly running: RunningPlace
   readonly index: number
   readonly host: HostOptions
   /** Milliseconds of the clock of the deadlines in `control`. */
@@ -79,6 +81,7 @@ export class ExecutorThread {
     this.#thread = startThread(options.entry, {
       edgefn_thread: 'executor',
       control: options.control,
+      running: options.running,
       index: options.index,
       host: options.host,
     })

@@ -4,11 +4,13 @@ import { parentPort } from 'node:worker_threads'
 
 import { LibraryMissing } from '../../../../ffi/library.ts'
 import { errorMessage } from '../../../errors.ts'
+import type { WorkerFunction } from '../../ipc.ts'
+import { RunningFile } from '../../running.ts'
 import { FetchLine } from '../fetch/line.ts'
 import { hostLog } from '../host/create-host.ts'
-import type { HostOptions } from '../host/host.ts'
 import { KvKeeper } from '../host/kv/keeper.ts'
 import { Engine } from '../runtime/engine.ts'
+import type { RunReport } from '../runtime/runner.ts'
 import { Runner } from '../runtime/runner.ts'
 import { CallSlot } from './control.ts'
 import type { FromThread, ThreadData, ToThread } from './messages.ts'
@@ -27,14 +29,23 @@ export async function runThread(data: ThreadData): Promise<void> {
       return runFetchThread(data.allow_private)
     }
     case 'executor':
-      return runExecutor(data.control, data.index, data.host)
+      return runExecutor(data)
   }
 }
 
-function runExecutor(control: SharedArrayBuffer, index: number, host: HostOptions): void {
+function runExecutor(data: ThreadData & { edgefn_thread: 'executor' }): void {
+  const { control, index, host, running } = data
   const port = parentPort
   if (port === null) throw new Error('An executor runs only as a thread.')
   const post = (message: FromThread) => port.postMessage(message)
+  const marks = new RunningFile(running.path, running.places)
+  /** Whoever finds this process dead reads whose module it had in hand. */
+  function marked(fn: WorkerFunction, run: () => RunReport): RunReport {
+    marks.begin(running.place, index, fn.slot, fn.version)
+    const report = run()
+    marks.end(running.place, index)
+    return report
+  }
   let runner: Runner
   try {
     const engine = new Engine(host)
@@ -48,10 +59,18 @@ function runExecutor(control: SharedArrayBuffer, index: number, host: HostOption
   port.on('message', (message: ToThread) => {
     switch (message.type) {
       case 'call':
-        post({ type: 'done', report: runner.call(message.fn, message.instance, message.request) })
+        post({
+          type: 'done',
+          report: marked(message.fn, () =>
+            runner.call(message.fn, message.instance, message.request),
+          ),
+        })
         return runner.rest()
       case 'prepare':
-        return post({ type: 'done', report: runner.prepare(message.fn, message.instance) })
+        return post({
+          type: 'done',
+          report: marked(message.fn, () => runner.prepare(message.fn, message.instance)),
+        })
       case 'destroy':
         return runner.destroy(message.instance)
       case 'unload':

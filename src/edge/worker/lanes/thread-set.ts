@@ -3,6 +3,8 @@
 import type { Worker } from 'node:worker_threads'
 
 import { errorMessage } from '../../../errors.ts'
+import type { RunningPlace } from '../../running.ts'
+import { RunningFile } from '../../running.ts'
 import type { StatsFile } from '../../stats.ts'
 import type { HostOptions } from '../host/host.ts'
 import { controlBytes } from './control.ts'
@@ -19,6 +21,7 @@ export interface ThreadSetOptions {
   readonly host: HostOptions
   /** Ranges of addresses that `http_fetch` may reach besides public ones. */
   readonly fetch_allow_private: readonly string[]
+  readonly running: RunningPlace
   /** A thread is gone or cannot be stopped: the process must be replaced, for its core may be burning. */
   readonly onDefect: (reason: string, stuck: StuckGuest | null) => void
 }
@@ -27,6 +30,7 @@ export class ThreadSet {
   readonly max: number
   readonly #options: ThreadSetOptions
   readonly #control: SharedArrayBuffer
+  readonly #running: RunningFile
   readonly #threads: ExecutorThread[] = []
   /** Which modules each thread has parsed. */
   readonly #loaded: Set<string>[] = []
@@ -37,6 +41,8 @@ export class ThreadSet {
   constructor(options: ThreadSetOptions) {
     this.max = options.max
     this.#options = options
+    this.#running = new RunningFile(options.running.path, options.running.places)
+    this.#running.occupy(options.running.place, process.pid)
     this.#control = new SharedArrayBuffer(controlBytes(options.max))
     this.#fetches = new FetchThread({
       entry: options.entry,
@@ -128,11 +134,13 @@ export class ThreadSet {
     const thread = new ExecutorThread({
       entry: this.#options.entry,
       control: this.#control,
+      running: this.#options.running,
       index,
       host: this.#options.host,
       nowMs: this.#options.nowMs,
       connectFetches: () => this.#fetches.connect(),
       onLost: (reason, stuck) => {
+        this.#running.lost(this.#options.running.place, index)
         if (stuck !== null) this.#options.stats.addWorker('guest_stop_defects', 1)
         this.#tellLost(index)
         this.#options.onDefect(reason, stuck)

@@ -8,6 +8,7 @@ import { EdgefnError, toEdgefnError } from '../../../errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { StatsFile } from '../../stats.ts'
+import type { VerdictFile } from '../../verdicts.ts'
 import type { GuestRequest, Invoker, Outcome } from '../call.ts'
 import { keepsInstances, poolKey, queueWaitMs } from '../call.ts'
 import type { ExecutorThread } from '../lanes/executor-thread.ts'
@@ -16,6 +17,7 @@ import type { RunReport } from '../runtime/runner.ts'
 import { PoolBudget } from './budget.ts'
 import { instanceCost, type Instance } from './instance.ts'
 import { Pool, POOL_LIMITS } from './pool.ts'
+import { Suspects } from './suspects.ts'
 import { WaitingList } from './waiting-list.ts'
 
 /** Milliseconds between looks for instances that have been idle too long. */
@@ -29,6 +31,8 @@ interface Job {
   readonly request: GuestRequest | null
   /** Whose signal aborts when nobody waits for the answer any more. */
   readonly client: (() => AbortSignal) | null
+  /** When it was submitted (performance.now). */
+  readonly since: number
   readonly settle: (report: RunReport | EdgefnError) => void
 }
 
@@ -39,18 +43,22 @@ export interface DispatcherOptions {
   readonly nowMs: () => number
   /** What all hot instances may cost together, in bytes (`pool/instance.ts`). */
   readonly pool_bytes_max: number
+  readonly verdicts: VerdictFile
 }
 
 export class Dispatcher implements Invoker {
   readonly #threads: ThreadSet
   readonly #stats: StatsFile
   readonly #nowMs: () => number
+  readonly #verdicts: VerdictFile
+  readonly #suspects: Suspects
   readonly #pools = new Map<string, Pool>()
   readonly #budget: PoolBudget<Pool>
   /** What is in service, by pool key: whose statistics a pool's are. */
   #assigned = new Map<string, WorkerFunction>()
   readonly #waiting: WaitingList<Pool, Job>
   readonly #reaper: ReturnType<typeof setInterval>
+  #suspectTimer: ReturnType<typeof setTimeout> | null = null
   #running = 0
   /** Instances alive in all pools, retired ones included. */
   #alive = 0
@@ -62,6 +70,8 @@ export class Dispatcher implements Invoker {
     this.#stats = options.stats
     this.#nowMs = options.nowMs
     this.#budget = new PoolBudget(options.pool_bytes_max)
+    this.#verdicts = options.verdicts
+    this.#suspects = new Suspects(options.verdicts)
     const limits = {
       itemsMax: LIMITS.queueRequestsMax,
       groupItemsMax: LIMITS.queueFunctionRequestsMax,
@@ -81,7 +91,8 @@ export class Dispatcher implements Invoker {
   ): Promise<Outcome> {
     const report = await new Promise<RunReport | EdgefnError>((settle) => {
       const pool = this.#pool(fn)
-      this.#submit({ kind: 'call', fn, pool, request, client: client ?? null, settle })
+      const since = performance.now()
+      this.#submit({ kind: 'call', fn, pool, request, since, client: client ?? null, settle })
     })
     return report instanceof EdgefnError ? failedOutcome(report) : report.outcome
   }
@@ -90,7 +101,8 @@ export class Dispatcher implements Invoker {
     const pool = this.#pool(fn)
     if (pool.size > 0) return
     const report = await new Promise<RunReport | EdgefnError>((settle) => {
-      this.#submit({ kind: 'prepare', fn, pool, request: null, client: null, settle })
+      const since = performance.now()
+      this.#submit({ kind: 'prepare', fn, pool, request: null, since, client: null, settle })
     })
     if (report instanceof EdgefnError) throw report
     if (!report.outcome.ok) throw new EdgefnError(report.outcome.code, report.outcome.message)
@@ -147,11 +159,29 @@ export class Dispatcher implements Invoker {
 
   /** Starts the job if it can run now. */
   #start(job: Job): boolean {
+    // Quarantined since it began to wait.
+    const refused = this.#verdicts.refusal(job.fn)
+    if (refused !== null) {
+      job.settle(refused)
+      return true
+    }
+    if (this.#mustWaitForSuspects(job)) return false
     if (job.kind === 'call' && job.pool.leased >= this.#threadsMax(job.fn)) return false
     const instance = this.#lease(job)
     const thread = instance === null ? undefined : this.#threads.get(instance.thread)
     if (instance === null || thread === undefined) return false
     void this.#run(job, instance, thread)
+    return true
+  }
+
+  /** Whether a suspect runs that the job's function must not run beside; the job is looked at again when it need not wait. */
+  #mustWaitForSuspects(job: Job): boolean {
+    const waitMs = this.#suspects.waitMs(job.fn, performance.now() - job.since)
+    if (waitMs === 0) return false
+    this.#suspectTimer ??= setTimeout(() => {
+      this.#suspectTimer = null
+      this.#startWaiting()
+    }, Math.ceil(waitMs))
     return true
   }
 
@@ -186,6 +216,7 @@ export class Dispatcher implements Invoker {
   async #run(job: Job, instance: Instance, thread: ExecutorThread): Promise<void> {
     const { fn, pool } = job
     this.#running += 1
+    this.#suspects.started(thread.index, fn)
     this.#threads.load(thread.index, poolKey(fn))
     let report: RunReport | EdgefnError
     try {
@@ -197,6 +228,7 @@ export class Dispatcher implements Invoker {
       report = toEdgefnError(thrown)
     }
     this.#running -= 1
+    this.#suspects.ended(thread.index)
     this.#release(job, instance, report)
     job.settle(report)
     this.#countPool(fn, pool)
@@ -230,7 +262,9 @@ export class Dispatcher implements Invoker {
   #rewarm(fn: WorkerFunction, pool: Pool): void {
     if (pool.retired || pool.size >= POOL_LIMITS.instancesMin || this.#waiting.length > 0) return
     queueMicrotask(() => {
-      this.#start({ kind: 'prepare', fn, pool, request: null, client: null, settle: () => {} })
+      const since = performance.now()
+      const settle = () => {}
+      this.#start({ kind: 'prepare', fn, pool, request: null, since, client: null, settle })
     })
   }
 

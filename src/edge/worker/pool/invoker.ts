@@ -1,7 +1,9 @@
 /** Puts threads and dispatcher together: the `Invoker` that the ingress calls. */
 
 import { openLibc } from '../../../../ffi/libc.ts'
+import type { RunningPlace } from '../../running.ts'
 import type { StatsFile } from '../../stats.ts'
+import type { VerdictFile } from '../../verdicts.ts'
 import type { Invoker } from '../call.ts'
 import type { StuckGuest } from '../lanes/executor-thread.ts'
 import type { HostOptions } from '../host/host.ts'
@@ -18,6 +20,8 @@ export interface InvokerOptions {
   readonly host: HostOptions
   /** Ranges of addresses that `http_fetch` may reach besides public ones. */
   readonly fetch_allow_private: readonly string[]
+  readonly running: RunningPlace
+  readonly verdicts: VerdictFile
   /** Called when a thread is lost; the worker should finish what it can and exit, to be replaced. `stuck` is why, if a guest. */
   readonly onDefect: (reason: string, stuck: StuckGuest | null) => void
 }
@@ -27,9 +31,12 @@ export async function createInvoker(
   options: InvokerOptions,
 ): Promise<{ invoker: Invoker; engine: string }> {
   const { entry, threads_max: max, stats, host, pool_bytes_max, onDefect } = options
-  const { fetch_allow_private } = options
+  const { fetch_allow_private, running, verdicts } = options
   const nowMs = openLibc().monotonicMs
-  const threads = new ThreadSet({ entry, max, stats, host, nowMs, fetch_allow_private, onDefect })
+  const threads = new ThreadSet({
+    ...{ entry, max, stats, host, nowMs, fetch_allow_private, running, onDefect },
+  })
   const engine = await threads.open()
-  return { invoker: new Dispatcher({ threads, stats, nowMs, pool_bytes_max }), engine }
+  const dispatcher = { threads, stats, nowMs, pool_bytes_max, verdicts }
+  return { invoker: new Dispatcher(dispatcher), engine }
 }

@@ -74,6 +74,7 @@ test('P13: a heartbeat made of any state has every field and satisfies the proto
               totals === null ? [] : [[uuid(index), totals] as const],
             ),
           ),
+          quarantine: ({ version }) => (version === 9 ? 'It ended workers.' : null),
           cpu_percent: figures.cpu,
           mem_bytes: figures.mem,
           version: '1.0.0',
@@ -84,10 +85,15 @@ test('P13: a heartbeat made of any state has every field and satisfies the proto
         })
         const sent = heartbeatSchema.parse(JSON.parse(JSON.stringify(beat)))
         expect(sent.revision).toBe(revision)
-        for (const [index, { kind }] of functions.entries()) {
+        for (const [index, { kind, version }] of functions.entries()) {
           const status = sent.functions.find((fn) => fn.function_id === uuid(index))
-          expect(status?.state).toBe(kind === 'failed' ? 'failed' : 'serving')
+          const wanted = kind === 'failed' ? version + 1 : version
+          const state = kind === 'failed' ? 'failed' : 'serving'
+          expect(status?.state).toBe(wanted === 9 ? 'quarantined' : state)
+          expect(status?.reason ?? null).toBe(wanted === 9 ? 'It ended workers.' : null)
         }
+        const ill = sent.functions.some(({ state }) => state === 'quarantined')
+        expect(sent.status).toBe(ill || workers < 4 ? 'degraded' : 'online')
       },
     ),
     { numRuns: 300 },
@@ -108,6 +114,7 @@ test('a heartbeat of the largest node fits into one packet', () => {
       unacknowledged: null,
     },
     cached: [],
+    quarantine: () => null,
     totals: new Map(),
     cpu_percent: 1,
     mem_bytes: 1,

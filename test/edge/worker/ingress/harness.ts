@@ -15,6 +15,7 @@ import type {
 } from '../../../../src/edge/worker/call.ts'
 import { createCallLog } from '../../../../src/edge/worker/ingress/call-log.ts'
 import { QuotaFile } from '../../../../src/edge/quota.ts'
+import { VerdictFile } from '../../../../src/edge/verdicts.ts'
 import { createAdmission } from '../../../../src/edge/worker/admit/admission.ts'
 import { createHandler } from '../../../../src/edge/worker/ingress/handle.ts'
 import { createOnDemand } from '../../../../src/edge/worker/ingress/on-demand.ts'
@@ -130,10 +131,12 @@ export function openIngress(options: IngressOptions = {}) {
     failureMsKept: 0,
   })
   const table = buildTable(1, [fn], options.routes?.(fn) ?? [aRoute(fn)])
+  const verdicts = new VerdictFile(join(directory, 'verdicts'))
   const admission = createAdmission({
     quotas,
     worker: 0,
     nowMs: () => performance.now(),
+    verdicts,
   })
   const handle = createHandler({
     table: () => table,

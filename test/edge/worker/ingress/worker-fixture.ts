@@ -4,6 +4,7 @@ import { workerOptionsSchema } from '../../../../src/edge/ipc.ts'
 import { QuotaFile } from '../../../../src/edge/quota.ts'
 import { createAdmission } from '../../../../src/edge/worker/admit/admission.ts'
 import { StatsFile } from '../../../../src/edge/stats.ts'
+import { VerdictFile } from '../../../../src/edge/verdicts.ts'
 import { createAgentLink } from '../../../../src/edge/worker/agent-link.ts'
 import { WorkerService } from '../../../../src/edge/worker/service.ts'
 import { EdgefnError } from '../../../../src/errors.ts'
@@ -30,6 +31,7 @@ const admission = createAdmission({
   quotas,
   worker: options.index,
   nowMs: () => performance.now(),
+  verdicts: new VerdictFile(options.verdicts_path),
 })
 const worker = new WorkerService({
   options,

@@ -27,6 +27,8 @@ async function startWorker(port = 0) {
     kv_dir: join(directory, 'kv'),
     guest_metrics_dir: directory,
     workers: 1,
+    running_path: join(directory, 'running'),
+    verdicts_path: join(directory, 'verdicts'),
     log_level: 'info',
     log_pretty: false,
     request_body_bytes_max: 1000,

@@ -134,6 +134,8 @@ test('a guest that nothing stops is given up about a second after its limit, nam
   const said = JSON.parse(await fixture.stdout.text())
   expect(await fixture.exited).toBe(0)
   expect(said).toMatchObject({ code: 'worker_lost', defects: 1, stuck: { version: 3 } })
+  // What the agent blames when this process has ended.
+  expect(said.running).toEqual([{ slot: said.slot, version: 3 }])
   expect(said.stuck.overdue_ms).toBeWithin(1000, 3000)
   expect(said.ms).toBeWithin(1200, 10_000)
 })

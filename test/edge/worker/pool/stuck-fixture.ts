@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 
 import { openLibc } from '../../../../ffi/libc.ts'
+import { RunningFile } from '../../../../src/edge/running.ts'
 import { StatsFile } from '../../../../src/edge/stats.ts'
 import type { StuckGuest } from '../../../../src/edge/worker/lanes/executor-thread.ts'
 import { ThreadSet } from '../../../../src/edge/worker/lanes/thread-set.ts'
@@ -20,6 +21,7 @@ const threads = new ThreadSet({
   max: 1,
   stats,
   host: hostOptionsIn(directory),
+  running: { path: join(directory, 'running'), places: 2, place: 1 },
   nowMs: openLibc().monotonicMs,
   fetch_allow_private: [],
   onDefect: (_reason, stuck) => lost.resolve(stuck),
@@ -35,6 +37,9 @@ const code = await threads
 const ms = performance.now() - from
 const stuck = await lost.promise
 const defects = stats.getWorker('guest_stop_defects')
+const running = new RunningFile(join(directory, 'running'), 2).read(1)
 rmSync(directory, { recursive: true, force: true })
 await modules.close()
-process.stdout.write(JSON.stringify({ code, ms, stuck, defects }), () => process.exit(0))
+process.stdout.write(JSON.stringify({ code, ms, stuck, defects, slot: fn.slot, running }), () =>
+  process.exit(0),
+)

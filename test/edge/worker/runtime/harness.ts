@@ -8,6 +8,7 @@ import { openLibc } from '../../../../ffi/libc.ts'
 import type { WorkerFunction } from '../../../../src/edge/ipc.ts'
 import { workerFunctionSchema } from '../../../../src/edge/ipc.ts'
 import { StatsFile } from '../../../../src/edge/stats.ts'
+import { VerdictFile } from '../../../../src/edge/verdicts.ts'
 import type { GuestRequest, Invoker, Outcome } from '../../../../src/edge/worker/call.ts'
 import { createInvoker } from '../../../../src/edge/worker/pool/invoker.ts'
 import { checkModule } from '../../../../src/wasm/check.ts'
@@ -22,6 +23,8 @@ export interface RuntimeHarness {
   readonly invoker: Invoker
   readonly engine: string
   readonly stats: StatsFile
+  /** As the agent writes it and the dispatcher reads it. */
+  readonly verdicts: VerdictFile
   readonly defects: string[]
   /** A guest by name, ready to be called, with limits changed as given. */
   guest(name: string, changes?: Partial<WorkerFunction>): Promise<WorkerFunction>
@@ -38,6 +41,7 @@ export async function startRuntime(
 ): Promise<RuntimeHarness> {
   const dir = mkdtempSync(join(tmpdir(), 'edgefn-runtime-'))
   const stats = new StatsFile(join(dir, 'stats'))
+  const verdicts = new VerdictFile(join(dir, 'verdicts'))
   const defects: string[] = []
   const { invoker, engine } = await createInvoker({
     entry: ENTRY,
@@ -46,6 +50,8 @@ export async function startRuntime(
     pool_bytes_max: poolBytesMax,
     host: hostOptionsIn(dir),
     fetch_allow_private: fetchAllowPrivate,
+    running: { path: join(dir, 'running'), places: 1, place: 0 },
+    verdicts,
     onDefect: (reason) => defects.push(reason),
   })
   let slot = 0
@@ -79,6 +85,7 @@ export async function startRuntime(
     invoker,
     engine,
     stats,
+    verdicts,
     defects,
     module,
     async guest(name, changes = {}) {

@@ -1,0 +1,237 @@
+/** Crash blame: notes whose code ran in workers that died, and quarantines the versions that end them (RELIABILITY finding 2). */
+
+import type { EdgefnError } from '../../../errors.ts'
+import { LIMITS } from '../../../protocol/limits.ts'
+import type { Log } from '../../../telemetry/log.ts'
+import type { RunningFile } from '../../running.ts'
+import type { VerdictFile } from '../../verdicts.ts'
+import { quarantineError } from '../../verdicts.ts'
+import type { BlameStore, Quarantine } from '../cache/blame-store.ts'
+import { artifactKey } from '../node-state.ts'
+import type { SlotTable } from '../supervise/slots.ts'
+import type { Death, VersionKey } from './rule.ts'
+import { guilty, keptApart, recent } from './rule.ts'
+
+export interface BlameDeps {
+  readonly running: RunningFile
+  readonly verdicts: VerdictFile
+  readonly slots: () => SlotTable
+  readonly store: BlameStore
+  readonly log: Log
+  /** Milliseconds since the epoch. */
+  readonly now: () => number
+}
+
+export class Blame {
+  readonly #deps: BlameDeps
+  #deaths: Death[]
+  /** By version; those that are over too, as long as the next one would be longer for them. */
+  readonly #quarantines: Map<VersionKey, Quarantine>
+  readonly #counts = new Map<string, number>()
+  readonly #blamed = new Map<string, number>()
+  #apart: ReadonlySet<VersionKey> = new Set()
+  #timer: ReturnType<typeof setTimeout> | null = null
+
+  /** Goes on with what the store holds. */
+  constructor(deps: BlameDeps) {
+    this.#deps = deps
+    const record = deps.store.load()
+    const now = deps.now()
+    this.#deaths = recent(record.deaths, now)
+    this.#quarantines = new Map(record.quarantines.map((each) => [artifactKey(each), each]))
+    this.#forgetOld(now)
+    this.#apart = keptApart(this.#deaths)
+    this.#schedule()
+  }
+
+  close(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer)
+  }
+
+  /** Unexpected ends of workers since the agent's start, by reason. */
+  get deaths(): ReadonlyMap<string, number> {
+    return this.#counts
+  }
+
+  /** Those of them in which a function ran, by function. */
+  get blamed(): ReadonlyMap<string, number> {
+    return this.#blamed
+  }
+
+  /** The quarantine that a version is in now. */
+  quarantineOf(fn: { readonly function_id: string; readonly version: number }): Quarantine | null {
+    const found = this.#quarantines.get(artifactKey(fn))
+    return found !== undefined && found.until > this.#deps.now() ? found : null
+  }
+
+  /** The same as an error with which a call of it, or a try to load it, is refused. */
+  refusal(fn: {
+    readonly function_id: string
+    readonly version: number
+    readonly name: string
+  }): EdgefnError | null {
+    const found = this.quarantineOf(fn)
+    return found === null ? null : quarantineError(fn, found)
+  }
+
+  /** Quarantines that hold now. */
+  quarantines(): Quarantine[] {
+    const now = this.#deps.now()
+    return [...this.#quarantines.values()].filter(({ until }) => until > now)
+  }
+
+  /** The process of a place has ended; `reason` is null when it was to end. Nothing writes the place's cells then. */
+  workerEnded(place: number, reason: string | null): void {
+    const { running, slots, now } = this.#deps
+    const cells = running.read(place)
+    running.clear(place)
+    if (reason === null) return
+    this.#counts.set(reason, (this.#counts.get(reason) ?? 0) + 1)
+    const keys = new Set<VersionKey>()
+    for (const { slot, version } of cells) {
+      const function_id = slots().functionOf(slot)
+      if (function_id !== null) keys.add(artifactKey({ function_id, version }))
+    }
+    if (keys.size > 0) this.#judge(reason, [...keys], now())
+  }
+
+  /** A function has a slot from now on, which must say what was decided about it before. */
+  slotTaken(functionId: string, slot: number): void {
+    const { verdicts } = this.#deps
+    // Of several versions the last: an earlier one can only be served when its quarantine is over.
+    const held = this.quarantines()
+      .filter((each) => each.function_id === functionId)
+      .sort((a, b) => b.since - a.since)[0]
+    if (held !== undefined) verdicts.quarantine(slot, held)
+    for (const key of this.#apart) {
+      if (functionIdOf(key) === functionId) verdicts.keepApart(slot, versionOf(key))
+    }
+  }
+
+  #judge(reason: string, running: readonly VersionKey[], at: number): void {
+    this.#deaths = [...recent(this.#deaths, at), { at, reason, running }]
+    for (const key of running) {
+      const id = functionIdOf(key)
+      this.#blamed.set(id, (this.#blamed.get(id) ?? 0) + 1)
+    }
+    this.#deps.log.error('A worker died while functions ran in it.', {
+      error_type: 'worker_lost',
+      ...(running.length === 1 ? { function_id: functionIdOf(running[0] ?? '') } : {}),
+      context: { reason, running },
+    })
+    for (const [key, deaths] of guilty(this.#deaths)) this.#quarantine(key, deaths, at)
+    this.#keepApart()
+    this.#save()
+    this.#schedule()
+  }
+
+  #quarantine(key: VersionKey, deaths: number, now: number): void {
+    const { verdicts, log } = this.#deps
+    const times = (this.#quarantines.get(key)?.times ?? 0) + 1
+    const until = now + quarantineMs(times)
+    const function_id = functionIdOf(key)
+    const version = versionOf(key)
+    const quarantine = { function_id, version, since: now, until, deaths, times }
+    const reasons = this.#deaths.filter(({ running }) => running.includes(key))
+    this.#quarantines.set(key, quarantine)
+    // Explained: they count against nobody else, and not again after this quarantine.
+    this.#deaths = this.#deaths.filter(({ running }) => !running.includes(key))
+    const slot = this.#slotOf(function_id)
+    if (slot !== null) verdicts.quarantine(slot, quarantine)
+    log.error('A function version ends workers and is quarantined on this node.', {
+      function_id,
+      error_type: 'function_quarantined',
+      context: {
+        version,
+        worker_deaths: deaths,
+        reasons: reasons.map(({ reason }) => reason),
+        times,
+        until: new Date(until).toISOString(),
+      },
+    })
+  }
+
+  #keepApart(): void {
+    const { verdicts } = this.#deps
+    const before = this.#apart
+    this.#apart = keptApart(this.#deaths)
+    const marks = new Map<string, number>()
+    for (const key of before) marks.set(functionIdOf(key), 0)
+    for (const key of this.#apart) marks.set(functionIdOf(key), versionOf(key))
+    for (const [functionId, version] of marks) {
+      const slot = this.#slotOf(functionId)
+      if (slot !== null) verdicts.keepApart(slot, version)
+    }
+  }
+
+  #slotOf(functionId: string): number | null {
+    for (const [id, slot] of this.#deps.slots().entries()) if (id === functionId) return slot
+    return null
+  }
+
+  /** Ends the quarantines that are over, and lets suspicions lapse. */
+  #review(): void {
+    const { now, verdicts, log } = this.#deps
+    const at = now()
+    for (const [, { function_id, version, until }] of this.#quarantines) {
+      const slot = this.#slotOf(function_id)
+      if (until > at || slot === null) continue
+      if (verdicts.refusal({ slot, version, name: '' }) === null) continue
+      verdicts.release(slot)
+      log.info('The quarantine of a function version is over.', {
+        function_id,
+        context: { version },
+      })
+    }
+    this.#forgetOld(at)
+    this.#deaths = recent(this.#deaths, at)
+    this.#keepApart()
+    this.#save()
+    this.#schedule()
+  }
+
+  /** One that has been over for as long as the longest lasts says nothing about the version any more. */
+  #forgetOld(now: number): void {
+    for (const [key, { until }] of this.#quarantines) {
+      if (until + LIMITS.quarantineMsMax < now) this.#quarantines.delete(key)
+    }
+  }
+
+  #save(): void {
+    try {
+      this.#deps.store.save({
+        deaths: this.#deaths.map((death) => ({ ...death, running: [...death.running] })),
+        quarantines: [...this.#quarantines.values()],
+      })
+    } catch (thrown) {
+      // Disk full: it holds as long as this agent lives.
+      this.#deps.log.failure('A worker death could not be written to the index.', thrown)
+    }
+  }
+
+  /** Looks again when the next quarantine ends or the oldest death stops to count. */
+  #schedule(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    const at = this.#deps.now()
+    const ends = this.quarantines().map(({ until }) => until)
+    const lapses = this.#deaths.map((death) => death.at + LIMITS.workerDeathsWindowMs)
+    const next = Math.min(...ends, ...lapses)
+    if (!Number.isFinite(next)) return
+    // A clock set forward must not end a quarantine hours late.
+    this.#timer = setTimeout(() => this.#review(), Math.min(Math.max(next - at, 0) + 1, 60_000))
+    this.#timer.unref()
+  }
+}
+
+/** How long the `times`-th quarantine of a version lasts. */
+export function quarantineMs(times: number): number {
+  return Math.min(LIMITS.quarantineMsMax, LIMITS.quarantineMsMin * 2 ** Math.min(times - 1, 20))
+}
+
+function functionIdOf(key: VersionKey): string {
+  return key.slice(0, key.lastIndexOf('/'))
+}
+
+function versionOf(key: VersionKey): number {
+  return Number(key.slice(key.lastIndexOf('/') + 1))
+}

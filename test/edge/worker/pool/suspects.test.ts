@@ -1,0 +1,65 @@
+/** What the dispatcher does with the agent's verdicts, over real threads: suspects kept apart, quarantined calls not run. */
+
+import { afterAll, beforeAll, expect, test } from 'bun:test'
+
+import type { WorkerFunction } from '../../../../src/edge/ipc.ts'
+import { LIMITS } from '../../../../src/protocol/limits.ts'
+import { answer, failure, request, startRuntime } from '../runtime/harness.ts'
+import type { RuntimeHarness } from '../runtime/harness.ts'
+
+let runtime: RuntimeHarness
+
+beforeAll(async () => {
+  runtime = await startRuntime(3)
+})
+afterAll(async () => {
+  await runtime.close()
+  expect(runtime.defects).toEqual([])
+})
+
+async function warm(name: string): Promise<WorkerFunction> {
+  const fn = await runtime.guest(name)
+  await runtime.invoker.prepare(fn)
+  return fn
+}
+
+/** How long calls of `fn` take that begin while another function sleeps for `sleepMs` in a thread: the shortest of five. */
+async function msBeside(sleeper: WorkerFunction, sleepMs: number, fn: WorkerFunction) {
+  const times: number[] = []
+  for (let round = 0; round < 5; round += 1) {
+    const asleep = runtime.invoker.invoke(sleeper, request(`/sleep/${sleepMs}`))
+    const from = performance.now()
+    answer(await runtime.invoker.invoke(fn, request('/')))
+    times.push(performance.now() - from)
+    answer(await asleep)
+  }
+  return Math.min(...times)
+}
+
+test('a suspect waits until no other one runs beside it, but never longer than its limit', async () => {
+  const sleeper = await warm('misbehave-c')
+  const fn = await warm('hello-c')
+  runtime.verdicts.keepApart(sleeper.slot, sleeper.version)
+  // One suspect alone waits for nobody, and nobody waits who is none.
+  expect(await msBeside(sleeper, 300, fn)).toBeLessThan(LIMITS.suspectWaitMsMax)
+  runtime.verdicts.keepApart(fn.slot, fn.version)
+  expect(await msBeside(sleeper, 300, fn)).toBeWithin(LIMITS.suspectWaitMsMax - 1, 300)
+  // It goes on as soon as the other has ended.
+  expect(await msBeside(sleeper, 1, fn)).toBeLessThan(LIMITS.suspectWaitMsMax)
+  runtime.verdicts.clear(sleeper.slot)
+  runtime.verdicts.clear(fn.slot)
+})
+
+test('a call that waits when its version is quarantined is not run', async () => {
+  const fn = await warm('misbehave-c')
+  const first = [1, 2].map(() => runtime.invoker.invoke(fn, request('/sleep/300')))
+  const waiting = runtime.invoker.invoke(fn, request('/counter'))
+  runtime.verdicts.quarantine(fn.slot, { version: fn.version, deaths: 3, until: Date.now() + 5000 })
+  for (const outcome of first) answer(await outcome)
+  expect(failure(await waiting)).toBe('function_quarantined')
+  expect(failure(await runtime.invoker.invoke(fn, request('/counter')))).toBe(
+    'function_quarantined',
+  )
+  runtime.verdicts.release(fn.slot)
+  expect(answer(await runtime.invoker.invoke(fn, request('/counter'))).text).toBe('1')
+})
