@@ -116,6 +116,7 @@ function requestOf(file: DevFile): DeployRequest {
   return {
     file: file.path,
     name: file.name,
+    abi: null,
     entrypoint: 'handle',
     memory_pages: null,
     max_execution_ms: null,

@@ -53,6 +53,8 @@ export type ErrorBody = z.infer<typeof errorBodySchema>
 export const functionRegistrationSchema = z.strictObject({
   name: functionNameSchema,
   version: versionSchema.optional(),
+  /** The ABI that the module must speak; null: the one that it is found to. */
+  abi: abiSchema.nullable().default(null),
   entrypoint: entrypointSchema.default('handle'),
   memory_pages: memoryPagesSchema.default(LIMITS.memoryPagesDefault),
   max_execution_ms: maxExecutionMsSchema.default(LIMITS.executionMsDefault),
@@ -84,6 +86,7 @@ export const versionViewSchema = z.strictObject({
   quotas: quotasSchema,
   env: environmentSchema,
   http_allow: httpAllowSchema,
+  /** Before the upload the one that was asked for, null for none. */
   abi: abiSchema.nullable(),
   sha256: sha256Schema.nullable(),
   uploaded_sha256: sha256Schema.nullable(),

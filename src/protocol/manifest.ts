@@ -25,7 +25,7 @@ export const memoryPagesSchema = z
 export const maxExecutionMsSchema = z.int().min(LIMITS.executionMsMin).max(LIMITS.executionMsMax)
 
 /** How the host talks to a module (DESIGN section 6). */
-export const abiSchema = z.enum(['edgefn', 'wagi'])
+export const abiSchema = z.enum(['edgefn', 'wagi', 'wws', 'spin', 'extism'])
 export type Abi = z.infer<typeof abiSchema>
 
 /** The highest ceilings that may be set. */

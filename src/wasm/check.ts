@@ -2,7 +2,7 @@
 
 import { EdgefnError } from '../errors.ts'
 import type { ModuleAbi } from './abi.ts'
-import { detectAbi } from './abi.ts'
+import { DEFAULT_ENTRYPOINT, detectAbi } from './abi.ts'
 import { decodeInto } from './decode.ts'
 import { importProblems } from './import-rules.ts'
 import { MODULE_LIMITS } from './limits.ts'
@@ -13,7 +13,6 @@ import type { Problem } from './problem.ts'
 import { quoted, unsupported } from './problem.ts'
 import { externSignature } from './signature.ts'
 
-export const DEFAULT_ENTRYPOINT = 'handle'
 /** Problems that are told; a hostile module could have a thousand. */
 const problemsMax = 20
 /** Exports that the edge adds when it rewrites a module begin so. */
@@ -36,6 +35,8 @@ export interface InspectedExport {
 /** All that `edgefn inspect` and the ingest tell of a module. What a broken module did not get to say is empty. */
 export interface Inspection {
   readonly abi: ModuleAbi | null
+  /** The export that answers; null where there is no ABI. */
+  readonly entrypoint: string | null
   readonly imports: readonly InspectedImport[]
   readonly exports: readonly InspectedExport[]
   /** In pages of 64 KiB; null where there is none. */
@@ -55,10 +56,18 @@ export interface Inspection {
 }
 
 export interface InspectSettings {
-  /** Name of the exported function of the edgefn ABI. */
+  /** Name of the exported function that answers, where the ABI leaves it open. */
   readonly entrypoint?: string
+  /** The ABI that the module must speak; null or absent: the one it is found to. */
+  readonly abi?: ModuleAbi | null
   /** Page limit of the function, in pages of 64 KiB; without it the declared minimum is not held to anything. */
   readonly memory_pages?: number
+}
+
+/** What a module is checked against before it is stored. */
+export interface CheckSettings extends InspectSettings {
+  readonly entrypoint: string
+  readonly memory_pages: number
 }
 
 /** What ingest keeps of a module. */
@@ -66,6 +75,8 @@ export interface CheckedModule {
   /** The bytes to store and serve. */
   readonly normalised: Uint8Array<ArrayBuffer>
   readonly abi: ModuleAbi
+  /** The export that answers. */
+  readonly entrypoint: string
   /** Of the bytes as they came. */
   readonly inspection: Inspection
 }
@@ -80,21 +91,18 @@ export function inspectModule(bytes: Uint8Array, settings: InspectSettings = {})
  * checked here: `validate.ts` does that, and the engine again on the node before anything of it runs.
  * Throws EdgefnError `module_invalid` or `module_unsupported`; `details.problems` has all that was found.
  */
-export function checkModule(
-  bytes: Uint8Array,
-  settings: { readonly entrypoint: string; readonly memory_pages: number },
-): CheckedModule {
+export function checkModule(bytes: Uint8Array, settings: CheckSettings): CheckedModule {
   const module = emptyModule(bytes)
   const inspection = inspect(module, settings)
-  const { abi, problems } = inspection
-  if (problems.length > 0 || abi === null) throw refusal(problems)
+  const { abi, entrypoint, problems } = inspection
+  if (problems.length > 0 || abi === null || entrypoint === null) throw refusal(problems)
   const normalised = normaliseModule(module)
   if (normalised.length > MODULE_LIMITS.moduleBytesMax) {
     throw unsupported(
       `The normalised module has ${normalised.length} bytes; the limit is ${MODULE_LIMITS.moduleBytesMax}.`,
     )
   }
-  return { normalised, abi, inspection }
+  return { normalised, abi, entrypoint, inspection }
 }
 
 function refusal(problems: readonly Problem[]): EdgefnError {
@@ -110,11 +118,14 @@ function refusal(problems: readonly Problem[]): EdgefnError {
 function inspect(module: WasmModule, settings: InspectSettings): Inspection {
   const broken = decodeProblem(module)
   // A module that could not be read to its end may have what seems missing, so only one of the two is told.
-  const { abi, problems } =
-    broken === null ? ruleProblems(module, settings) : { abi: null, problems: [broken] }
+  const { abi, entrypoint, problems } =
+    broken === null
+      ? ruleProblems(module, settings)
+      : { abi: null, entrypoint: null, problems: [broken] }
   const memory = module.memories[0]
   return {
     abi,
+    entrypoint: abi === null ? null : entrypoint,
     imports: module.imports.map(({ module: from, name, kind, index }) => ({
       module: from,
       name,
@@ -157,8 +168,12 @@ function decodeProblem(module: WasmModule): Problem | null {
 function ruleProblems(
   module: WasmModule,
   settings: InspectSettings,
-): { abi: ModuleAbi | null; problems: Problem[] } {
-  const { abi, problems } = detectAbi(module, settings.entrypoint ?? DEFAULT_ENTRYPOINT)
+): { abi: ModuleAbi | null; entrypoint: string; problems: Problem[] } {
+  const { abi, entrypoint, problems } = detectAbi(
+    module,
+    settings.entrypoint ?? DEFAULT_ENTRYPOINT,
+    settings.abi,
+  )
   const pages = module.memories[0]?.min ?? 0
   const limit = settings.memory_pages ?? Infinity
   const memory: Problem[] =
@@ -176,5 +191,9 @@ function ruleProblems(
       code: 'module_unsupported' as const,
       message: `The export ${quoted(name)} has a name that edgefn keeps for itself.`,
     }))
-  return { abi, problems: [...importProblems(module), ...problems, ...memory, ...reserved] }
+  return {
+    abi,
+    entrypoint,
+    problems: [...importProblems(module), ...problems, ...memory, ...reserved],
+  }
 }

@@ -1,8 +1,16 @@
 /** Every function a guest may import, with its type: the one table that ingest checks by and the edge builds its host modules from. */
 
+import { EXTISM_FUNCTIONS, EXTISM_MODULE, EXTISM_OLD_PREFIX } from './extism-imports.ts'
 import type { ValueType } from './module.ts'
+import { SPIN_IMPORTS } from './spin-imports.ts'
 
-export const HOST_MODULES = ['wasi_snapshot_preview1', 'edgefn', 'env'] as const
+export const HOST_MODULES = [
+  'wasi_snapshot_preview1',
+  'edgefn',
+  'env',
+  EXTISM_MODULE,
+  ...typedKeys(SPIN_IMPORTS),
+] as const
 export type HostModule = (typeof HOST_MODULES)[number]
 
 export interface HostImport {
@@ -10,6 +18,10 @@ export interface HostImport {
   readonly name: string
   readonly params: readonly ValueType[]
   readonly results: readonly ValueType[]
+}
+
+function typedKeys<K extends string>(record: Readonly<Record<K, unknown>>): K[] {
+  return Object.keys(record) as K[]
 }
 
 /** Types are written as words: `'i32 i64'`. */
@@ -122,7 +134,22 @@ const ENV = from('env', [
   ['Date.now', '', 'f64'],
 ])
 
-export const HOST_IMPORTS: readonly HostImport[] = [...WASI, ...EDGEFN, ...ENV]
+const EXTISM = from(EXTISM_MODULE, EXTISM_FUNCTIONS)
+const EXTISM_OLD = from(
+  'env',
+  EXTISM_FUNCTIONS.map(([name, ...type]) => [EXTISM_OLD_PREFIX + name, ...type]),
+)
+
+const SPIN = typedKeys(SPIN_IMPORTS).flatMap((module) => from(module, SPIN_IMPORTS[module]))
+
+export const HOST_IMPORTS: readonly HostImport[] = [
+  ...WASI,
+  ...EDGEFN,
+  ...ENV,
+  ...EXTISM,
+  ...EXTISM_OLD,
+  ...SPIN,
+]
 
 const BY_NAME: ReadonlyMap<string, HostImport> = new Map(
   HOST_IMPORTS.map((each) => [`${each.module}\0${each.name}`, each]),

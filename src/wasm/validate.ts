@@ -1,7 +1,7 @@
 /** Validation of the types inside function bodies, which `check.ts` does not follow, by this program's own engine. */
 
 import { errorMessage } from '../errors.ts'
-import type { CheckedModule, Inspection, InspectSettings } from './check.ts'
+import type { CheckedModule, CheckSettings, Inspection, InspectSettings } from './check.ts'
 import { checkModule, inspectModule } from './check.ts'
 import type { Problem } from './problem.ts'
 import { invalid } from './problem.ts'
@@ -27,7 +27,7 @@ export async function validateTypes(bytes: Uint8Array<ArrayBuffer>): Promise<Pro
 /** `checkModule` and then `validateTypes`: all that ingest asks of a module. Throws EdgefnError as `checkModule` does. */
 export async function checkWholeModule(
   bytes: Uint8Array,
-  settings: { readonly entrypoint: string; readonly memory_pages: number },
+  settings: CheckSettings,
 ): Promise<CheckedModule> {
   const checked = checkModule(bytes, settings)
   const problem = await validateTypes(checked.normalised)

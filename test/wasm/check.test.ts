@@ -2,6 +2,7 @@ import { describe, expect, test } from 'bun:test'
 
 import { EdgefnError } from '../../src/errors.ts'
 import { checkModule, inspectModule } from '../../src/wasm/check.ts'
+import { EXTISM_MODULE } from '../../src/wasm/extism-imports.ts'
 import { HOST_IMPORTS, hostImport } from '../../src/wasm/host-imports.ts'
 import { ALLOC, EDGEFN, HANDLE, HOSTED, MEMORY, RICH, WAGI } from './samples.ts'
 import { assemble } from './wabt.ts'
@@ -54,6 +55,47 @@ describe('the ABI', () => {
     )
   })
 
+  test('is that of Spin, Extism or Wasm Workers Server where a module shows signs of one', () => {
+    const realloc =
+      '(func (export "canonical_abi_realloc") (param i32 i32 i32 i32) (result i32) (local.get 3))'
+    const spin = `(module ${MEMORY} ${realloc} ${HANDLE.replace('"handle"', '"handle-http-request"')})`
+    expect(checkModule(assemble(spin), SETTINGS)).toMatchObject({
+      abi: 'spin',
+      entrypoint: 'handle-http-request',
+    })
+    expect(refusal(spin.replace(realloc, ''))).toContain('For Spin 1.x: it needs to export')
+    const wws = `(module (import "http" "send-http-request" (func (param ${'i32 '.repeat(11)})))
+      ${MEMORY} ${realloc} (func (export "_start")))`
+    expect(checkModule(assemble(wws), SETTINGS).abi).toBe('wws')
+    for (const kernel of ['"extism:host/env" "alloc"', '"env" "extism_alloc"']) {
+      const plugin = (more: string) => `(module (import ${kernel} (func (param i64) (result i64)))
+        ${MEMORY} (func (export "count_vowels") (result i32) (i32.const 0)) ${more})`
+      expect(checkModule(assemble(plugin('')), SETTINGS)).toMatchObject({
+        abi: 'extism',
+        entrypoint: 'count_vowels',
+      })
+      const several = plugin('(func (export "other") (result i32) (i32.const 0))')
+      expect(refusal(several)).toContain('an entrypoint that says which of them answers')
+      const named = { ...SETTINGS, entrypoint: 'other' }
+      expect(checkModule(assemble(several), named).entrypoint).toBe('other')
+      expect(refusal(several, { entrypoint: 'third' })).toContain('it needs to export "third"')
+    }
+  })
+
+  test('may be asked for, and is then the only one that counts', () => {
+    expect(checkModule(assemble(WAGI), { ...SETTINGS, abi: 'wws' }).abi).toBe('wws')
+    expect(() => checkModule(assemble(WAGI), { ...SETTINGS, abi: 'spin' })).toThrow('For Spin 1.x')
+    expect(() => checkModule(assemble(WAGI), { ...SETTINGS, abi: 'edgefn' })).toThrow('For edgefn')
+  })
+
+  test('of a command is WAGI from another export where one is named', () => {
+    const text = `(module ${MEMORY} (func (export "_start")) (func (export "hello")))`
+    expect(checkModule(assemble(text), SETTINGS).entrypoint).toBe('_start')
+    expect(checkModule(assemble(text), { ...SETTINGS, entrypoint: 'hello' }).entrypoint).toBe(
+      'hello',
+    )
+  })
+
   test('needs the memory exported as "memory"', () => {
     for (const abi of [EDGEFN, WAGI]) {
       expect(refusal(abi.replace('"memory"', '"mem"'))).toContain('its memory as "memory"')
@@ -74,20 +116,28 @@ describe('the ABI', () => {
 
 describe('imports', () => {
   test('of every host function with its type are taken', () => {
+    const realloc =
+      '(func (export "canonical_abi_realloc") (param i32 i32 i32 i32) (result i32) (local.get 3))'
+    // What the ABIs need that a module is known to speak by its imports.
+    const more = `${realloc} (func (export "run") (result i32) (i32.const 0)) (func (export "_start"))`
     for (const { module, name, params, results } of HOST_IMPORTS) {
       const type = `(param ${params.join(' ')}) (result ${results.join(' ')})`
-      expect(refusal(guest(`(import "${module}" "${name}" (func ${type}))`))).toBe('accepted')
+      const label = `${module} ${name}`
+      const found = refusal(guest(`(import "${module}" "${name}" (func ${type})) ${more}`))
+      expect([label, found]).toEqual([label, 'accepted'])
       const wrong = `(param ${params.join(' ')} i64) (result ${results.join(' ')})`
-      expect(refusal(guest(`(import "${module}" "${name}" (func ${wrong}))`))).toContain(
+      expect(refusal(guest(`(import "${module}" "${name}" (func ${wrong})) ${more}`))).toContain(
         `The module imports "${module}" "${name}" with type`,
       )
     }
   })
 
-  test('are 46 of preview 1, 15 of edgefn, 5 of AssemblyScript, none twice', () => {
+  test('are 46 of preview 1, 15 of edgefn, 5 of AssemblyScript, 27 of Extism in two forms, none twice', () => {
     const count = (module: string) => HOST_IMPORTS.filter((each) => each.module === module).length
-    expect([count('wasi_snapshot_preview1'), count('edgefn'), count('env')]).toEqual([46, 15, 5])
-    expect(new Set(HOST_IMPORTS.map((each) => `${each.module} ${each.name}`)).size).toBe(66)
+    expect([count('wasi_snapshot_preview1'), count('edgefn'), count('env')]).toEqual([46, 15, 32])
+    expect(count(EXTISM_MODULE)).toBe(27)
+    const names = new Set(HOST_IMPORTS.map((each) => `${each.module} ${each.name}`))
+    expect(names.size).toBe(HOST_IMPORTS.length)
     expect(hostImport('wasi_snapshot_preview1', 'fd_seek')?.params).toEqual([
       'i32',
       'i64',
@@ -100,7 +150,7 @@ describe('imports', () => {
   const refused: [string, string][] = [
     [
       '(import "js" "alert" (func))',
-      'no such import module, only wasi_snapshot_preview1, edgefn, env',
+      'no such import module, only wasi_snapshot_preview1, edgefn, env and those of other ABIs',
     ],
     [
       '(import "edgefn" "sql_query" (func))',
@@ -152,6 +202,7 @@ describe('inspection', () => {
     const module = assemble(HOSTED)
     expect(inspectModule(module)).toEqual({
       abi: 'edgefn',
+      entrypoint: 'handle',
       imports: [
         {
           module: 'wasi_snapshot_preview1',

@@ -1,12 +1,12 @@
 /** `edgefn deploy`. */
 
 import { defaulted, optional, repeated, required, type Values } from '../../config/option.ts'
-import { duration, integer, matching, text } from '../../config/values.ts'
+import { choice, duration, integer, matching, text } from '../../config/values.ts'
 import { deploymentCreationSchema } from '../../protocol/api.ts'
 import { httpAllowPatternSchema } from '../../protocol/http-allow.ts'
 import { functionNameSchema } from '../../protocol/ids.ts'
 import { LIMITS } from '../../protocol/limits.ts'
-import { entrypointSchema, environmentSchema } from '../../protocol/manifest.ts'
+import { abiSchema, entrypointSchema, environmentSchema } from '../../protocol/manifest.ts'
 import { CLIENT_OPTIONS } from '../client-options.ts'
 import { command, type Terminal } from '../command.ts'
 import { connect } from '../connect.ts'
@@ -41,9 +41,13 @@ const DEPLOY_OPTIONS = {
     help: `how long one call may run; default: ${LIMITS.executionMsDefault}`,
   }),
   ...QUOTA_OPTIONS,
+  abi: optional(choice(...abiSchema.options), {
+    placeholder: 'ABI',
+    help: `${abiSchema.options.join(', ')}; default: the one that the module is found to speak`,
+  }),
   entrypoint: defaulted(matching(entrypointSchema), 'handle', {
     placeholder: 'EXPORT',
-    help: 'exported function that answers (edgefn ABI)',
+    help: 'exported function that answers (edgefn, Extism; a WAGI command other than _start)',
   }),
   env: repeated(variable, {
     placeholder: 'NAME=VALUE',
@@ -84,6 +88,7 @@ function requestOf(file: string, values: Values<typeof DEPLOY_OPTIONS>) {
   return {
     file,
     name: values.name,
+    abi: values.abi,
     entrypoint: values.entrypoint,
     memory_pages: values['memory-pages'],
     max_execution_ms: values['max-execution-ms'],

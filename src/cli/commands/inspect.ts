@@ -2,9 +2,9 @@
 
 import { defaulted, optional } from '../../config/option.ts'
 import { FILE_OPTION } from '../../config/load.ts'
-import { integer, matching } from '../../config/values.ts'
+import { choice, integer, matching } from '../../config/values.ts'
 import { LIMITS } from '../../protocol/limits.ts'
-import { entrypointSchema } from '../../protocol/manifest.ts'
+import { abiSchema, entrypointSchema } from '../../protocol/manifest.ts'
 import type { Inspection } from '../../wasm/check.ts'
 import { inspectWholeModule } from '../../wasm/validate.ts'
 import { OUTPUT_OPTION } from '../client-options.ts'
@@ -18,9 +18,13 @@ export const inspect = command({
   summary: 'show what a module is: ABI, imports, exports, memory, and why it would be refused',
   args: [{ name: 'FILE', help: 'a .wasm file', count: 'one' }],
   options: {
+    abi: optional(choice(...abiSchema.options), {
+      placeholder: 'ABI',
+      help: 'ABI to check against; default: the one that the module is found to speak',
+    }),
     entrypoint: defaulted(matching(entrypointSchema), 'handle', {
       placeholder: 'EXPORT',
-      help: 'exported function that answers (edgefn ABI)',
+      help: 'exported function that answers (edgefn, Extism; a WAGI command other than _start)',
     }),
     'memory-pages': optional(integer(LIMITS.memoryPagesMin, LIMITS.memoryPagesMax), {
       placeholder: 'N',
@@ -32,6 +36,7 @@ export const inspect = command({
   notes: ['Nothing is sent anywhere. Exits with 1 when the module would be refused.'],
   async run({ values, args: [file = ''], terminal }) {
     const inspection = await inspectWholeModule(readModule(file), {
+      abi: values.abi,
       entrypoint: values.entrypoint,
       memory_pages: values['memory-pages'] ?? LIMITS.memoryPagesMax,
     })
@@ -47,6 +52,7 @@ function printInspection(terminal: Terminal, file: string, inspection: Inspectio
     file,
     size: bytesText(inspection.size_bytes),
     abi: inspection.abi ?? 'none that edgefn knows',
+    entrypoint: inspection.entrypoint ?? '-',
     memory: memoryText(inspection),
     functions: String(inspection.functions),
     start: inspection.start ? 'yes' : 'no',

@@ -6,7 +6,7 @@ import {
   type RouteView,
   type VersionView,
 } from '../../protocol/api.ts'
-import type { Method, Quotas } from '../../protocol/manifest.ts'
+import type { Abi, Method, Quotas } from '../../protocol/manifest.ts'
 import type { ApiClient } from '../api-client.ts'
 import type { Progress } from '../progress.ts'
 import type { RouteText } from '../route-text.ts'
@@ -19,6 +19,8 @@ import { isDeployedEverywhere, waitForNodes } from './wait.ts'
 export interface DeployRequest {
   readonly file: string
   readonly name: string
+  /** Null: the one that the module is found to speak. */
+  readonly abi: Abi | null
   readonly entrypoint: string
   /** Null: from what the module declares. */
   readonly memory_pages: number | null
@@ -53,10 +55,10 @@ export async function deployModule(
   progress: Progress,
 ): Promise<DeployResult> {
   const bytes = readModule(request.file)
-  const inspection = await checkModule(request.file, bytes, request.entrypoint)
-  const { name, entrypoint, message, env, http_allow, quotas, max_execution_ms } = request
+  const inspection = await checkModule(request.file, bytes, request)
+  const { name, abi, entrypoint, message, env, http_allow, quotas, max_execution_ms } = request
   const registration = {
-    ...{ name, entrypoint, message, env, http_allow, quotas },
+    ...{ name, abi, entrypoint, message, env, http_allow, quotas },
     memory_pages: request.memory_pages ?? memoryPagesFor(inspection),
     ...(max_execution_ms === null ? {} : { max_execution_ms }),
   }

@@ -5,6 +5,7 @@ import { basename } from 'node:path'
 
 import { EdgefnError, errorMessage } from '../../errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
+import type { Abi } from '../../protocol/manifest.ts'
 import type { Inspection } from '../../wasm/check.ts'
 import { inspectWholeModule } from '../../wasm/validate.ts'
 
@@ -21,9 +22,9 @@ export function readModule(file: string): Uint8Array<ArrayBuffer> {
 export async function checkModule(
   file: string,
   bytes: Uint8Array<ArrayBuffer>,
-  entrypoint: string,
+  { entrypoint, abi }: { readonly entrypoint: string; readonly abi: Abi | null },
 ): Promise<Inspection> {
-  const settings = { entrypoint, memory_pages: LIMITS.memoryPagesMax }
+  const settings = { entrypoint, abi, memory_pages: LIMITS.memoryPagesMax }
   const inspection = await inspectWholeModule(bytes, settings)
   const [first] = inspection.problems
   if (first !== undefined) {

@@ -1,7 +1,7 @@
 /** A module file becomes a version of a function: register, upload, complete. */
 
 import { registrationViewSchema, versionViewSchema, type VersionView } from '../../protocol/api.ts'
-import type { Quotas } from '../../protocol/manifest.ts'
+import type { Abi, Quotas } from '../../protocol/manifest.ts'
 import type { ApiClient } from '../api-client.ts'
 import { bytesText } from '../output.ts'
 import type { Progress } from '../progress.ts'
@@ -9,6 +9,7 @@ import type { Progress } from '../progress.ts'
 /** Fields of a registration that were given; the control plane has defaults for the rest. */
 export interface VersionRequest {
   readonly name: string
+  readonly abi: Abi | null
   readonly entrypoint: string
   readonly memory_pages: number
   readonly max_execution_ms?: number

@@ -75,9 +75,9 @@ async function check(
   stored: StoredVersion,
   bytes: Uint8Array<ArrayBuffer>,
 ): Promise<{ module: CheckedModule; normalised: Uint8Array<ArrayBuffer> }> {
-  const { entrypoint, memory_pages } = stored
-  const expected = { entrypoint, memory_pages }
-  const { normalised: checked, abi } = await deps.checkModule(bytes, expected)
+  const { memory_pages } = stored
+  const expected = { entrypoint: stored.entrypoint, memory_pages, abi: stored.abi }
+  const { normalised: checked, abi, entrypoint } = await deps.checkModule(bytes, expected)
   const normalised = new Uint8Array(checked)
   if (normalised.byteLength > LIMITS.moduleBytesMax) {
     throw new EdgefnError(
@@ -88,6 +88,7 @@ async function check(
   const sha256 = sha256Of(normalised)
   const module = {
     abi,
+    entrypoint,
     sha256,
     uploaded_sha256: sha256Of(bytes),
     size_bytes: normalised.byteLength,

@@ -26,8 +26,17 @@ export interface ModuleStore {
 /** Checks and normalises an uploaded module; rejects with an EdgefnError that says what is wrong with it. */
 export type CheckModule = (
   bytes: Uint8Array<ArrayBuffer>,
-  expected: { readonly entrypoint: string; readonly memory_pages: number },
-) => Promise<{ readonly normalised: Uint8Array; readonly abi: Abi }>
+  expected: {
+    readonly entrypoint: string
+    readonly memory_pages: number
+    readonly abi: Abi | null
+  },
+) => Promise<{
+  readonly normalised: Uint8Array
+  readonly abi: Abi
+  /** The export that answers: the one asked for, or found where the ABI looks for it. */
+  readonly entrypoint: string
+}>
 
 /** Ed25519 by the control plane over an artifact's digest, base64url. */
 export type SignArtifact = (sha256: string) => Promise<string>

@@ -143,8 +143,8 @@ export async function insertVersion(
 ): Promise<void> {
   await tx.run(
     `INSERT INTO versions (function_id, version, state, entrypoint, memory_pages, max_execution_ms, quotas, env,
-       http_allow, message, created_by, created_at)
-     VALUES (?, ?, 'pending_upload', ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+       http_allow, message, abi, created_by, created_at)
+     VALUES (?, ?, 'pending_upload', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     [
       functionId,
       version,
@@ -155,6 +155,7 @@ export async function insertVersion(
       JSON.stringify(registration.env),
       JSON.stringify(registration.http_allow),
       registration.message,
+      registration.abi,
       createdBy,
       at,
     ],
@@ -164,6 +165,7 @@ export async function insertVersion(
 /** What a checked module adds to its version. */
 export interface CheckedModule {
   readonly abi: Abi
+  readonly entrypoint: string
   readonly sha256: Sha256
   readonly uploaded_sha256: string
   readonly size_bytes: number
@@ -184,9 +186,9 @@ export async function setVersionReady(
     [module.sha256, module.size_bytes, module.signature, at],
   )
   const changed = await tx.run(
-    `UPDATE versions SET state = 'ready', abi = ?, artifact_sha256 = ?, uploaded_sha256 = ?
+    `UPDATE versions SET state = 'ready', abi = ?, entrypoint = ?, artifact_sha256 = ?, uploaded_sha256 = ?
      WHERE function_id = ? AND version = ? AND state = 'pending_upload'`,
-    [module.abi, module.sha256, module.uploaded_sha256, functionId, version],
+    [module.abi, module.entrypoint, module.sha256, module.uploaded_sha256, functionId, version],
   )
   await tx.run('UPDATE functions SET updated_at = ? WHERE id = ?', [at, functionId])
   return changed === 1

@@ -83,7 +83,7 @@ export interface Invoker {
 
 /** Whether instances of an ABI serve one request after the other; a request of the others gets a fresh one. */
 export function keepsInstances(abi: Abi): boolean {
-  return abi === 'edgefn'
+  return abi === 'edgefn' || abi === 'extism'
 }
 
 /** Milliseconds from its admission within which a call of the function must begin. */

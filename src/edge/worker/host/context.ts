@@ -4,6 +4,8 @@ import { LIMITS } from '../../../protocol/limits.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { GuestLogLevel, GuestLogMessage, GuestRequest } from '../call.ts'
 import type { CallFetches } from '../fetch/line.ts'
+import type { PluginCall } from './extism/plugin-call.ts'
+import type { PendingResult } from './spin/result.ts'
 import { StreamTable } from './wasi/streams.ts'
 
 /** Why a host function ended the guest's call before it returned by itself. */
@@ -29,6 +31,10 @@ export class CallContext {
   stdinOffset = 0
   /** Whether stdout is the response, as for WASI commands, or goes to the log. */
   answersOnStdout = false
+  /** Kernel and variables of an Extism plug-in; null for guests of other ABIs. */
+  plugin: PluginCall | null = null
+  /** The result of a Spin host function that waits for the guest to allocate memory for it. */
+  pending: PendingResult | null = null
   /** What the guest set with `response_head`; null when it did not. */
   head: { readonly status: number; readonly lines: Uint8Array<ArrayBuffer> } | null = null
   /** Responses of `http_fetch` that are open; null until the first. */

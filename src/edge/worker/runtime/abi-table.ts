@@ -4,8 +4,11 @@ import type { Abi } from '../../../protocol/manifest.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { GuestRequest, GuestResponse } from '../call.ts'
 import { EdgefnInstance } from './edgefn-abi.ts'
+import { ExtismInstance } from './extism-abi.ts'
 import type { Invocation } from './invocation.ts'
+import { runSpin } from './spin-abi.ts'
 import { runWagi } from './wagi-abi.ts'
+import { runWws } from './wws-abi.ts'
 
 /** An instance that serves one request after the other. */
 export interface KeptInstance {
@@ -33,4 +36,7 @@ export interface FreshAbi {
 export const ABI_TABLE: Readonly<Record<Abi, KeptAbi | FreshAbi>> = {
   edgefn: { keeps: true, create: (invocation, fn) => EdgefnInstance.create(invocation, fn) },
   wagi: { keeps: false, run: runWagi },
+  wws: { keeps: false, run: runWws },
+  spin: { keeps: false, run: runSpin },
+  extism: { keeps: true, create: (invocation, fn) => ExtismInstance.create(invocation, fn) },
 }

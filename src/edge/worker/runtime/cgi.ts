@@ -31,9 +31,8 @@ export function parseCgiResponse(bytes: Uint8Array<ArrayBuffer>): GuestResponse 
   if (end === null && bytes.length <= LIMITS.responseHeaderBytesMax) {
     throw invalid('The response has no empty line between its header and its body.')
   }
-  if (end === null || end.header > LIMITS.responseHeaderBytesMax) {
-    throw invalid(`The response header is over ${LIMITS.responseHeaderBytesMax} bytes.`)
-  }
+  if (end === null) throw headerTooLarge()
+  checkFieldBytes(end.header)
   return assembleResponse(null, bytes.subarray(0, end.header), bytes.subarray(end.body))
 }
 
@@ -46,17 +45,52 @@ export function assembleResponse(
   lines: Uint8Array<ArrayBuffer>,
   body: Uint8Array<ArrayBuffer>,
 ): GuestResponse {
+  const fields = parseFields(lines)
+  const status = readStatus(fields) ?? givenStatus
+  return responseOf(
+    status,
+    fields.filter(([name]) => name !== 'status'),
+    body,
+  )
+}
+
+/**
+ * A response of parsed fields, names in lower case and values as `parseField` gives them; without a status it is 200, or
+ * 302 with a `Location`. What only the host may say is taken out. Throws `invalid_response`.
+ */
+export function responseOf(
+  givenStatus: number | null,
+  fields: readonly (readonly [string, string])[],
+  body: Uint8Array<ArrayBuffer>,
+): GuestResponse {
   if (body.length > LIMITS.responseBodyBytesMax) {
     throw invalid(`The response body is over ${LIMITS.responseBodyBytesMax} bytes.`)
   }
-  const fields = parseFields(lines)
+  if (fields.length > LIMITS.responseHeadersMax) {
+    throw invalid(`The response has more than ${LIMITS.responseHeadersMax} header fields.`)
+  }
   const redirects = fields.some(([name]) => name === 'location')
-  const status = readStatus(fields) ?? givenStatus ?? (redirects ? 302 : 200)
-  const headers = fields.filter(([name]) => name !== 'status' && !HOST_ONLY.has(name))
+  const status = givenStatus ?? (redirects ? 302 : 200)
+  const headers = fields.filter(([name]) => !HOST_ONLY.has(name))
   if (body.length > 0 && !headers.some(([name]) => name === 'content-type')) {
     headers.push(['content-type', detectContentType(body)])
   }
   return { status, headers, body }
+}
+
+/** One field whose name and value are known apart, as bytes. Throws `invalid_response` for what a header may not have. */
+export function fieldOf(name: Uint8Array, value: Uint8Array): [string, string] {
+  const text = latin1(name)
+  if (!TOKEN.test(text)) {
+    const shown = JSON.stringify(text.slice(0, 80))
+    throw invalid(`The response has a header field with a malformed name: ${shown}.`)
+  }
+  return parseField(`${text}:${latin1(value)}`)
+}
+
+/** The bytes of header fields together, as they are limited in every form that they come in. */
+export function checkFieldBytes(bytes: number): void {
+  if (bytes > LIMITS.responseHeaderBytesMax) throw headerTooLarge()
 }
 
 /** Where the header block ends and the body begins; the block may be empty. */
@@ -74,16 +108,16 @@ function findHeaderEnd(bytes: Uint8Array): { header: number; body: number } | nu
 
 function parseFields(lines: Uint8Array): [string, string][] {
   const fields: [string, string][] = []
-  // One character per byte; the TextDecoder of this name decodes windows-1252.
-  const text = Buffer.from(lines.buffer, lines.byteOffset, lines.byteLength).toString('latin1')
-  for (const line of text.split('\n')) {
+  for (const line of latin1(lines).split('\n')) {
     const field = line.endsWith('\r') ? line.slice(0, -1) : line
     if (field !== '') fields.push(parseField(field))
   }
-  if (fields.length > LIMITS.responseHeadersMax) {
-    throw invalid(`The response has more than ${LIMITS.responseHeadersMax} header fields.`)
-  }
   return fields
+}
+
+/** One character per byte; the TextDecoder of this name decodes windows-1252. */
+function latin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
 }
 
 function parseField(line: string): [string, string] {
@@ -107,6 +141,11 @@ function readStatus(fields: readonly [string, string][]): number | null {
   return Number(digits[1])
 }
 
-function invalid(message: string): EdgefnError {
+function headerTooLarge(): EdgefnError {
+  return invalid(`The response header is over ${LIMITS.responseHeaderBytesMax} bytes.`)
+}
+
+/** The answer of a guest is not one. */
+export function invalid(message: string): EdgefnError {
   return new EdgefnError('invalid_response', message)
 }

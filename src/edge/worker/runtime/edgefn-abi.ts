@@ -10,7 +10,8 @@ import { poolKey } from '../call.ts'
 import { assembleResponse, parseCgiResponse } from './cgi.ts'
 import type { KeptInstance } from './abi-table.ts'
 import type { Engine } from './engine.ts'
-import { GuestExit, memoryLimit } from './guest-call.ts'
+import { memoryLimit } from './guest-call.ts'
+import { initialise, REACTOR_INITIALISERS } from './initialise.ts'
 import type { Guest, Invocation } from './invocation.ts'
 
 /** Bytes asked of the guest's `alloc` for a first request; doubled as requests need it, up to `requestBytesStep`. */
@@ -54,7 +55,7 @@ export class EdgefnInstance implements KeptInstance {
     const guest = invocation.instantiate(poolKey(fn))
     const { instance } = guest
     try {
-      initialise(invocation, guest)
+      initialise(invocation, guest, REACTOR_INITIALISERS)
       const entry = engine.native.findFunction(instance, fn.entrypoint)
       const alloc = engine.native.findFunction(instance, 'alloc')
       if (entry === null || alloc === null) {
@@ -159,26 +160,4 @@ export class EdgefnInstance implements KeptInstance {
 function requestCapacity(bytes: number): number {
   if (bytes > requestBytesStep) return Math.ceil(bytes / requestBytesStep) * requestBytesStep
   return Math.max(requestBytesMin, 2 ** Math.ceil(Math.log2(bytes + 1)))
-}
-
-/** Reactors run `_initialize` once per instance; toolchains without reactors export `_start` for the same purpose. */
-function initialise(invocation: Invocation, guest: Guest): void {
-  const { engine } = invocation
-  const start =
-    engine.native.findFunction(guest.instance, '_initialize') ??
-    engine.native.findFunction(guest.instance, '_start')
-  if (start === null) return
-  const nothing = new ValueArray(engine.types, [])
-  try {
-    invocation.invoke(guest, start, nothing, nothing)
-  } catch (thrown) {
-    if (!(thrown instanceof GuestExit)) throw thrown
-    if (thrown.exitCode === 0) {
-      // The exit ended the initialisation, not the call that it was part of.
-      invocation.context.end = null
-      return
-    }
-    const message = `The module's initialisation exited with code ${thrown.exitCode}.`
-    throw new EdgefnError('function_load_failed', message)
-  }
 }

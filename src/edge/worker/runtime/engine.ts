@@ -17,18 +17,23 @@ import type { StoppableExecutor } from '../../../../ffi/native.ts'
 import { readValueTypes } from '../../../../ffi/values.ts'
 import type { ValueKind } from '../../../../ffi/values.ts'
 import { EdgefnError } from '../../../errors.ts'
+import { EXTISM_MODULE } from '../../../wasm/extism-imports.ts'
 import { HOST_IMPORTS } from '../../../wasm/host-imports.ts'
 import { ASSEMBLYSCRIPT_FUNCTIONS } from '../host/assemblyscript.ts'
 import type { CallContext } from '../host/context.ts'
 import { EDGEFN_FUNCTIONS } from '../host/edgefn.ts'
 import { createHost } from '../host/create-host.ts'
+import { EXTISM_HOST_FUNCTIONS, EXTISM_OLD_FUNCTIONS } from '../host/extism/functions.ts'
 import type { Host, HostFunctionTable, HostOptions } from '../host/host.ts'
+import { SPIN_FUNCTIONS } from '../host/spin/functions.ts'
 import { WASI_FUNCTIONS } from '../host/wasi/table.ts'
 
 const IMPLEMENTATIONS: Readonly<Record<string, HostFunctionTable>> = {
   wasi_snapshot_preview1: WASI_FUNCTIONS,
   edgefn: EDGEFN_FUNCTIONS,
-  env: ASSEMBLYSCRIPT_FUNCTIONS,
+  env: { ...ASSEMBLYSCRIPT_FUNCTIONS, ...EXTISM_OLD_FUNCTIONS },
+  [EXTISM_MODULE]: EXTISM_HOST_FUNCTIONS,
+  ...SPIN_FUNCTIONS,
 }
 
 export class Engine {

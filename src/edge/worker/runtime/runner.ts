@@ -6,6 +6,7 @@ import { EdgefnError, errorMessage, toEdgefnError } from '../../../errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
 import { decodeModule } from '../../../wasm/decode.ts'
 import { tableBytesMax } from '../../../wasm/tables.ts'
+import { withResultMemory } from '../../../wasm/rewrite/result-memory.ts'
 import { safeguardModule } from '../../../wasm/rewrite/safeguard.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { GuestRequest, GuestResponse, Outcome } from '../call.ts'
@@ -173,9 +174,10 @@ export class Runner {
     if (this.#engine.hasModule(key)) return null
     try {
       const bytes = readVerified(fn)
-      const module = decodeModule(bytes)
+      const wrapped = withResultMemory(decodeModule(bytes)) ?? bytes
+      const module = decodeModule(wrapped)
       const rewritten = safeguardModule(module, LIMITS.stackCellsMax)
-      this.#engine.loadModule(key, rewritten ?? bytes)
+      this.#engine.loadModule(key, rewritten ?? wrapped)
       this.#tableBytes.set(key, tableBytesMax(module))
       return null
     } catch (thrown) {

@@ -13,29 +13,29 @@ import type { Guest, Invocation } from './invocation.ts'
 export function runWagi(invocation: Invocation, fn: WorkerFunction): GuestResponse {
   const { context } = invocation
   context.stdin = context.request.body
-  runCommand(invocation, fn)
+  runCommand(invocation, fn, fn.entrypoint === 'handle' ? '_start' : fn.entrypoint)
   return parseCgiResponse(context.takeOutput())
 }
 
 /**
- * Runs a WASI command whose stdout is its response to its end, in an instance of its own. Throws EdgefnError, for an exit
+ * Runs a WASI command whose stdout is its response from `entrypoint` to its end, in an instance of its own. Throws EdgefnError, for an exit
  * code above 0 too.
  */
-export function runCommand(invocation: Invocation, fn: WorkerFunction): void {
+export function runCommand(invocation: Invocation, fn: WorkerFunction, entrypoint: string): void {
   invocation.context.answersOnStdout = true
-  const exitCode = startCommand(invocation, fn)
+  const exitCode = startCommand(invocation, fn, entrypoint)
   if (exitCode !== 0) throw exitError(new GuestExit(exitCode))
   invocation.engine.host.memory.detach()
 }
 
-function startCommand(invocation: Invocation, fn: WorkerFunction): number {
+function startCommand(invocation: Invocation, fn: WorkerFunction, entrypoint: string): number {
   const { engine } = invocation
   let guest: Guest | null = null
   try {
     guest = invocation.instantiate(poolKey(fn))
-    const start = engine.native.findFunction(guest.instance, '_start')
+    const start = engine.native.findFunction(guest.instance, entrypoint)
     if (start === null) {
-      throw new EdgefnError('function_load_failed', 'The module does not export _start.')
+      throw new EdgefnError('function_load_failed', `The module does not export ${entrypoint}.`)
     }
     const nothing = new ValueArray(engine.types, [])
     invocation.invoke(guest, start, nothing, nothing)

@@ -59,7 +59,8 @@ export async function startRuntime(
     uploaded: Uint8Array<ArrayBuffer>,
     changes: Partial<WorkerFunction> = {},
   ): WorkerFunction {
-    const { normalised, abi } = checkModule(uploaded, { entrypoint: 'handle', memory_pages: 256 })
+    const asked = { entrypoint: changes.entrypoint ?? 'handle', abi: changes.abi ?? null }
+    const { normalised, abi, entrypoint } = checkModule(uploaded, { ...asked, memory_pages: 256 })
     const path = join(dir, `${slot}.wasm`)
     writeFileSync(path, normalised)
     slot += 1
@@ -69,7 +70,6 @@ export async function startRuntime(
       name: 'guest',
       version: 1,
       abi,
-      entrypoint: 'handle',
       memory_pages: 64,
       max_execution_ms: 2000,
       quotas: {},
@@ -79,6 +79,7 @@ export async function startRuntime(
       slot,
       path,
       ...changes,
+      entrypoint,
     })
   }
   return {

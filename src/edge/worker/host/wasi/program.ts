@@ -1,6 +1,7 @@
 /** Arguments and environment of a guest: the CGI variables for WAGI (RFC 3875 section 4.1), the version's own for all ABIs. */
 
 import { VERSION } from '../../../../version.ts'
+import type { GuestRequest } from '../../call.ts'
 import type { CallContext } from '../context.ts'
 
 /** WAGI: the script's name and then the query's pieces, as CGI's command line has them; others: the function's name. */
@@ -18,7 +19,8 @@ export function programEnvironment(context: CallContext): readonly (readonly [st
   return [...new Map(all.map(([name, value]) => [name, value.replaceAll('\0', '')]))]
 }
 
-function splitTarget(target: string): { path: string; query: string } {
+/** Path and query of a request's target. */
+export function splitTarget(target: string): { path: string; query: string } {
   const mark = target.indexOf('?')
   return mark < 0
     ? { path: target, query: '' }
@@ -35,8 +37,8 @@ function decodePath(path: string): string {
 }
 
 /** What the route matched and what came after it: SCRIPT_NAME and PATH_INFO. */
-function splitPath(context: CallContext, path: string): { script: string; info: string } {
-  const { route_path: route, route_type: type } = context.request
+export function splitPath(request: GuestRequest, path: string): { script: string; info: string } {
+  const { route_path: route, route_type: type } = request
   if (type !== 'prefix')
     return { script: type === 'exact' ? path : '', info: type === 'exact' ? '' : path }
   const script = route.endsWith('/') ? route.slice(0, -1) : route
@@ -46,12 +48,13 @@ function splitPath(context: CallContext, path: string): { script: string; info: 
 function cgiVariables(context: CallContext): [string, string][] {
   const { request } = context
   const { path, query } = splitTarget(request.target)
-  const { script, info } = splitPath(context, path)
+  const { script, info } = splitPath(request, path)
   const header = (name: string) => request.headers.find(([field]) => field === name)?.[1] ?? ''
   const host = header('host')
   const variables: [string, string][] = [
     ['AUTH_TYPE', ''],
-    ['CONTENT_LENGTH', request.body.length === 0 ? '' : String(request.body.length)],
+    // WAGI promises a number even where there is no body, and commands read it as one.
+    ['CONTENT_LENGTH', String(request.body.length)],
     ['CONTENT_TYPE', header('content-type')],
     ['GATEWAY_INTERFACE', 'CGI/1.1'],
     ['PATH_INFO', decodePath(info)],
@@ -70,11 +73,10 @@ function cgiVariables(context: CallContext): [string, string][] {
     ['SERVER_PROTOCOL', request.protocol],
     ['SERVER_SOFTWARE', `edgefn/${VERSION}`],
     ['X_FULL_URL', `${request.scheme}://${host}${request.target}`],
-    [
-      'X_MATCHED_ROUTE',
-      request.route_type === 'prefix' ? matched(request.route_path) : request.route_path,
-    ],
+    ['X_MATCHED_ROUTE', matchedRoute(request)],
     ['X_RAW_PATH_INFO', info],
+    // What the `...` of the matched route stands for.
+    ['X_RELATIVE_PATH', request.route_type === 'prefix' ? info.replace(/^\//, '') : ''],
   ]
   for (const [name, value] of request.headers) {
     // RFC 3875 section 4.1.18. HTTP_PROXY would be taken for the proxy of the guest's own client (httpoxy).
@@ -84,7 +86,8 @@ function cgiVariables(context: CallContext): [string, string][] {
   return variables
 }
 
-/** A prefix route as WAGI writes it: `/api/...`. */
-function matched(prefix: string): string {
-  return prefix.endsWith('/') ? `${prefix}...` : `${prefix}/...`
+/** The route as WAGI and Spin write it, a prefix with dots: `/api/...`. */
+export function matchedRoute({ route_path: path, route_type: type }: GuestRequest): string {
+  if (type !== 'prefix') return path
+  return path.endsWith('/') ? `${path}...` : `${path}/...`
 }

@@ -1,0 +1,76 @@
+/** One call of an Extism plug-in as its host functions see it: kernel memory, variables, configuration, outcome. */
+
+import type { GuestRequest } from '../../call.ts'
+import type { Kernel } from './kernel.ts'
+
+/** Bytes of the names and values that a plug-in keeps from call to call; what the Extism runtime allows by default. */
+const variableBytesMax = 1024 * 1024
+/** Every variable counts so much besides. */
+const variableBytesOverhead = 64
+
+/** What a plug-in keeps from call to call, for as long as its instance lives. */
+export class PluginVariables {
+  readonly #values = new Map<string, Uint8Array<ArrayBuffer>>()
+  #bytes = 0
+
+  get(name: string): Uint8Array<ArrayBuffer> | null {
+    return this.#values.get(name) ?? null
+  }
+
+  /** False, and nothing changed, when there is no room. */
+  set(name: string, value: Uint8Array<ArrayBuffer>): boolean {
+    const before = this.#values.get(name)
+    const bytes = this.#bytes - sizeOf(name, before) + sizeOf(name, value)
+    if (bytes > variableBytesMax) return false
+    this.#values.set(name, value)
+    this.#bytes = bytes
+    return true
+  }
+
+  /** Removes a variable and gives its value. */
+  take(name: string): Uint8Array<ArrayBuffer> | null {
+    const value = this.get(name)
+    this.#values.delete(name)
+    this.#bytes -= sizeOf(name, value ?? undefined)
+    return value
+  }
+}
+
+function sizeOf(name: string, value: Uint8Array | undefined): number {
+  return value === undefined ? 0 : variableBytesOverhead + 2 * name.length + value.length
+}
+
+export class PluginCall {
+  readonly kernel: Kernel
+  readonly variables: PluginVariables
+  /** Where the plug-in says its output is. */
+  output = { address: 0, length: 0 }
+  /** Address of the block with its error message; 0 for none. */
+  error = 0
+
+  constructor(kernel: Kernel, variables: PluginVariables) {
+    this.kernel = kernel
+    this.variables = variables
+  }
+}
+
+/** What `config_get` knows of a request, besides the version's variables; docs/GUEST-ABI.md lists the names. */
+export function requestConfig(request: GuestRequest, name: string): string | undefined {
+  const field = /^http\.header\.(.+)$/.exec(name)?.[1]?.toLowerCase()
+  if (field !== undefined) return request.headers.find(([each]) => each === field)?.[1]
+  const mark = request.target.indexOf('?')
+  switch (name) {
+    case 'http.method':
+      return request.method
+    case 'http.path':
+      return mark < 0 ? request.target : request.target.slice(0, mark)
+    case 'http.query':
+      return mark < 0 ? '' : request.target.slice(mark + 1)
+    case 'http.headers':
+      return JSON.stringify(Object.fromEntries(request.headers))
+    case 'http.request_id':
+      return request.request_id
+    default:
+      return undefined
+  }
+}

@@ -1,0 +1,94 @@
+import { afterAll, beforeAll, expect, test } from 'bun:test'
+
+import { answer, failure, request, startRuntime } from './harness.ts'
+import type { RuntimeHarness } from './harness.ts'
+import { assemble } from './wat.ts'
+
+let runtime: RuntimeHarness
+
+beforeAll(async () => {
+  runtime = await startRuntime(2)
+})
+afterAll(async () => {
+  await runtime.close()
+  expect(runtime.defects).toEqual([])
+})
+
+const guest = () => runtime.guest('wws-echo-rust', { abi: 'wws', env: { PLACE: 'tokyo' } })
+
+test('a worker reads its request as JSON and answers in JSON', async () => {
+  const fn = await guest()
+  const outcome = await runtime.invoker.invoke(
+    fn,
+    request('/a%20b/c?x=1', {
+      method: 'POST',
+      body: new TextEncoder().encode('höllo "w"\n'),
+      headers: [
+        ['host', 'example.com:8080'],
+        ['x-two', '1'],
+        ['x-two', '2'],
+      ],
+    }),
+  )
+  const { status, headers, text } = answer(outcome)
+  expect([status, headers.get('content-type')]).toEqual([203, 'text/html'])
+  expect([headers.get('x-guest'), headers.get('x-place')]).toEqual(['rust', 'tokyo'])
+  expect(JSON.parse(text)).toEqual({
+    url: 'http://example.com:8080/a%20b/c?x=1',
+    method: 'POST',
+    headers: { host: 'example.com:8080', 'x-two': '1, 2' },
+    body: 'höllo "w"\n',
+    kv: {},
+    params: {},
+  })
+})
+
+test('a body that is not text comes as none, and a binary answer as base64', async () => {
+  const fn = await guest()
+  const body = Uint8Array.of(0xff, 0, 1)
+  const echoed = answer(await runtime.invoker.invoke(fn, request('/', { method: 'POST', body })))
+  expect(JSON.parse(echoed.text).body).toBe('')
+  const binary = await runtime.invoker.invoke(fn, request('/binary'))
+  if (!binary.ok) throw new Error(binary.message)
+  expect(binary.response.body).toEqual(Uint8Array.of(0, 255, 0, 1))
+})
+
+/** A worker that answers these bytes. */
+const saying = (output: string) =>
+  runtime.module(
+    assemble(`(module
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 16) "${[...new TextEncoder().encode(output)].map((byte) => `\\${byte.toString(16).padStart(2, '0')}`).join('')}")
+    (func (export "_start")
+      (i32.store (i32.const 0) (i32.const 16))
+      (i32.store (i32.const 4) (i32.const ${new TextEncoder().encode(output).length}))
+      (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))`),
+    { abi: 'wws' },
+  )
+
+test('what may be left out has a default', async () => {
+  const fn = saying('{"data":"{}","status":200,"headers":{"Content-Type":"application/json"}}')
+  const { status, headers, text } = answer(await runtime.invoker.invoke(fn, request('/')))
+  expect([status, headers.get('content-type'), text]).toEqual([200, 'application/json', '{}'])
+})
+
+test('an answer of another form is refused, and says in what', async () => {
+  const refused: [string, string][] = [
+    ['', 'JSON'],
+    ['{"data":"x"', 'JSON'],
+    ['[]', 'it: '],
+    ['{"status":200,"headers":{}}', 'data: '],
+    ['{"data":"x","status":"200","headers":{}}', 'status: '],
+    ['{"data":"x","status":99,"headers":{}}', 'status: '],
+    ['{"data":"x","status":200,"headers":{"a":1}}', 'headers.a: '],
+    ['{"data":"x","status":200,"headers":{"a":"b\\r\\nc: d"}}', 'malformed line'],
+    ['{"data":"x","status":200,"headers":{"a b":"c"}}', 'malformed name'],
+    ['{"data":"x!","status":200,"headers":{},"base64":true}', 'base64'],
+  ]
+  for (const [output, said] of refused) {
+    const outcome = await runtime.invoker.invoke(saying(output), request('/'))
+    expect([output, failure(outcome)]).toEqual([output, 'invalid_response'])
+    expect(outcome.ok ? '' : outcome.message).toContain(said)
+  }
+})
