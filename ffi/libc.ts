@@ -10,6 +10,10 @@ const SYMBOLS = {
   clock_gettime: { args: [i32, 'buffer'], returns: i32 },
 } as const
 
+const TRIM_SYMBOLS = {
+  malloc_trim: { args: [u64], returns: i32 },
+} as const
+
 const COPY_SYMBOLS = {
   // One symbol under two signatures: into a buffer of ours, and out of one.
   memcpy: { args: ['buffer', ptr, u64], returns: ptr },
@@ -31,6 +35,15 @@ function openAny<T extends Parameters<typeof dlopen>[1]>(symbols: T) {
   throw new Error('libc could not be opened.', { cause: last })
 }
 
+/** Only glibc has it. */
+function openTrim() {
+  try {
+    return openAny(TRIM_SYMBOLS).malloc_trim
+  } catch {
+    return null
+  }
+}
+
 const CLOCK_REALTIME = 0
 const CLOCK_MONOTONIC = process.platform === 'darwin' ? 6 : 1
 
@@ -41,6 +54,11 @@ export interface Libc {
   monotonicNs(): bigint
   /** Nanoseconds since 1970. */
   realtimeNs(): bigint
+  /**
+   * Gives freed heap memory of the whole process back to the system, which glibc does not do by itself; other libcs do, and
+   * this does nothing there. Takes tens of milliseconds for some hundred megabytes.
+   */
+  returnMemory(): void
   /** Copies `length` bytes from native memory into `target`. The caller has checked both ends. */
   copyIn(target: Uint8Array, source: number, length: number): void
   /** Copies the first `length` bytes of `source` to native memory. The caller has checked both ends. */
@@ -51,6 +69,7 @@ export function openLibc(): Libc {
   const { clock_gettime } = openAny(SYMBOLS)
   const { memcpy: memcpyIn } = openAny(COPY_SYMBOLS)
   const { memcpy: memcpyOut } = openAny(COPY_OUT_SYMBOLS)
+  const malloc_trim = openTrim()
   const timespec = new Float64Array(2)
   const words = new Uint32Array(timespec.buffer)
   const longs = new BigUint64Array(timespec.buffer)
@@ -65,6 +84,9 @@ export function openLibc(): Libc {
       clock_gettime(CLOCK_MONOTONIC, timespec)
       const seconds = (words[0] ?? 0) + (words[1] ?? 0) * 2 ** 32
       return seconds * 1000 + (words[2] ?? 0) / 1e6
+    },
+    returnMemory() {
+      malloc_trim?.(0)
     },
     copyIn(target, source, length) {
       if (length > 0) memcpyIn(target, source as never, length)

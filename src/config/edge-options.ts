@@ -97,6 +97,14 @@ export const EDGE_OPTIONS = {
     placeholder: 'SIZE',
     help: 'resident bytes at which a worker is replaced',
   }),
+  'worker-cgroup': defaulted(groupPlace, 'auto', {
+    placeholder: 'DIR',
+    help: 'control group in which the kernel holds each worker to worker-memory; auto: the own one if nothing else runs in it; off',
+  }),
+  'memory-reserve': optional(size(), {
+    placeholder: 'SIZE',
+    help: 'free memory below which hot instances are given up, and below half of which none are started; default: a tenth, at most 1GiB',
+  }),
   'log-level': defaulted(choice(...LOG_LEVELS), 'info', {
     placeholder: 'LEVEL',
     help: LOG_LEVELS.join(', '),
@@ -126,8 +134,14 @@ export function edgeConfig(values: Values<typeof EDGE_OPTIONS>): EdgeConfig {
     pool_bytes_max: values['pool-memory'] ?? poolBytes(values['worker-memory'], workers),
     fetch_allow_private: values['fetch-allow-private'],
     worker_memory_bytes_max: values['worker-memory'],
+    worker_cgroup: values['worker-cgroup'],
+    memory_reserve_bytes: values['memory-reserve'],
     log_level: values['log-level'],
   }
+}
+
+function groupPlace(value: string): string {
+  return value === 'auto' || value === 'off' ? value : path(value)
 }
 
 /** Instances get half of what a worker may take, as long as all workers together keep to a quarter of the machine. */

@@ -63,5 +63,9 @@ export interface EdgeConfig {
   readonly fetch_allow_private: readonly string[]
   /** Resident bytes at which a worker is replaced. */
   readonly worker_memory_bytes_max: number
+  /** `auto`, `off`, or the folder of a control group that workers get groups of their own in. */
+  readonly worker_cgroup: string
+  /** Memory that should stay free on the machine; null: a tenth of it, at most 1 GiB. */
+  readonly memory_reserve_bytes: number | null
   readonly log_level: LogLevel
 }

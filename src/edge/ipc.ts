@@ -21,6 +21,10 @@ export type WorkerFunction = z.infer<typeof workerFunctionSchema>
 export const ipcErrorSchema = z.strictObject({ code: z.string(), message: z.string() })
 export type IpcError = z.infer<typeof ipcErrorSchema>
 
+/** How hard the node is pressed for memory: 1 gives up hot instances, 2 starts no new ones either. */
+export const memoryPressureSchema = z.union([z.literal(0), z.literal(1), z.literal(2)])
+export type MemoryPressure = z.infer<typeof memoryPressureSchema>
+
 /** Agent → worker. */
 export const toWorkerSchema = z.discriminatedUnion('type', [
   /** Load, instantiate and keep one warm instance; do not route to it yet. Answered by `prepared`. */
@@ -44,6 +48,8 @@ export const toWorkerSchema = z.discriminatedUnion('type', [
     type: z.literal('set_log_level'),
     level: z.enum(['debug', 'info', 'warn', 'error']),
   }),
+  /** Sent when it changes, and again and again while it is not 0. */
+  z.strictObject({ type: z.literal('memory_pressure'), level: memoryPressureSchema }),
   /** Stop accepting, finish what runs, exit 0. */
   z.strictObject({ type: z.literal('drain') }),
 ])

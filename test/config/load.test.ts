@@ -77,6 +77,8 @@ describe('defaults', () => {
       pool_bytes_max: Math.floor(Math.min(2 ** 30, machineBytes / 4 / 3)),
       fetch_allow_private: [],
       worker_memory_bytes_max: 2 * 2 ** 30,
+      worker_cgroup: 'auto',
+      memory_reserve_bytes: null,
       log_level: 'info',
     })
   })

@@ -28,6 +28,7 @@ export interface AgentFigures {
   readonly cache: { readonly bytes: number; readonly files: number }
   readonly cpu_seconds: number
   readonly resident_bytes: number
+  readonly memory_pressure: number
 }
 
 interface AgentMetricsDeps {
@@ -240,6 +241,11 @@ function agentMetrics(figures: AgentFigures): MetricJson[] {
       'edgefn_mqtt_connected',
       'Whether the broker is connected.',
       Number(figures.mqtt_connected),
+    ),
+    gauge(
+      'edgefn_memory_pressure',
+      '0 none, 1 hot instances are given up, 2 no new ones are started.',
+      figures.memory_pressure,
     ),
     gauge('edgefn_cache_bytes', 'Bytes of cached artifacts.', cache.bytes),
     gauge('edgefn_cache_files', 'Cached artifacts.', cache.files),

@@ -19,9 +19,11 @@ import { HeartbeatSender } from './heartbeat/heartbeat.ts'
 import { buildHeartbeat } from './heartbeat/payload.ts'
 import type { AgentFigures, AgentMetrics } from './metrics.ts'
 import { createAgentMetrics } from './metrics.ts'
+import { NodeMemory } from './memory/node-memory.ts'
 import { MqttConnection } from './mqtt/connection.ts'
 import { artifactKey, keysInUse } from './node-state.ts'
 import type { ReadyCheck } from './ops-server.ts'
+import { readyChecks } from './ready-checks.ts'
 import type { FunctionTotals } from './statistics.ts'
 import { functionTotals } from './statistics.ts'
 import { cpuPercent, cpuTimes, residentBytes } from './supervise/proc.ts'
@@ -72,6 +74,7 @@ export class NodeRuntime {
   readonly #register: WorkerRegister
   readonly #mqtt: MqttConnection | null
   readonly #heartbeat: HeartbeatSender
+  readonly #memory: NodeMemory
   #cpu = cpuTimes()
   #uses = new Map<string, number>()
   #useTimer: ReturnType<typeof setInterval> | null = null
@@ -96,6 +99,11 @@ export class NodeRuntime {
     this.#register = options.register
     this.#source = this.#makeSource()
     this.#syncer = this.#makeSyncer()
+    this.#memory = new NodeMemory({
+      ...{ config, log: options.log },
+      relieve: (level) => this.#supervisor.relieve(level),
+      onChange: () => this.#heartbeat.beatNow(),
+    })
     this.#supervisor = this.#makeSupervisor()
     this.#mqtt = this.#makeMqtt()
     this.#heartbeat = this.#makeHeartbeat()
@@ -117,6 +125,7 @@ export class NodeRuntime {
     this.#syncer.poke()
     this.#mqtt?.open()
     this.#heartbeat.open()
+    this.#memory.open()
     this.#useTimer = setInterval(() => this.#noteUses(), useFlushMs)
     this.#verifying = this.#verifyCache()
     return port
@@ -132,46 +141,29 @@ export class NodeRuntime {
 
   checks(): ReadyCheck[] {
     const { synced, revision } = this.#syncer.state
-    const serving = this.#supervisor.serving
-    const check = (name: string, ok: boolean, required: boolean, detail: string) => ({
-      name,
-      ok,
-      required,
-      detail,
+    return readyChecks({
+      workers: this.#supervisor.serving,
+      workers_wanted: this.#options.config.workers,
+      closing: this.#closing,
+      ...{ synced, revision },
+      cp_connected: this.#options.cpConnected(),
+      mqtt_connected: this.#mqtt?.connected ?? null,
+      memory: this.#memory.check,
     })
-    return [
-      check(
-        'workers',
-        serving > 0 && !this.#closing,
-        true,
-        this.#closing ? 'shutting down' : `${serving} of ${this.#options.config.workers} serve`,
-      ),
-      check('state', synced, true, synced ? `revision ${revision}` : 'no plan was applied yet'),
-      check(
-        'control_plane',
-        this.#options.cpConnected(),
-        false,
-        'the node serves without it, from its cache',
-      ),
-      check(
-        'mqtt',
-        this.#mqtt?.connected ?? false,
-        false,
-        this.#mqtt === null ? 'switched off' : 'without it the node polls',
-      ),
-    ]
   }
 
   /** Workers finish their calls; nobody is told anything after that. */
   async close(): Promise<void> {
     this.#closing = true
     if (this.#useTimer !== null) clearInterval(this.#useTimer)
+    this.#memory.stop()
     await Promise.all([
       this.#mqtt?.close(),
       this.#heartbeat.close(),
       this.#syncer.close(),
       this.#supervisor.close(),
     ])
+    this.#memory.close()
     await this.#verifying
     this.#blame.close()
     this.#noteUses()
@@ -268,9 +260,13 @@ export class NodeRuntime {
             fetch_allow_private: [...config.fetch_allow_private],
           }),
         onFetch: (request) => this.#source.fetchOnDemand(request),
-        onStarted: (pid) => this.#register.add(pid),
+        onStarted: (index, pid) => {
+          this.#memory.workerStarted(index, pid)
+          this.#register.add(pid)
+        },
         refusal: (fn) => this.#blame.refusal(fn),
         onExit: (index, reason) => {
+          this.#memory.workerEnded(index)
           this.#blame.workerEnded(index, reason)
           const slots = [...this.#slots.entries()].map(([, slot]) => slot)
           this.#shared.clearPlace(index, slots)
@@ -321,6 +317,7 @@ export class NodeRuntime {
       uptime_seconds: (performance.now() - this.#startedAt) / 1000,
       workers: this.#supervisor.serving,
       workers_wanted: this.#options.config.workers,
+      memory_pressure: this.#memory.pressure,
       now: new Date(),
     })
   }
@@ -357,6 +354,7 @@ export class NodeRuntime {
       cache: this.#options.cache.usage(),
       cpu_seconds: (user + system) / 1e6,
       resident_bytes: this.#residentBytes(),
+      memory_pressure: this.#memory.pressure,
     }
   }
 

@@ -3,7 +3,7 @@
 import type { ErrorCode } from '../../errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { Abi } from '../../protocol/manifest.ts'
-import type { WorkerFunction } from '../ipc.ts'
+import type { MemoryPressure, WorkerFunction } from '../ipc.ts'
 
 /** One HTTP request for a guest. Plain data: it is cloned to executor threads. */
 export interface GuestRequest {
@@ -77,6 +77,8 @@ export interface Invoker {
   prepare(fn: WorkerFunction): Promise<void>
   /** Makes `functions` the ones served; pools of others are retired when their last call ends. */
   assign(functions: readonly WorkerFunction[]): void
+  /** Holds to what the node's memory allows: above 0 it gives up hot instances, at 2 it starts no new ones. */
+  relieve(level: MemoryPressure): void
   /** Resolves when no call runs and all is closed. */
   close(): Promise<void>
 }

@@ -152,6 +152,8 @@ export class WorkerService {
         return this.#fetched(message)
       case 'set_log_level':
         return this.#deps.log.setLevel(message.level)
+      case 'memory_pressure':
+        return this.#deps.invoker.relieve(message.level)
       case 'drain':
         return void this.drain('told by the agent')
     }

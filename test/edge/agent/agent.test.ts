@@ -199,6 +199,27 @@ test('a worker over its memory limit is replaced', async () => {
   expect(next['pid']).not.toBe(first['pid'])
 })
 
+test('a node that is short of memory says so and goes on', async () => {
+  cp.put({ text: 'x' })
+  cp.route(1, 1, '/f')
+  // More than any machine has.
+  const agent = await start({ memory_reserve_bytes: 2 ** 50 })
+  await until('it serves', () => call(agent, '/f'))
+  await until('a heartbeat says so', () => cp.beats.at(-1)?.status === 'degraded')
+  expect(await metric(agent, 'edgefn_memory_pressure')).toBe(2)
+  const ready = await get(`http://127.0.0.1:${agent.metrics_port}/ready`)
+  expect(ready?.status).toBe(200)
+  expect(JSON.parse(ready?.text ?? '').checks.memory).toMatchObject({ ok: false, required: false })
+})
+
+test('workers are marked to go before their agent when memory runs out', async () => {
+  cp.put({ text: 'x' })
+  cp.route(1, 1, '/f')
+  const agent = await start({ workers: 1 })
+  const answer = await until('it serves', () => call(agent, '/f'))
+  expect(readFileSync(`/proc/${answer['pid']}/oom_score_adj`, 'utf8').trim()).toBe('500')
+})
+
 describe('without a control plane', () => {
   test('a restarted node serves from its cache, and converges when the control plane is back', async () => {
     cp.put({ text: 'kept' })

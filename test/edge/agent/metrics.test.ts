@@ -27,6 +27,7 @@ const FIGURES = {
   cache: { bytes: 0, files: 0 },
   cpu_seconds: 0,
   resident_bytes: 0,
+  memory_pressure: 0,
 }
 
 type Ingress = ReturnType<typeof openIngress>

@@ -25,6 +25,8 @@ export interface HeartbeatParts {
   readonly uptime_seconds: number
   readonly workers: number
   readonly workers_wanted: number
+  /** 0 is none. */
+  readonly memory_pressure: number
   readonly now: Date
 }
 
@@ -33,7 +35,7 @@ export function buildHeartbeat(parts: HeartbeatParts): Heartbeat {
   const unwell = functions.some(({ state }) => state === 'quarantined')
   return {
     node_id: parts.node_id,
-    status: unwell || parts.workers < parts.workers_wanted ? 'degraded' : 'online',
+    status: unwell || isPressed(parts) ? 'degraded' : 'online',
     cpu_percent: Math.min(100, finite(parts.cpu_percent)),
     mem_bytes: count(parts.mem_bytes),
     functions,
@@ -44,6 +46,10 @@ export function buildHeartbeat(parts: HeartbeatParts): Heartbeat {
     workers: count(parts.workers),
     sent_at: parts.now.toISOString(),
   }
+}
+
+function isPressed({ workers, workers_wanted, memory_pressure }: HeartbeatParts): boolean {
+  return workers < workers_wanted || memory_pressure > 0
 }
 
 /** What is not well, then what is served, then what failed, then what is only cached: in this order if not all fit. */

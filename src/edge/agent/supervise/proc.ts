@@ -1,6 +1,6 @@
 /** What Linux tells about processes under `/proc`; null where there is no such thing (another system, a dead process). */
 
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 
 function read(path: string): string | null {
   try {
@@ -14,6 +14,18 @@ function read(path: string): string | null {
 export function residentBytes(pid: number | 'self'): number | null {
   const match = /^VmRSS:\s+(\d+) kB$/m.exec(read(`/proc/${pid}/status`) ?? '')
   return match === null ? null : Number(match[1]) * 1024
+}
+
+/** How ready the kernel is to end a process when memory runs out, above its parent; workers go before their agent. */
+const oomScore = '500'
+
+/** Marks a process as one to end first when memory runs out. */
+export function preferForOom(pid: number): void {
+  try {
+    writeFileSync(`/proc/${pid}/oom_score_adj`, oomScore)
+  } catch {
+    // Another system, or a process that is gone already.
+  }
 }
 
 /** Start time of a process, with the boot it belongs to: together with the pid it names one process for ever. */

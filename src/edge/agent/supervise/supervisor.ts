@@ -2,12 +2,13 @@
 
 import { EdgefnError, toEdgefnError } from '../../../errors.ts'
 import type { Log } from '../../../telemetry/log.ts'
-import type { IpcError, WorkerFunction, WorkerOptions } from '../../ipc.ts'
+import type { IpcError, MemoryPressure, WorkerFunction, WorkerOptions } from '../../ipc.ts'
 import type { Assignment } from '../node-state.ts'
 import { WorkerPlace } from './worker-place.ts'
 import type { FetchRequest, WorkerProcess } from './worker-process.ts'
 
-const memoryCheckMs = 1_000
+/** How often the workers' memory is looked at; a guest can take some 300 MB in this time. */
+export const memoryCheckMs = 100
 /** Workers that die this often in a row before any was ready: the command itself does not work. */
 const startDeathsMax = 5
 /** How long `prepare` waits for a worker when none serves at the moment. */
@@ -24,7 +25,7 @@ export interface SupervisorOptions {
   command(index: number, port: number): string[]
   /** Answers a worker that lacks an artifact with the path, or throws. */
   onFetch(request: FetchRequest): Promise<string>
-  onStarted(pid: number): void
+  onStarted(index: number, pid: number): void
   /**
    * The process of a place has ended; nothing writes its part of the shared memory until another is started. `reason` is
    * null when it was to end.
@@ -123,6 +124,11 @@ export class Supervisor {
     await Promise.all(this.#places.map((place) => place.assign(table)))
   }
 
+  /** Tells every worker that serves how hard the node is pressed for memory. */
+  relieve(level: MemoryPressure): void {
+    for (const place of this.#places) place.serving?.send({ type: 'memory_pressure', level })
+  }
+
   /** Drains and ends all workers. */
   async close(): Promise<void> {
     this.#closed = true
@@ -141,7 +147,7 @@ export class Supervisor {
       command: () => command(index, this.#port),
       table: () => this.#table,
       onFetch: (request, worker) => void this.#answerFetch(request, worker),
-      onStarted,
+      onStarted: (pid) => onStarted(index, pid),
       onServing: (port) => {
         this.#port = port
         this.#started.resolve(port)

@@ -122,6 +122,11 @@ export class ExecutorThread {
     this.#post({ type: 'destroy', instance })
   }
 
+  /** Has the process give freed memory back; the thread is busy with it for some tens of milliseconds. */
+  returnMemory(): void {
+    this.#post({ type: 'return_memory' })
+  }
+
   unload(key: string): void {
     this.#post({ type: 'unload', key })
   }

@@ -24,6 +24,8 @@ export type ToThread =
   | { readonly type: 'unload'; readonly key: string }
   /** The line to the fetch thread; before the first call that may use it. */
   | { readonly type: 'fetch_port'; readonly port: MessagePort }
+  /** Give the system back what destroyed instances have left. */
+  | { readonly type: 'return_memory' }
 
 export type FromThread =
   | { readonly type: 'ready'; readonly engine: string }

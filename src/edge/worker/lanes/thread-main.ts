@@ -78,6 +78,8 @@ function runExecutor(data: ThreadData & { edgefn_thread: 'executor' }): void {
       case 'fetch_port':
         runner.connectFetches(new FetchLine(message.port))
         return
+      case 'return_memory':
+        return runner.returnMemory()
     }
   })
 }

@@ -123,6 +123,18 @@ export class ThreadSet {
     }
   }
 
+  /** Has a thread that is free give the process's freed memory back to the system; false when all are busy. */
+  returnMemory(): boolean {
+    const thread = this.#threads.findLast(({ busy }) => !busy)
+    thread?.returnMemory()
+    return thread !== undefined
+  }
+
+  /** Whether any thread has a module, or is about to. */
+  anyHas(key: string): boolean {
+    return this.#loaded.some((keys) => keys.has(key))
+  }
+
   async close(): Promise<void> {
     await Promise.all(this.#threads.map((thread) => thread.close()))
     await this.#fetches.close()

@@ -5,8 +5,9 @@
 
 import type { Instance } from './instance.ts'
 
-/** Above this share of the budget idle instances are given up (SPEC 4). */
+/** Above this share of the budget idle instances are given up (SPEC 4); above the other when the node's memory is short. */
 export const budgetShareMax = 0.8
+export const pressedShareMax = 0.25
 
 export class PoolBudget<P> {
   readonly #bytesMax: number

@@ -6,7 +6,7 @@
 import type { ErrorCode } from '../../../errors.ts'
 import { EdgefnError, toEdgefnError } from '../../../errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
-import type { WorkerFunction } from '../../ipc.ts'
+import type { MemoryPressure, WorkerFunction } from '../../ipc.ts'
 import type { StatsFile } from '../../stats.ts'
 import type { VerdictFile } from '../../verdicts.ts'
 import type { GuestRequest, Invoker, Outcome } from '../call.ts'
@@ -14,7 +14,7 @@ import { keepsInstances, poolKey, queueWaitMs } from '../call.ts'
 import type { ExecutorThread } from '../lanes/executor-thread.ts'
 import type { ThreadSet } from '../lanes/thread-set.ts'
 import type { RunReport } from '../runtime/runner.ts'
-import { PoolBudget } from './budget.ts'
+import { budgetShareMax, PoolBudget, pressedShareMax } from './budget.ts'
 import { instanceCost, type Instance } from './instance.ts'
 import { Pool, POOL_LIMITS } from './pool.ts'
 import { Suspects } from './suspects.ts'
@@ -22,6 +22,8 @@ import { WaitingList } from './waiting-list.ts'
 
 /** Milliseconds between looks for instances that have been idle too long. */
 const reapEveryMs = 15_000
+/** What destroyed instances must have cost, in bytes, before it is worth the time to return their memory to the system. */
+const returnBytesMin = 64 * 2 ** 20
 
 interface Job {
   readonly kind: 'call' | 'prepare'
@@ -59,6 +61,9 @@ export class Dispatcher implements Invoker {
   readonly #waiting: WaitingList<Pool, Job>
   readonly #reaper: ReturnType<typeof setInterval>
   #suspectTimer: ReturnType<typeof setTimeout> | null = null
+  #pressure: MemoryPressure = 0
+  /** What instances cost that were destroyed since memory was last returned to the system. */
+  #freedBytes = 0
   #running = 0
   /** Instances alive in all pools, retired ones included. */
   #alive = 0
@@ -120,6 +125,14 @@ export class Dispatcher implements Invoker {
     for (const key of this.#assigned.keys()) this.#countAssigned(key)
   }
 
+  relieve(level: MemoryPressure): void {
+    this.#pressure = level
+    if (level === 0) return
+    for (const pool of this.#pools.values()) this.#shed(pool)
+    this.#trim()
+    this.#returnMemory(1)
+  }
+
   async close(): Promise<void> {
     clearInterval(this.#reaper)
     for (const job of this.#waiting.drain()) {
@@ -139,6 +152,9 @@ export class Dispatcher implements Invoker {
   }
 
   #submit(job: Job): void {
+    if (this.#pressure === 2 && job.kind === 'call' && !this.#isWarm(job)) {
+      return job.settle(overloaded('The node is short of memory and starts no new instances.'))
+    }
     if (this.#start(job)) return
     const waitedMs = job.request === null ? 0 : this.#nowMs() - job.request.admitted_ms
     const client = job.client?.()
@@ -197,7 +213,9 @@ export class Dispatcher implements Invoker {
     const { pool, fn } = job
     const kept = pool.reuse((thread) => this.#threads.isFree(thread))
     if (kept !== null) return kept
-    const thread = this.#threads.free(poolKey(fn), this.#threadsMax(fn))
+    const grows = this.#pressure < 2 || job.kind === 'prepare'
+    if (!grows && keepsInstances(fn.abi)) return null
+    const thread = this.#threads.free(poolKey(fn), grows ? this.#threadsMax(fn) : 0)
     if (thread === null) return null
     if (this.#alive >= LIMITS.processInstancesMax && !this.#evictOldest()) return null
     // A pool that is full of instances on busy threads gives one up for one that can run.
@@ -247,6 +265,8 @@ export class Dispatcher implements Invoker {
     if (!loaded) this.#threads.notLoaded(instance.thread, poolKey(fn))
     const kept = pool.release(instance, alive, performance.now())
     if (!kept) this.#alive -= 1
+    if (!kept) this.#freedBytes += instance.cost
+    if (this.#pressure > 0) this.#shed(pool)
     if (alive && !kept) this.#threads.get(instance.thread)?.destroy(instance.id)
     if (pool.retired && pool.leased === 0 && !this.#pools.has(poolKey(fn))) {
       this.#threads.unload(poolKey(fn))
@@ -285,24 +305,45 @@ export class Dispatcher implements Invoker {
       for (const instance of reaped) this.#destroy(instance)
       if (reaped.length > 0) this.#countAssigned(key)
     }
+    this.#returnMemory(this.#pressure === 0 ? returnBytesMin : 1)
   }
 
   /** Destroys an instance that a pool has let go of while idle. */
   #destroy(instance: Instance): void {
     this.#alive -= 1
+    this.#freedBytes += instance.cost
     this.#threads.get(instance.thread)?.destroy(instance.id)
   }
 
   /** P9: while the pools hold too much, the idle instance that was used least recently goes. */
   #trim(): void {
-    while (this.#budget.isOver() && this.#evictOldest());
+    const share = this.#pressure === 0 ? budgetShareMax : pressedShareMax
+    while (this.#budget.isOver(share) && this.#evictOldest());
+  }
+
+  /** Whether a call needs no more than what is there. */
+  #isWarm({ fn, pool }: Job): boolean {
+    return keepsInstances(fn.abi) ? pool.size > 0 : this.#threads.anyHas(poolKey(fn))
+  }
+
+  /** Gives up idle instances down to the minimum. */
+  #shed(pool: Pool): void {
+    while (pool.size > POOL_LIMITS.instancesMin && this.#evictFrom(pool));
+  }
+
+  #returnMemory(bytesMin: number): void {
+    if (this.#freedBytes >= bytesMin && this.#threads.returnMemory()) this.#freedBytes = 0
   }
 
   /** False when no instance of any pool is idle. */
   #evictOldest(): boolean {
     const pool = this.#budget.oldest()?.pool
-    const evicted = pool?.evict() ?? null
-    if (pool === undefined || evicted === null) return false
+    return pool !== undefined && this.#evictFrom(pool)
+  }
+
+  #evictFrom(pool: Pool): boolean {
+    const evicted = pool.evict()
+    if (evicted === null) return false
     this.#destroy(evicted)
     this.#countAssigned(pool.key)
     this.#stats.addWorker('pool_evictions', 1)

@@ -101,6 +101,10 @@ export class Runner {
     this.#instances.delete(id)
   }
 
+  returnMemory(): void {
+    this.#engine.host.libc.returnMemory()
+  }
+
   unload(key: string): void {
     this.#engine.unloadModule(key)
     this.#tableBytes.delete(key)

@@ -48,7 +48,8 @@ test('P13: a heartbeat made of any state has every field and satisfies the proto
       fc.record({ cpu: anyNumber, mem: anyNumber, uptime: anyNumber }),
       fc.nat(1_000_000),
       fc.nat(8),
-      (functions, cached, figures, revision, workers) => {
+      fc.nat(2),
+      (functions, cached, figures, revision, workers, pressure) => {
         const entries = functions.map(({ version, kind }, index) => {
           return [uuid(index), entryOf(index, version, kind)] as const
         })
@@ -81,6 +82,7 @@ test('P13: a heartbeat made of any state has every field and satisfies the proto
           uptime_seconds: figures.uptime,
           workers,
           workers_wanted: 4,
+          memory_pressure: pressure,
           now: new Date(),
         })
         const sent = heartbeatSchema.parse(JSON.parse(JSON.stringify(beat)))
@@ -93,7 +95,7 @@ test('P13: a heartbeat made of any state has every field and satisfies the proto
           expect(status?.reason ?? null).toBe(wanted === 9 ? 'It ended workers.' : null)
         }
         const ill = sent.functions.some(({ state }) => state === 'quarantined')
-        expect(sent.status).toBe(ill || workers < 4 ? 'degraded' : 'online')
+        expect(sent.status).toBe(ill || workers < 4 || pressure > 0 ? 'degraded' : 'online')
       },
     ),
     { numRuns: 300 },
@@ -122,6 +124,7 @@ test('a heartbeat of the largest node fits into one packet', () => {
     uptime_seconds: 1,
     workers: 1,
     workers_wanted: 1,
+    memory_pressure: 0,
     now: new Date(),
   })
   expect(JSON.stringify(beat).length).toBeLessThan(LIMITS.mqttPacketBytesMax - 1000)

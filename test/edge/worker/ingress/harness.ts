@@ -95,6 +95,7 @@ export function inMemoryInvoker(invoke: Invoke) {
     },
     prepare: async () => {},
     assign: () => {},
+    relieve: () => {},
     close: async () => {},
   }
   return { invoker, calls }

@@ -2,10 +2,13 @@
 
 import { expect, test } from 'bun:test'
 
+import { openLibc } from '../../../../ffi/libc.ts'
+import { residentBytes } from '../../../../src/edge/agent/supervise/proc.ts'
 import { decodeModule } from '../../../../src/wasm/decode.ts'
 import { tableBytesMax } from '../../../../src/wasm/tables.ts'
 import { instanceCost } from '../../../../src/edge/worker/pool/instance.ts'
-import { answer, request, startRuntime } from '../runtime/harness.ts'
+import { until } from '../ingress/harness.ts'
+import { answer, failure, request, startRuntime } from '../runtime/harness.ts'
 import { assemble, numberGuest } from '../runtime/wat.ts'
 
 const MIB = 2 ** 20
@@ -58,4 +61,82 @@ test('tables count by what they start with, or by what they may grow to', () => 
 test('an instance costs its memory, its tables, its copy of the code and a fixed part', () => {
   const cost = instanceCost({ module: 1000, memory: 65_536, tables: 160 })
   expect(cost).toBe(12 * 1024 + 16_000 + 65_536 + 160)
+})
+
+test('when memory is short the pools keep one instance each, and none over a quarter of the budget', async () => {
+  const runtime = await startRuntime(4, 16 * MIB)
+  const fn = await runtime.guest('misbehave-c')
+  runtime.invoker.assign([fn])
+  const together = () => [1, 2, 3].map(() => runtime.invoker.invoke(fn, request('/sleep/100')))
+  for (const outcome of await Promise.all(together())) answer(outcome)
+  expect(runtime.stats.get(fn.slot, 'instances')).toBe(3)
+  runtime.invoker.relieve(1)
+  expect(runtime.stats.get(fn.slot, 'instances')).toBe(1)
+  // Cold starts go on, but nothing that becomes idle is kept besides the one.
+  for (const outcome of await Promise.all(together())) answer(outcome)
+  expect(runtime.stats.get(fn.slot, 'instances')).toBe(1)
+  const large = runtime.module(numberGuest('(i32.const 7)', '', 64))
+  runtime.invoker.assign([fn, large])
+  const outcome = await runtime.invoker.invoke(large, request('/'))
+  expect([answer(outcome).text, runtime.stats.get(large.slot, 'instances')]).toEqual([
+    '0000000007',
+    0,
+  ])
+  runtime.invoker.relieve(0)
+  for (const each of await Promise.all(together())) answer(each)
+  expect(runtime.stats.get(fn.slot, 'instances')).toBe(3)
+  await runtime.close()
+})
+
+test('when memory is very short what is warm goes on and nothing cold begins, in both kinds of ABI', async () => {
+  const runtime = await startRuntime(3)
+  const [warm, cold] = [await runtime.guest('misbehave-c'), await runtime.guest('misbehave-c')]
+  const [loaded, unloaded] = [
+    await runtime.guest('wagi-hello-c'),
+    await runtime.guest('wagi-echo-c'),
+  ]
+  runtime.invoker.assign([warm, cold, loaded, unloaded])
+  await runtime.invoker.prepare(warm)
+  await runtime.invoker.prepare(loaded)
+  runtime.invoker.relieve(2)
+  // Calls at once wait for the one instance that is there.
+  const calls = Array.from({ length: 4 }, () => runtime.invoker.invoke(warm, request('/counter')))
+  const counts = (await Promise.all(calls)).map((outcome) => answer(outcome).text)
+  expect(counts).toEqual(['1', '2', '3', '4'])
+  for (const _ of [1, 2, 3]) {
+    expect(answer(await runtime.invoker.invoke(loaded, request('/'))).status).toBe(200)
+  }
+  for (const fn of [cold, unloaded]) {
+    const refused = await runtime.invoker.invoke(fn, request('/'))
+    expect(failure(refused)).toBe('overloaded')
+    expect(refused.ok ? '' : refused.message).toContain('short of memory')
+  }
+  // One whose instance is lost to a trap gets another: it was there before.
+  expect(failure(await runtime.invoker.invoke(warm, request('/trap')))).toBe('function_trap')
+  await until(() => runtime.stats.get(warm.slot, 'instances') === 1)
+  expect(answer(await runtime.invoker.invoke(warm, request('/counter'))).text).toBe('1')
+  runtime.invoker.relieve(0)
+  for (const fn of [cold, unloaded]) {
+    expect((await runtime.invoker.invoke(fn, request('/echo'))).ok).toBe(true)
+  }
+  await runtime.close()
+  expect(runtime.defects).toEqual([])
+})
+
+test('what instances have left is given back to the system', async () => {
+  const { returnMemory } = openLibc()
+  const resident = () => residentBytes('self') ?? 0
+  const before = resident()
+  const runtime = await startRuntime(4)
+  const functions = Array.from({ length: 60 }, () => runtime.guest('echo-rust'))
+  const all = await Promise.all(functions)
+  runtime.invoker.assign(all)
+  for (const fn of all) await runtime.invoker.prepare(fn)
+  const full = resident()
+  runtime.invoker.assign([])
+  await until(() => {
+    returnMemory()
+    return resident() - before < (full - before) / 2
+  })
+  await runtime.close()
 })
