@@ -22,6 +22,7 @@ const SYMBOLS = {
   WasmEdge_ValTypeGenF64: { args: [], returns: u64 },
 
   WasmEdge_ConfigureCreate: { args: [], returns: ptr },
+  WasmEdge_ConfigureAddProposal: { args: [ptr, i32], returns: none },
   WasmEdge_ConfigureRemoveProposal: { args: [ptr, i32], returns: none },
   WasmEdge_ConfigureSetMaxMemoryPage: { args: [ptr, u64], returns: none },
   WasmEdge_ConfigureSetForceInterpreter: { args: [ptr, bool], returns: none },

@@ -17,10 +17,15 @@ import type { Wasmedge } from './library.ts'
 import type { ValueArray } from './values.ts'
 
 /**
- * Numbers of `WasmEdge_Proposal` that stay off: tail calls, extended const, function references, GC, multiple memories,
- * threads, relaxed SIMD, annotations, memory64, exceptions. RELIABILITY: several of them have known memory-safety bugs.
+ * Numbers of `WasmEdge_Proposal` that are on: mutable globals, saturating conversions, sign extension, multiple values, bulk
+ * memory, reference types, SIMD. What a version of the library has on by default says nothing.
  */
-const PROPOSALS_OFF = [7, 8, 9, 10, 11, 12, 13, 14, 15, 16]
+const PROPOSALS_ON = [0, 1, 2, 3, 4, 5, 6]
+/**
+ * The others, all off: tail calls, extended const, function references, GC, multiple memories, threads, relaxed SIMD,
+ * annotations, memory64, exceptions, components. RELIABILITY: several of them have known memory-safety bugs.
+ */
+const PROPOSALS_OFF = [7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17]
 
 /** `(module (func (export "f")))`: something to invoke asynchronously once, for its cancel handle. */
 const NOOP_MODULE = new Uint8Array([
@@ -154,8 +159,10 @@ export class Native {
 
   #createConfig(memoryPages: number): Pointer {
     const config = handle(this.lib.WasmEdge_ConfigureCreate(), 'Configure')
-    for (const proposal of PROPOSALS_OFF)
+    for (const proposal of PROPOSALS_ON) this.lib.WasmEdge_ConfigureAddProposal(config, proposal)
+    for (const proposal of PROPOSALS_OFF) {
       this.lib.WasmEdge_ConfigureRemoveProposal(config, proposal)
+    }
     this.lib.WasmEdge_ConfigureSetMaxMemoryPage(config, memoryPages)
     this.lib.WasmEdge_ConfigureSetForceInterpreter(config, true)
     return config

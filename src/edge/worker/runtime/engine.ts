@@ -36,6 +36,11 @@ const IMPLEMENTATIONS: Readonly<Record<string, HostFunctionTable>> = {
   ...SPIN_FUNCTIONS,
 }
 
+/** `(module (memory (export "m") 1))`. */
+const MEMORY_MODULE = new Uint8Array([
+  0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 5, 3, 1, 0, 1, 7, 5, 1, 1, 0x6d, 2, 0,
+])
+
 export class Engine {
   readonly native: Native
   readonly host: Host
@@ -109,6 +114,20 @@ export class Engine {
     const module = this.#modules.get(key)
     if (module === undefined) throw new Error(`Module ${key} is not loaded.`)
     return this.native.instantiate(executor, this.#store, module)
+  }
+
+  /**
+   * Whether this process has address space for one more memory. Where it has none the engine hands out memories without
+   * any, in which the first data segment is out of bounds (RELIABILITY finding 6).
+   */
+  hasAddressSpace(executor: ExecutorHandle): boolean {
+    const module = this.native.loadModule(MEMORY_MODULE)
+    const instance = this.native.instantiate(executor, this.#store, module)
+    const memory = this.native.findMemory(instance, 'm')
+    const reserved = memory !== null && this.host.memory.isReserved(memory)
+    this.native.deleteInstance(instance)
+    this.native.deleteModule(module)
+    return reserved
   }
 
   deleteInstance(instance: InstanceHandle): void {

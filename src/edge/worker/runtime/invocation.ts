@@ -39,6 +39,7 @@ export class Invocation {
     try {
       instance = this.engine.instantiate(key, this.#executor.executor)
     } catch (thrown) {
+      if (!this.engine.hasAddressSpace(this.#executor.executor)) throw noMemory()
       throw instantiationFailure(thrown, this.context, this.engine.host.memory.bytes)
     }
     const memory = this.engine.native.findMemory(instance, 'memory')
@@ -46,7 +47,7 @@ export class Invocation {
     const { bytes } = this.engine.host.memory
     if (memory === null || (bytes === 0 && !this.engine.host.memory.isReserved(memory))) {
       this.engine.deleteInstance(instance)
-      throw new EdgefnError('function_load_failed', 'The instance has no linear memory.')
+      throw noMemory()
     }
     return { instance, memory, depth: this.engine.native.findFunction(instance, DEPTH_EXPORT) }
   }
@@ -77,4 +78,9 @@ export class Invocation {
   #checkDeadline(): void {
     if (this.#slot.claimed) throw timeout(this.context)
   }
+}
+
+/** The process is full; what the module is has nothing to do with it. */
+function noMemory(): EdgefnError {
+  return new EdgefnError('function_load_failed', 'The instance has no linear memory.')
 }

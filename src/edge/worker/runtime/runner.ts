@@ -6,6 +6,7 @@ import { EdgefnError, errorMessage, toEdgefnError } from '../../../errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
 import { decodeModule } from '../../../wasm/decode.ts'
 import { tableBytesMax } from '../../../wasm/tables.ts'
+import type { WasmModule } from '../../../wasm/module.ts'
 import { withResultMemory } from '../../../wasm/rewrite/result-memory.ts'
 import { safeguardModule } from '../../../wasm/rewrite/safeguard.ts'
 import type { WorkerFunction } from '../../ipc.ts'
@@ -180,6 +181,7 @@ export class Runner {
       const bytes = readVerified(fn)
       const wrapped = withResultMemory(decodeModule(bytes)) ?? bytes
       const module = decodeModule(wrapped)
+      requirePages(module, fn.memory_pages)
       const rewritten = safeguardModule(module, LIMITS.stackCellsMax)
       this.#engine.loadModule(key, rewritten ?? wrapped)
       this.#tableBytes.set(key, tableBytesMax(module))
@@ -194,6 +196,14 @@ export class Runner {
 function lateStart(fn: WorkerFunction): EdgefnError {
   const message = `The call could not begin within ${queueWaitMs(fn)} ms.`
   return new EdgefnError('overloaded', message)
+}
+
+/** The engine gives a module that starts with more memory than its limit the limit, and says nothing. */
+function requirePages(module: WasmModule, limit: number): void {
+  const pages = module.memories[0]?.min ?? 0
+  if (pages <= limit) return
+  const message = `Module needs at least ${pages} memory pages, memory_pages is ${limit}.`
+  throw new EdgefnError('function_load_failed', message)
 }
 
 /** The cached module's bytes; a file that is not what its name promises is never parsed (P4). */

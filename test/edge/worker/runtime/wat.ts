@@ -4,12 +4,18 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** Assembles WAT. Throws with wat2wasm's own words. */
-export function assemble(wat: string): Uint8Array<ArrayBuffer> {
+/** Assembles WAT, with switches of wat2wasm's. Throws with its own words. */
+export function assemble(wat: string, flags: readonly string[] = []): Uint8Array<ArrayBuffer> {
   const dir = mkdtempSync(join(tmpdir(), 'edgefn-wat-'))
   try {
     writeFileSync(join(dir, 'm.wat'), wat)
-    const built = Bun.spawnSync(['wat2wasm', join(dir, 'm.wat'), '-o', join(dir, 'm.wasm')])
+    const built = Bun.spawnSync([
+      'wat2wasm',
+      ...flags,
+      join(dir, 'm.wat'),
+      '-o',
+      join(dir, 'm.wasm'),
+    ])
     if (built.exitCode !== 0) throw new Error(`wat2wasm: ${built.stderr.toString()}`)
     return new Uint8Array(readFileSync(join(dir, 'm.wasm')))
   } finally {
