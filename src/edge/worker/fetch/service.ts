@@ -4,6 +4,7 @@ import { LIMITS } from '../../../protocol/limits.ts'
 import type { FetchOutcome } from '../../stats.ts'
 import type { ConnectDeps } from './connect.ts'
 import { runFetch } from './fetcher.ts'
+import { createLookups } from './lookups.ts'
 import type { ToFetchThread } from './messages.ts'
 import { FETCH_CODES, failureOf, FetchError } from './outcome.ts'
 import type { ResponseHead } from './response-parser.ts'
@@ -40,6 +41,7 @@ export function createFetchService(deps: FetchServiceDeps): FetchService {
   /** Fetches that run, in all and by function version. */
   let total = 0
   const byOwner = new Map<string, number>()
+  const resolverOf = createLookups(deps.resolve)
 
   function enter(owner: string): boolean {
     const own = byOwner.get(owner) ?? 0
@@ -64,7 +66,10 @@ export function createFetchService(deps: FetchServiceDeps): FetchService {
       deps.count('too_many_fetches')
       return null
     }
-    const running = new RunningFetch(message, writer, deps)
+    const running = new RunningFetch(message, writer, {
+      ...deps,
+      resolve: resolverOf(message.owner),
+    })
     void running.done.then((outcome) => {
       leave(message.owner)
       deps.count(outcome)
@@ -114,7 +119,7 @@ class RunningFetch implements Running {
   constructor(
     message: ToFetchThread & { type: 'start' },
     writer: ResponseWriter,
-    deps: FetchServiceDeps,
+    deps: ConnectDeps,
   ) {
     this.#writer = writer
     const limitMs = Math.min(Math.max(message.left_ms, 0) + graceMs, LIMITS.fetchMsMax)
@@ -137,7 +142,7 @@ class RunningFetch implements Running {
 
   async #run(
     message: ToFetchThread & { type: 'start' },
-    deps: FetchServiceDeps,
+    deps: ConnectDeps,
     leftMs: () => number,
   ): Promise<FetchOutcome> {
     const { signal } = this.#abort

@@ -2,7 +2,9 @@ import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { join } from 'node:path'
 
 import { createAddressPolicy, parseRange } from '../../../../src/edge/worker/fetch/address.ts'
+import { createLookups, lookUp } from '../../../../src/edge/worker/fetch/lookups.ts'
 import type { ToFetchThread } from '../../../../src/edge/worker/fetch/messages.ts'
+import { failureOf } from '../../../../src/edge/worker/fetch/outcome.ts'
 import { parseFetchRequest } from '../../../../src/edge/worker/fetch/request.ts'
 import { createFetchService } from '../../../../src/edge/worker/fetch/service.ts'
 import {
@@ -115,6 +117,30 @@ test('an executor thread that goes away leaves no connection', async () => {
   await until('one is gone', () => server.open() === 1)
   clients[1]?.close()
   await server.idle()
+})
+
+test('names that hang are limited by function, long after their fetches are over', async () => {
+  const hanging = new Set<() => void>()
+  const lookups = createLookups((host) => {
+    if (host === 'quick') return Promise.resolve(['8.8.8.8'])
+    return new Promise((_resolve, reject) => hanging.add(() => reject(new Error('gone'))))
+  })
+  const ask = (owner: string, host: string) =>
+    lookups(owner)(host).catch((thrown: unknown) => failureOf(thrown))
+  const first = Array.from({ length: fetchesPerFunctionMax }, () => ask('greedy', 'slow'))
+  expect(await ask('greedy', 'quick')).toBe('too_many_fetches')
+  expect(await ask('other', 'quick')).toEqual(['8.8.8.8'])
+  for (const end of hanging) end()
+  expect(await Promise.all(first)).toEqual(Array(fetchesPerFunctionMax).fill('network'))
+  expect(await ask('greedy', 'quick')).toEqual(['8.8.8.8'])
+  const many = Array.from({ length: 1024 }, (_, index) => ask(`f${index >> 4}`, 'slow'))
+  expect(await ask('other', 'quick')).toBe('unavailable')
+  for (const end of hanging) end()
+  await Promise.all(many)
+})
+
+test('the names of the machine are found', async () => {
+  expect(await lookUp('localhost')).toContain('127.0.0.1')
 })
 
 test('a head that grows when it is written out for the guest is too large', async () => {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { lookup } from 'node:dns/promises'
 
+import { lookUp } from '../../../../src/edge/worker/fetch/lookups.ts'
 import { fetching, guestRequest } from './fetching.ts'
 import type { FetchingOptions } from './fetching.ts'
 import { redirect, startOrigin, text } from './origin.ts'
@@ -39,8 +39,6 @@ const generous = (...hosts: readonly string[]) =>
     .map((host) => [host, `${host}:${front.port}`])
     .flat()
 
-const real = async (host: string) => (await lookup(host, { all: true })).map((each) => each.address)
-
 /** What may come of an attempt: any refusal. `network` is not among them, for then somebody was connected to. */
 const REFUSALS = ['invalid', 'not_allowed', 'forbidden_address', 'too_large']
 
@@ -48,7 +46,7 @@ async function refused(url: string, options: FetchingOptions = {}): Promise<void
   const before = visits()
   const everyone = allVisits()
   const request = new Uint8Array(Buffer.from(`GET ${url}\r\n\r\n`))
-  const result = await fetching(request, { allow: generous(), resolve: real, ...options })
+  const result = await fetching(request, { allow: generous(), resolve: lookUp, ...options })
   expect(REFUSALS).toContain(result as string)
   expect(visits()).toBe(before)
   if (options.open?.length === 0) expect(allVisits()).toBe(everyone)
