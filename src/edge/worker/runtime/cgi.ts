@@ -71,11 +71,23 @@ export function responseOf(
   }
   const redirects = fields.some(([name]) => name === 'location')
   const status = givenStatus ?? (redirects ? 302 : 200)
-  const headers = fields.filter(([name]) => !HOST_ONLY.has(name))
+  const named = namedByConnection(fields)
+  const headers = fields.filter(([name]) => !HOST_ONLY.has(name) && !named.has(name))
   if (body.length > 0 && !headers.some(([name]) => name === 'content-type')) {
     headers.push(['content-type', detectContentType(body)])
   }
   return { status, headers, body }
+}
+
+/** Fields that the guest's own Connection calls hop-by-hop go with it (RFC 9110 section 7.6.1). */
+function namedByConnection(fields: readonly (readonly [string, string])[]): ReadonlySet<string> {
+  const values = fields.filter(([name]) => name === 'connection').map(([, value]) => value)
+  return new Set(
+    values
+      .join(',')
+      .split(',')
+      .map((name) => name.trim().toLowerCase()),
+  )
 }
 
 /** One field whose name and value are known apart, as bytes. Throws `invalid_response` for what a header may not have. */

@@ -362,3 +362,24 @@ test('a call is admitted when its body and its module are at hand', async () => 
   expect(begun).toBeLessThan(bodyFrom)
   expect(calls[0]?.request.admitted_ms).toBeWithin(fetchedFrom, performance.now())
 })
+
+test('a call over the concurrency is 429 that names it, says when to come again, and leaves the other alone', async () => {
+  const quotas = { concurrency: 1, requests_per_second: null, burst: null }
+  const busy = Promise.withResolvers<void>()
+  const { url, calls } = open({
+    fn: aFunction({ quotas }),
+    invoke: async () => {
+      await busy.promise
+      return answered('done')
+    },
+  })
+  const first = fetch(url)
+  await until(() => calls.length === 1)
+  const refused = await fetch(url)
+  expect([refused.status, refused.headers.get('retry-after')]).toEqual([429, '1'])
+  const { error } = errorBodySchema.parse(await refused.json())
+  expect(error).toMatchObject({ retryable: true, details: { quota: 'concurrency', limit: 1 } })
+  busy.resolve()
+  expect(await (await first).text()).toBe('done')
+  expect((await fetch(url)).status).toBe(200)
+})

@@ -61,6 +61,12 @@ test('keeps repeated fields and drops what only the host may say', () => {
   ])
 })
 
+test('drops the fields that its own Connection names', () => {
+  const text =
+    'Connection: close, X-Secret\r\nX-Secret: 1\r\nX-Kept: 2\r\nConnection: ,x-other ,\r\nX-Other: 3\r\n\r\n'
+  expect(parseCgiResponse(bytes(text)).headers).toEqual([['x-kept', '2']])
+})
+
 test('values beyond ASCII are kept byte for byte', () => {
   for (const value of ['50 €', 'あい', 'voilà', '\u0081\u009f']) {
     const { headers } = parseCgiResponse(bytes(`X-A:  ${value} \t\r\n\r\n`))
