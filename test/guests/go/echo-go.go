@@ -1,10 +1,11 @@
-// An edgefn guest in Go, a reactor: /echo gives method, path and body back, /count how often this instance was called.
+// An edgefn guest in Go, a reactor. The path says what it does; any other gives method, path and body back.
 package main
 
 import (
 	"fmt"
 	"runtime"
 	"strings"
+	"time"
 	"unsafe"
 )
 
@@ -16,6 +17,9 @@ var calls int
 var constructed = len(strings.Repeat("x", 41)) + 1
 
 func init() { constructed++ }
+
+//go:wasmimport edgefn log
+func hostLog(level int32, message unsafe.Pointer, length uint32)
 
 //go:wasmexport alloc
 func alloc(size uint32) unsafe.Pointer {
@@ -52,6 +56,13 @@ func handle(method unsafe.Pointer, methodLen uint32, path unsafe.Pointer, pathLe
 			sum += <-answers
 		}
 		text = fmt.Sprint(sum)
+	case "/sleep":
+		begun := time.Now()
+		time.Sleep(15 * time.Millisecond)
+		text = fmt.Sprint(time.Since(begun) >= 15*time.Millisecond)
+	case "/log":
+		message := []byte("from Go")
+		hostLog(2, unsafe.Pointer(&message[0]), uint32(len(message)))
 	case "/panic":
 		panic("on purpose")
 	default:
