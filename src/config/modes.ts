@@ -41,7 +41,7 @@ export interface EdgeConfig {
   readonly cp: string
   /** Join token; null when the data directory holds credentials already. */
   readonly token: string | null
-  /** Absolute. Holds `credentials.json`, `cache/`, `index.db`, `run/`. */
+  /** Absolute. Holds `credentials.json`, `cache/`, `index.db`, `kv/`, `run/`. */
   readonly data_dir: string
   /** Null: the control plane names the node. */
   readonly node_id: string | null

@@ -10,11 +10,12 @@ type Values = MetricJson['values'][number][]
 
 /**
  * All under one name, so that a guest can neither invent metric names nor take those of the node: its own name is a label.
- * Of the series shown, each function has an equal share; what is over its share counts as dropped.
+ * Of the series shown, each function has an equal share.
  */
 export function guestMetrics(dir: string, functionIds: readonly string[]): MetricJson[] {
   const values: Values = []
   const dropped: Values = []
+  let hidden = 0
   const files = functionIds
     .map((function_id) => ({ function_id, file: GuestMetricsFile.read(join(dir, function_id)) }))
     .filter(({ file }) => file !== null)
@@ -25,8 +26,8 @@ export function guestMetrics(dir: string, functionIds: readonly string[]): Metri
       const { name, labels } = readSeriesKey(key)
       values.push({ value, labels: { function_id, name, ...labels } })
     }
-    const hidden = Math.max(series.size - shareMax, 0)
-    dropped.push({ value: (file?.dropped ?? 0) + hidden, labels: { function_id } })
+    hidden += Math.max(series.size - shareMax, 0)
+    dropped.push({ value: file?.dropped ?? 0, labels: { function_id } })
   }
   return [
     counter('edgefn_guest_metric_total', 'Counters of functions (metrics_increment).', values),
@@ -35,6 +36,13 @@ export function guestMetrics(dir: string, functionIds: readonly string[]): Metri
       'Increments refused because the function has all the series it may have.',
       dropped,
     ),
+    {
+      name: 'edgefn_guest_series_hidden',
+      type: 'gauge',
+      help: 'Series of functions that are not shown here, because there are too many.',
+      aggregator: 'sum',
+      values: [{ value: hidden, labels: {} }],
+    },
   ]
 }
 

@@ -21,6 +21,8 @@ const ENTRY = resolve(import.meta.dir, '../../../../src/main.ts')
 
 export interface RuntimeHarness {
   readonly invoker: Invoker
+  /** Where the host functions keep what they keep (`host-options.ts`). */
+  readonly dir: string
   readonly engine: string
   readonly stats: StatsFile
   /** As the agent writes it and the dispatcher reads it. */
@@ -84,6 +86,7 @@ export async function startRuntime(
   }
   return {
     invoker,
+    dir,
     engine,
     stats,
     verdicts,
