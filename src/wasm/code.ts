@@ -5,7 +5,7 @@ import { MODULE_LIMITS } from './limits.ts'
 import type { WasmModule } from './module.ts'
 import { functionType } from './module.ts'
 import { PREFIX } from './opcodes.ts'
-import { unsupported } from './problem.ts'
+import { atMost, unsupported } from './problem.ts'
 import type { Reader } from './reader.ts'
 import { readValueType } from './value-types.ts'
 
@@ -27,7 +27,9 @@ export function readCode(reader: Reader, module: WasmModule, count: number): voi
     reader.what = `function ${index}`
     readBody(reader, module, cursor, index)
     reader.end = section.end
+    atMost(cursor.instructions, MODULE_LIMITS.instructionsMax, 'instructions or more')
   }
+  module.instructions = cursor.instructions
   reader.what = section.what
   checkSteps(module, cursor.steps)
 }

@@ -41,6 +41,8 @@ export class InstructionCursor {
   depth = 0
   /** Operands and locals that validating everything passed so far has to visit, beyond a few per instruction. */
   steps = 0
+  /** Instructions passed so far, in all functions. */
+  instructions = 0
 
   constructor(module: WasmModule, reader: Reader) {
     this.#module = module
@@ -61,6 +63,7 @@ export class InstructionCursor {
     if (this.#ended) return false
     const reader = this.#reader
     this.start = reader.at
+    this.instructions += 1
     this.immediate = 0
     const byte = reader.u8()
     let slot = byte

@@ -38,6 +38,12 @@ export const MODULE_LIMITS = {
   dataSegmentsMax: 100_000,
   /** Bytes of one function's body, locals included; browsers stop at the same figure. */
   bodyBytesMax: 7_654_321,
+  /**
+   * Instructions of all functions. Interpreted, each takes some 36 bytes in every thread and 30 in every instance, whatever
+   * its own length, so that a module of single bytes would end its worker. Compilers make one of 2.1 bytes: a Go module of
+   * 33 MB is at this limit.
+   */
+  instructionsMax: 10_000_000,
   /** Locals that one function declares, its parameters not counted. */
   localsMax: 50_000,
   /**

@@ -90,6 +90,8 @@ export interface WasmModule {
   dataSegments: number
   /** In the order of the functions that are not imported. */
   readonly bodies: Body[]
+  /** Instructions in all bodies. */
+  instructions: number
   /** Functions that an element segment or a constant refers to: what an indirect call can reach, with `ref.func` in bodies. */
   readonly referenced: Set<number>
   readonly sections: Section[]
@@ -116,6 +118,7 @@ export function emptyModule(bytes: Uint8Array): WasmModule {
     dataCount: null,
     dataSegments: 0,
     bodies: [],
+    instructions: 0,
     referenced: new Set(),
     sections: [],
     customSections: [],

@@ -147,6 +147,18 @@ const cases: [string, number, Make, string][] = [
     'body of function 0',
   ],
   [
+    'instructions',
+    L.instructionsMax,
+    (n) => {
+      // The last `end` of each body counts as well.
+      const bodies = [5_000_000, n - 5_000_000].map((count) =>
+        body(new Uint8Array(count - 1).fill(0x01)),
+      )
+      return moduleOf(VOID_TYPE, section(3, vector(0, 0)), section(10, vector(...bodies)))
+    },
+    'instructions or more; the limit is',
+  ],
+  [
     'module bytes',
     L.moduleBytesMax,
     (n) => moduleOf(customSection('x', new Uint8Array(n - 8 - 7))),

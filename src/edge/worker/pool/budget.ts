@@ -24,9 +24,9 @@ export class PoolBudget<P> {
     return this.#bytes
   }
 
-  /** Whether they cost more than `share` of the budget. */
-  isOver(share = budgetShareMax): boolean {
-    return this.#bytes > this.#bytesMax * share
+  /** Whether they and `others`, in bytes, cost more than `share` of the budget. */
+  isOver(share = budgetShareMax, others = 0): boolean {
+    return this.#bytes + others > this.#bytesMax * share
   }
 
   /** The idle instance that was used least recently. Null: none is idle. */

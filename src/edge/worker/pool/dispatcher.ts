@@ -3,7 +3,6 @@
  * turn [R5.1–R5.4]. Lives on the worker's main thread; guests run on executor threads only.
  */
 
-import type { ErrorCode } from '../../../errors.ts'
 import { EdgefnError, toEdgefnError } from '../../../errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
 import type { MemoryPressure, WorkerFunction } from '../../ipc.ts'
@@ -16,7 +15,9 @@ import type { ThreadSet } from '../lanes/thread-set.ts'
 import type { RunReport } from '../runtime/runner.ts'
 import { budgetShareMax, PoolBudget, pressedShareMax } from './budget.ts'
 import { instanceCost, type Instance } from './instance.ts'
+import { LoadedCode } from './loaded-code.ts'
 import { Pool, POOL_LIMITS } from './pool.ts'
+import { clientGone, failedOutcome, overloaded } from './refusals.ts'
 import { Suspects } from './suspects.ts'
 import { WaitingList } from './waiting-list.ts'
 
@@ -43,7 +44,7 @@ export interface DispatcherOptions {
   readonly stats: StatsFile
   /** Milliseconds of the clock of `GuestRequest.admitted_ms`. */
   readonly nowMs: () => number
-  /** What all hot instances may cost together, in bytes (`pool/instance.ts`). */
+  /** What all hot instances (`pool/instance.ts`) and the code of their modules may cost together, in bytes. */
   readonly pool_bytes_max: number
   readonly verdicts: VerdictFile
 }
@@ -56,6 +57,7 @@ export class Dispatcher implements Invoker {
   readonly #suspects: Suspects
   readonly #pools = new Map<string, Pool>()
   readonly #budget: PoolBudget<Pool>
+  readonly #code = new LoadedCode()
   /** What is in service, by pool key: whose statistics a pool's are. */
   #assigned = new Map<string, WorkerFunction>()
   readonly #waiting: WaitingList<Pool, Job>
@@ -119,7 +121,7 @@ export class Dispatcher implements Invoker {
       if (this.#assigned.has(key)) continue
       this.#pools.delete(key)
       for (const instance of pool.retire()) this.#destroy(instance)
-      if (pool.leased === 0) this.#threads.unload(key)
+      if (pool.leased === 0) this.#unload(key)
     }
     // Warm-ups were counted before their functions were in service, and slots are cleared when they are taken.
     for (const key of this.#assigned.keys()) this.#countAssigned(key)
@@ -262,14 +264,16 @@ export class Dispatcher implements Invoker {
       const sizes = { module: fn.size_bytes, memory: report.bytes, tables: report.table_bytes }
       pool.resize(instance, report.bytes, instanceCost(sizes))
     }
-    if (!loaded) this.#threads.notLoaded(instance.thread, poolKey(fn))
-    const kept = pool.release(instance, alive, performance.now())
+    const now = performance.now()
+    if (!loaded) this.#threads.notLoaded(instance.thread, pool.key)
+    else this.#code.used(pool.key, instance.thread, report.instructions, now)
+    const kept = pool.release(instance, alive, now)
     if (!kept) this.#alive -= 1
     if (!kept) this.#freedBytes += instance.cost
     if (this.#pressure > 0) this.#shed(pool)
     if (alive && !kept) this.#threads.get(instance.thread)?.destroy(instance.id)
     if (pool.retired && pool.leased === 0 && !this.#pools.has(poolKey(fn))) {
-      this.#threads.unload(poolKey(fn))
+      this.#unload(pool.key)
     }
     this.#trim()
     // One that failed while it was made would do so again, and its start may hold a thread for long.
@@ -315,10 +319,16 @@ export class Dispatcher implements Invoker {
     this.#threads.get(instance.thread)?.destroy(instance.id)
   }
 
-  /** P9: while the pools hold too much, the idle instance that was used least recently goes. */
+  /** P9: while too much is held, the idle instance or the module that was used least recently goes. */
   #trim(): void {
     const share = this.#pressure === 0 ? budgetShareMax : pressedShareMax
-    while (this.#budget.isOver(share) && this.#evictOldest());
+    while (this.#budget.isOver(share, this.#code.bytes) && this.#evictOldest());
+  }
+
+  /** Has all threads drop a module; calls load it again. */
+  #unload(key: string): void {
+    this.#threads.unload(key)
+    this.#freedBytes += this.#code.unloaded(key)
   }
 
   /** Whether a call needs no more than what is there. */
@@ -335,10 +345,17 @@ export class Dispatcher implements Invoker {
     if (this.#freedBytes >= bytesMin && this.#threads.returnMemory()) this.#freedBytes = 0
   }
 
-  /** False when no instance of any pool is idle. */
+  /** False when all that is held is in use. */
   #evictOldest(): boolean {
-    const pool = this.#budget.oldest()?.pool
-    return pool !== undefined && this.#evictFrom(pool)
+    const idle = this.#budget.oldest()
+    const code = this.#code.oldest((key) => (this.#pools.get(key)?.size ?? 0) === 0)
+    if (code !== null && code.usedMs < (idle?.instance.usedMs ?? Infinity)) {
+      this.#unload(code.key)
+      return true
+    }
+    if (idle === null || !this.#evictFrom(idle.pool)) return false
+    if (idle.pool.size === 0) this.#unload(idle.pool.key)
+    return true
   }
 
   #evictFrom(pool: Pool): boolean {
@@ -352,6 +369,7 @@ export class Dispatcher implements Invoker {
 
   #forgetThread(thread: number): void {
     for (const pool of this.#pools.values()) this.#alive -= pool.forgetThread(thread)
+    this.#code.forgetThread(thread)
   }
 
   #countAssigned(key: string): void {
@@ -366,26 +384,5 @@ export class Dispatcher implements Invoker {
     if (pool.retired) return
     this.#stats.set(fn.slot, 'instances', pool.size)
     this.#stats.set(fn.slot, 'instance_bytes', pool.bytes)
-  }
-}
-
-function clientGone(): EdgefnError {
-  return new EdgefnError('client_gone', 'The client left before its call began.')
-}
-
-function overloaded(message: string): EdgefnError {
-  return new EdgefnError('overloaded', message)
-}
-
-function failedOutcome(error: EdgefnError): Outcome {
-  const code: ErrorCode = error.code
-  return {
-    ok: false,
-    code,
-    message: error.message,
-    execution_ms: 0,
-    cold: false,
-    logs: [],
-    logs_dropped: 0,
   }
 }

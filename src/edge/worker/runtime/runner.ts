@@ -33,6 +33,8 @@ export interface RunReport {
   readonly bytes: number
   /** Bytes that the tables of an instance may take. */
   readonly table_bytes: number
+  /** Instructions of the module, as the thread holds it. */
+  readonly instructions: number
   /** Whether the thread holds the module now. */
   readonly loaded: boolean
 }
@@ -58,8 +60,9 @@ const WARM_UP: GuestRequest = {
 export class Runner {
   readonly #engine: Engine
   readonly #slot: CallSlot
-  /** Bytes of an instance's tables, by module. */
+  /** Bytes of an instance's tables, by module, and how many instructions the module has. */
   readonly #tableBytes = new Map<string, number>()
+  readonly #instructions = new Map<string, number>()
   readonly #instances = new Map<number, KeptInstance>()
 
   constructor(engine: Engine, slot: CallSlot) {
@@ -109,6 +112,7 @@ export class Runner {
   unload(key: string): void {
     this.#engine.unloadModule(key)
     this.#tableBytes.delete(key)
+    this.#instructions.delete(key)
   }
 
   /** Lets functions with an allow-list fetch. */
@@ -161,8 +165,9 @@ export class Runner {
     const execution_ms = host.libc.monotonicMs() - startedMs
     const loaded = this.#engine.hasModule(poolKey(fn))
     const table_bytes = this.#tableBytes.get(poolKey(fn)) ?? 0
+    const instructions = this.#instructions.get(poolKey(fn)) ?? 0
     const outcome = outcomeOf(result, context, cold, execution_ms)
-    return { outcome, alive, bytes, table_bytes, loaded }
+    return { outcome, alive, bytes, table_bytes, instructions, loaded }
   }
 
   #instance(abi: KeptAbi, invocation: Invocation, fn: WorkerFunction, id: number): KeptInstance {
@@ -185,6 +190,7 @@ export class Runner {
       const rewritten = safeguardModule(module, LIMITS.stackCellsMax)
       this.#engine.loadModule(key, rewritten ?? wrapped)
       this.#tableBytes.set(key, tableBytesMax(module))
+      this.#instructions.set(key, module.instructions)
       return null
     } catch (thrown) {
       return toEdgefnError(thrown)

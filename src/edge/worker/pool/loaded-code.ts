@@ -1,0 +1,62 @@
+/**
+ * The code that a worker's threads hold: which modules, on which threads, and which one goes first when memory is not enough.
+ * Pure bookkeeping. It counts as the instances do, or a few giant modules would take the worker past its memory.
+ */
+
+/** Bytes that the engine keeps in a thread for an instruction it interprets, besides the copy in each instance. */
+const bytesPerInstruction = 36
+
+interface Module {
+  readonly threads: Set<number>
+  /** Bytes on each thread. */
+  bytes: number
+  usedMs: number
+}
+
+export class LoadedCode {
+  /** By pool key, least recently used first. */
+  readonly #modules = new Map<string, Module>()
+  #bytes = 0
+
+  /** What all of it takes. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** A thread has used a module, which it holds since then if not before. */
+  used(key: string, thread: number, instructions: number, nowMs: number): void {
+    const module = this.#modules.get(key) ?? { threads: new Set(), bytes: 0, usedMs: nowMs }
+    this.#modules.delete(key)
+    this.#modules.set(key, module)
+    this.#bytes -= module.threads.size * module.bytes
+    module.threads.add(thread)
+    module.bytes = instructions * bytesPerInstruction
+    module.usedMs = nowMs
+    this.#bytes += module.threads.size * module.bytes
+  }
+
+  /** No thread holds it any more. Returns what it took. */
+  unloaded(key: string): number {
+    const module = this.#modules.get(key)
+    if (module === undefined) return 0
+    this.#modules.delete(key)
+    const bytes = module.threads.size * module.bytes
+    this.#bytes -= bytes
+    return bytes
+  }
+
+  /** A thread holds nothing any more, because it is gone. */
+  forgetThread(thread: number): void {
+    for (const module of this.#modules.values()) {
+      if (module.threads.delete(thread)) this.#bytes -= module.bytes
+    }
+  }
+
+  /** The module that was used least recently among those that `mayGo`, or null. */
+  oldest(
+    mayGo: (key: string) => boolean,
+  ): { readonly key: string; readonly usedMs: number } | null {
+    for (const [key, { usedMs }] of this.#modules) if (mayGo(key)) return { key, usedMs }
+    return null
+  }
+}
