@@ -21,6 +21,8 @@ export interface DevFunctionsDeps {
   readonly terminal: Terminal
   /** Where the node serves, for the URLs. */
   readonly port: number
+  /** Patterns of hosts that `http_fetch` of every file may reach. */
+  readonly http_allow: readonly string[]
 }
 
 export interface DevFunctions {
@@ -37,7 +39,8 @@ interface DevFile {
   digest: string
 }
 
-export function createDevFunctions({ client, terminal, port }: DevFunctionsDeps): DevFunctions {
+export function createDevFunctions(deps: DevFunctionsDeps): DevFunctions {
+  const { client, terminal, port } = deps
   const watchers: FSWatcher[] = []
   const timers = new Map<DevFile, Timer>()
   const progress = createProgress(terminal)
@@ -77,7 +80,11 @@ export function createDevFunctions({ client, terminal, port }: DevFunctionsDeps)
       const digest = Bun.SHA256.hash(readModule(file.path), 'hex')
       if (digest === file.digest) return
       file.digest = digest
-      const { version, deployed } = await deployModule(client, requestOf(file), progress)
+      const { version, deployed } = await deployModule(
+        client,
+        requestOf(file, deps.http_allow),
+        progress,
+      )
       const state = deployed ? 'serves' : 'could not take'
       progress.line(`${state} ${file.name} version ${version.version}`)
       if (!deployed) return
@@ -112,7 +119,7 @@ function devFiles(paths: readonly string[]): DevFile[] {
   return files
 }
 
-function requestOf(file: DevFile): DeployRequest {
+function requestOf(file: DevFile, http_allow: readonly string[]): DeployRequest {
   return {
     file: file.path,
     name: file.name,
@@ -121,7 +128,7 @@ function requestOf(file: DevFile): DeployRequest {
     memory_pages: null,
     max_execution_ms: null,
     env: {},
-    http_allow: [],
+    http_allow,
     quotas: quotasSchema.parse({}),
     message: '',
     routes: file.routes,

@@ -18,6 +18,14 @@ import { createProgress } from '../progress.ts'
 import { routeText } from '../route-text.ts'
 import { METHOD_OPTION } from './routes.ts'
 
+/** What `http_fetch` of a version may reach. */
+export const ALLOW_HTTP_OPTION = {
+  'allow-http': repeated(matching(httpAllowPatternSchema), {
+    placeholder: 'HOST',
+    help: 'a host that http_fetch may reach, such as api.example.com or *.example.com; default: none',
+  }),
+} as const
+
 const DEPLOY_OPTIONS = {
   name: required(matching(functionNameSchema), {
     placeholder: 'NAME',
@@ -54,10 +62,7 @@ const DEPLOY_OPTIONS = {
     help: 'environment of the function; in EDGEFN_ENV one per line',
     separator: '\n',
   }),
-  'allow-http': repeated(matching(httpAllowPatternSchema), {
-    placeholder: 'HOST',
-    help: 'a host that http_fetch may reach, such as api.example.com or *.example.com; default: none',
-  }),
+  ...ALLOW_HTTP_OPTION,
   message: optional(text, { placeholder: 'TEXT', help: 'what changed' }),
   timeout: defaulted(duration('1s', '1d'), '120s', {
     placeholder: 'TIME',

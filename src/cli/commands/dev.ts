@@ -20,6 +20,7 @@ import { readModule } from '../deploy/module-file.ts'
 import { createDevFunctions } from '../dev-functions.ts'
 import type { Modes } from '../modes.ts'
 import { serveUntilStopped } from '../serve.ts'
+import { ALLOW_HTTP_OPTION } from './deploy.ts'
 
 const POP = 'dev'
 
@@ -33,6 +34,8 @@ export const dev = command({
       placeholder: 'LEVEL',
       help: LOG_LEVELS.join(', '),
     }),
+    ...ALLOW_HTTP_OPTION,
+    'fetch-allow-private': EDGE_OPTIONS['fetch-allow-private'],
     ...FILE_OPTION,
   },
   serves: true,
@@ -43,10 +46,18 @@ export const dev = command({
     for (const file of args) readModule(file) // A mistyped name is told before anything starts.
     const log = createLog({ component: 'dev', level: 'warn' })
     return serveUntilStopped(log, async () => {
-      const system = await startSystem(modes, values.listen, values['log-level'])
+      const system = await startSystem(
+        modes,
+        values.listen,
+        values['log-level'],
+        values['fetch-allow-private'],
+      )
       const client = createApiClient(system.api_url, system.key)
       terminal.err(`\nAPI ${system.api_url} with key ${system.key}\nCtrl-C ends it\n`)
-      const functions = createDevFunctions({ client, terminal, port: system.port })
+      const functions = createDevFunctions({
+        ...{ client, terminal, port: system.port },
+        http_allow: values['allow-http'],
+      })
       try {
         await functions.open(args)
       } catch (error) {
@@ -64,7 +75,12 @@ export const dev = command({
 })
 
 /** Both modes in this process (workers are processes of their own), joined by a token nobody sees. */
-async function startSystem(modes: Modes, listen: Address, level: LogLevel) {
+async function startSystem(
+  modes: Modes,
+  listen: Address,
+  level: LogLevel,
+  fetchAllowPrivate: readonly string[],
+) {
   const dataDir = mkdtempSync(join(tmpdir(), 'edgefn-dev-'))
   process.on('exit', () => rmSync(dataDir, { recursive: true, force: true }))
   const closing: (() => Promise<void>)[] = []
@@ -81,8 +97,9 @@ async function startSystem(modes: Modes, listen: Address, level: LogLevel) {
       pop_id: POP,
     })
     const edgeLog = createLog({ component: 'edge-agent', level })
+    const edge = devEdgeConfig(join(dataDir, 'edge'), apiUrl, token.token, listen, level)
     const node = await modes.startAgent(
-      devEdgeConfig(join(dataDir, 'edge'), apiUrl, token.token, listen, level),
+      { ...edge, fetch_allow_private: fetchAllowPrivate },
       edgeLog,
     )
     closing.push(() => node.close())
