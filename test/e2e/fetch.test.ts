@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 import type { FunctionDetail, VersionView } from '../../src/protocol/api.ts'
+import { CERTIFICATE, KEY } from '../edge/worker/fetch/certificates.ts'
 import { redirect, startOrigin, text } from '../edge/worker/fetch/origin.ts'
 import type { Origin } from '../edge/worker/fetch/origin.ts'
 import { ControlPlane, GUESTS, Node, until, World } from './harness.ts'
@@ -9,7 +11,7 @@ import type { Page } from './harness.ts'
 
 let world: World
 let plane: ControlPlane
-/** Its operator opens 127.0.0.1. */
+/** Its operator opens 127.0.0.1 and ::1, and trusts the test's certificate. */
 let open: Node
 /** Its operator opens nothing. */
 let shut: Node
@@ -31,10 +33,15 @@ beforeAll(async () => {
   open = await Node.create(world, plane, {
     id: 'open',
     pop: 'open-1',
-    flags: ['--fetch-allow-private', '127.0.0.1/32', '--fetch-allow-private', 'fd00::/8'],
+    flags: ['--fetch-allow-private', '127.0.0.1/32', '--fetch-allow-private', '::1/128'],
   })
   shut = await Node.create(world, plane, { id: 'shut', pop: 'shut-1' })
-  await Promise.all([open.start(), shut.start()])
+  const trusted = join(world.dir, 'trusted.pem')
+  writeFileSync(trusted, CERTIFICATE)
+  process.env['NODE_EXTRA_CA_CERTS'] = trusted
+  const starting = open.start()
+  delete process.env['NODE_EXTRA_CA_CERTS']
+  await Promise.all([starting, shut.start()])
 }, 60_000)
 afterAll(async () => {
   await world.close()
@@ -69,6 +76,41 @@ test('a deployed function reaches what its list and the operator of the node all
     async () => (await open.metric('edgefn_fetch_total')) === 4,
   )
   expect(await shut.metric('edgefn_fetch_total')).toBe(1)
+}, 60_000)
+
+test('HTTPS works with a certificate that is good for the host, and with no other', async () => {
+  const tls = { key: KEY, cert: CERTIFICATE }
+  const secure = await startOrigin({ tls, answer: () => text('secret') })
+  // It is for 127.0.0.1, and not for this name, which is found in /etc/hosts.
+  const other = `https://localhost:${secure.port}/`
+  const lists = ['127.0.0.1', 'localhost'].flatMap((host) => [
+    '--allow-http',
+    `https://${host}:${secure.port}`,
+  ])
+  const untrusting = await Node.create(world, plane, {
+    id: 'untrusting',
+    pop: 'untrusting-1',
+    flags: ['--fetch-allow-private', '127.0.0.0/8', '--fetch-allow-private', '::1/128'],
+  })
+  await untrusting.start()
+  await plane.run(
+    'deploy',
+    guest,
+    '--name',
+    'tls',
+    '--route',
+    '/tls/*',
+    '--max-execution-ms',
+    '2000',
+    ...lists,
+  )
+  expect(await tell(open, '/tls/whole', secure.url)).toContain('\nsecret\nend 0')
+  expect(secure.requests).toHaveLength(1)
+  expect(await tell(untrusting, '/tls/whole', secure.url)).toBe('result -9\n')
+  expect(await tell(untrusting, '/tls/whole', other)).toBe('result -9\n')
+  expect(await tell(open, '/tls/whole', other)).toBe('result -9\n')
+  expect(secure.requests).toHaveLength(1)
+  await secure.close()
 }, 60_000)
 
 test('a guest that waits for a server is stopped at its deadline, and the server is left', async () => {
