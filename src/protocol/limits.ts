@@ -122,6 +122,8 @@ export const LIMITS = {
   /** Milliseconds of one fetch from call to last byte, whatever is left to the call; and redirects it follows. */
   fetchMsMax: 30_000,
   fetchRedirectsMax: 5,
+  /** How often a request may come back to edgefn by fetches before one more is refused. */
+  fetchLoopsMax: 3,
   /** Fetches open at the same time: of one call, of one function version in a worker, of a worker. */
   fetchesPerCallMax: 8,
   fetchesPerFunctionMax: 32,

@@ -5,6 +5,8 @@ import type { MessagePort } from 'node:worker_threads'
 import { LIMITS } from '../../../protocol/limits.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import { poolKey } from '../call.ts'
+import type { GuestRequest } from '../call.ts'
+import { LOOP_FIELD, loopField } from './loop.ts'
 import type { ToFetchThread } from './messages.ts'
 import type { FetchFailure } from './outcome.ts'
 import { parseFetchRequest } from './request.ts'
@@ -27,9 +29,16 @@ export class FetchLine {
     this.#port = port
   }
 
-  /** Begins a fetch. Throws FetchError when the request is not one. */
-  start(bytes: Uint8Array<ArrayBuffer>, fn: WorkerFunction, leftMs: number): OpenFetch {
-    const request = parseFetchRequest(bytes)
+  /** Begins a fetch for a call of `fn` that answers `cause`. Throws FetchError when the request is not one, or goes in circles. */
+  start(
+    bytes: Uint8Array<ArrayBuffer>,
+    fn: WorkerFunction,
+    cause: GuestRequest,
+    leftMs: number,
+  ): OpenFetch {
+    const parsed = parseFetchRequest(bytes)
+    const loop = [LOOP_FIELD, loopField(cause.headers)] as const
+    const request = { ...parsed, headers: [...parsed.headers, loop] }
     const slot = this.#freeSlot()
     slot.open = true
     slot.reader.reset()

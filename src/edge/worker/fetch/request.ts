@@ -2,6 +2,7 @@
 
 import { LIMITS } from '../../../protocol/limits.ts'
 import { HTTP_METHODS } from '../../../protocol/manifest.ts'
+import { LOOP_FIELD } from './loop.ts'
 import { FetchError } from './outcome.ts'
 import { parseTarget } from './target.ts'
 import type { FetchTarget } from './target.ts'
@@ -17,6 +18,7 @@ export interface FetchRequest {
 
 /** Fields that belong to the connection, to its framing or to the host, and so to edgefn. */
 const RESERVED = new Set([
+  LOOP_FIELD,
   'connection',
   'content-length',
   'expect',

@@ -36,7 +36,7 @@ const httpFetch: HostFunctionBody = (call, context, host) => {
   const left = leftMs(context, host)
   let fetch: OpenFetch
   try {
-    fetch = line.start(bytes, context.fn, left())
+    fetch = line.start(bytes, context.fn, context.request, left())
   } catch (thrown) {
     return refuse(failureOf(thrown))
   }

@@ -71,6 +71,7 @@ describe('a request', () => {
     ['Proxy-Authorization', 'GET URL/\r\nProxy-Authorization: x\r\n\r\n'],
     ['Upgrade', 'GET URL/\r\nUpgrade: h2c\r\n\r\n'],
     ['TE', 'GET URL/\r\nTE: trailers\r\n\r\n'],
+    ['CDN-Loop', 'GET URL/\r\nCDN-Loop: mine\r\n\r\n'],
     ['Expect', 'POST URL/\r\nExpect: 100-continue\r\n\r\n'],
     ['a bare line feed', 'GET URL/\r\nx: a\nhost: b\r\n\r\n'],
     ['a bare carriage return', 'GET URL/\r\nx: a\rhost: b\r\n\r\n'],
@@ -122,6 +123,14 @@ describe('a request', () => {
     const options = { allow: [...allow(server), 'gone.example.com'], names: NAMES }
     expect(await fetching(guestRequest('GET http://gone.example.com/'), options)).toBe('network')
     expect(await fetching(guestRequest(`GET ${server.url}/`), options)).toBe('network')
+  })
+
+  test('to an IPv6 address has its brackets in Host', async () => {
+    const server = await origin({ host: '::1' })
+    const request = guestRequest(`GET http://[0:0::1]:${server.port}/`)
+    const options = { allow: [`[::1]:${server.port}`], open: ['::1/128'] }
+    expect((await fetched(request, options)).body).toBe('hello')
+    expect(server.requests[0]?.head).toContain(`host: [::1]:${server.port}\r\n`)
   })
 
   test('tries the next address when one does not answer', async () => {

@@ -131,6 +131,26 @@ test('a body that breaks off, or is too large, ends with its code after what the
   await endless.idle()
 })
 
+test('a request that has come by fetches too often fetches no more', async () => {
+  const server = await origin()
+  const fn = await guest([server])
+  const seen = async (...fields: readonly string[]) => {
+    const body = new Uint8Array(Buffer.from(get(server.url)))
+    const headers = fields.map((value) => ['cdn-loop', value] as const)
+    const outcome = await runtime.invoker.invoke(
+      fn,
+      request('/leave', { method: 'POST', body, headers }),
+    )
+    return answer(outcome).text
+  }
+  expect(await seen()).toBe('result 1\n')
+  expect(await seen('edgefn, cache; a=b', 'edgefn;x')).toBe('result 1\n')
+  expect(await seen('edgefn, cache', 'edgefn, edgefn')).toBe('result -11\n')
+  expect(await seen('x'.repeat(2000))).toBe('result -11\n')
+  const passed = server.requests.map(({ head }) => /^cdn-loop: (.*)$/m.exec(head)?.[1]?.trim())
+  expect(passed).toEqual(['edgefn', 'edgefn, cache; a=b, edgefn;x, edgefn'])
+})
+
 describe('handles', () => {
   test('are of one call: open ones end with it, and the next call knows none of them', async () => {
     const server = await origin({
