@@ -49,6 +49,7 @@ export const SPIN_IMPORTS = {
     ['close', 'i32', 'i32'],
     ['header_get', 'i32 i32 i32 i32 i32 i32', 'i32'],
     ['headers_get_all', 'i32 i32 i32 i32', 'i32'],
+    ['header_get_all', 'i32 i32 i32 i32', 'i32'],
     ['body_read', 'i32 i32 i32 i32', 'i32'],
   ],
 } as const satisfies Readonly<Record<string, readonly (readonly [string, string, string])[]>>

@@ -1,4 +1,5 @@
 /* An Extism plug-in whose config http.path says what it does; `handle` is its entrypoint among several exports. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "extism.h"
@@ -65,7 +66,13 @@ EXTISM_EXPORT("handle") int32_t handle(void) {
   } else if (is(path, "/exit")) {
     exit(4);
   } else if (is(path, "/http")) {
-    extism_http_request(extism_store_text("{\"url\":\"http://example.com/\"}"), 0);
+    /* The input is the request; its status is the response's, its fields are the output and its body is logged. */
+    uint64_t body = extism_http_request(extism_input_offset(), extism_store_text("sent"));
+    char status[12];
+    snprintf(status, sizeof status, "%d", extism_http_status_code());
+    set_var("http.status", status);
+    output_text(load(extism_http_headers()));
+    extism_log_info(body);
   } else if (is(path, "/output-outside")) {
     extism_output_set(1 << 30, 10);
   } else if (is(path, "/output-negative")) {

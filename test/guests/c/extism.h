@@ -25,6 +25,8 @@ EXTISM_IMPORT("config_get") uint64_t extism_config_get(uint64_t name);
 EXTISM_IMPORT("var_get") uint64_t extism_var_get(uint64_t name);
 EXTISM_IMPORT("var_set") void extism_var_set(uint64_t name, uint64_t value);
 EXTISM_IMPORT("http_request") uint64_t extism_http_request(uint64_t request, uint64_t body);
+EXTISM_IMPORT("http_status_code") int32_t extism_http_status_code(void);
+EXTISM_IMPORT("http_headers") uint64_t extism_http_headers(void);
 EXTISM_IMPORT("log_info") void extism_log_info(uint64_t text);
 EXTISM_IMPORT("log_warn") void extism_log_warn(uint64_t text);
 

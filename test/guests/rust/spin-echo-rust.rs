@@ -12,6 +12,20 @@ extern "C" {
 extern "C" {
     #[link_name = "open"]
     fn key_value_open(name: *const u8, name_len: usize, result: *mut Area);
+    #[link_name = "get"]
+    fn key_value_get(store: u32, key: *const u8, key_len: usize, result: *mut Area);
+    #[link_name = "set"]
+    fn key_value_set(
+        store: u32, key: *const u8, key_len: usize, value: *const u8, value_len: usize, result: *mut Area,
+    );
+    #[link_name = "delete"]
+    fn key_value_delete(store: u32, key: *const u8, key_len: usize, result: *mut Area);
+    #[link_name = "exists"]
+    fn key_value_exists(store: u32, key: *const u8, key_len: usize, result: *mut Area);
+    #[link_name = "get-keys"]
+    fn key_value_get_keys(store: u32, result: *mut Area);
+    #[link_name = "close"]
+    fn key_value_close(store: u32);
 }
 #[link(wasm_import_module = "outbound-pg")]
 extern "C" {
@@ -68,6 +82,72 @@ unsafe fn bytes(at: i32, length: i32) -> Vec<u8> {
     Vec::from_raw_parts(at as *mut u8, length as usize, length as usize)
 }
 
+/// `expected<_, error>` of the key-value interface: what the error is, with its message if it has one.
+unsafe fn key_value_error(area: *const Area) -> String {
+    match byte(area, 4) {
+        5 => format!("error 5: {}", take(area, 8)),
+        error => format!("error {error}"),
+    }
+}
+
+/// `get/KEY`, `set/KEY/VALUE`, `delete/KEY`, `exists/KEY`, `keys`, `open/NAME`; `bad` uses a handle that is not open.
+unsafe fn key_value(work: &str, area: *mut Area) -> String {
+    let parts: Vec<&str> = work.split('/').collect();
+    let name = if parts[0] == "open" { parts[1] } else { "default" };
+    key_value_open(name.as_ptr(), name.len(), area);
+    if byte(area, 0) == 1 {
+        return key_value_error(area);
+    }
+    let store = word(area, 4) as u32;
+    let key = parts.get(1).copied().unwrap_or("");
+    match parts[0] {
+        "get" => key_value_get(store, key.as_ptr(), key.len(), area),
+        "set" => key_value_set(store, key.as_ptr(), key.len(), parts[2].as_ptr(), parts[2].len(), area),
+        "delete" => key_value_delete(store, key.as_ptr(), key.len(), area),
+        "exists" => key_value_exists(store, key.as_ptr(), key.len(), area),
+        "keys" => key_value_get_keys(store, area),
+        "bad" => key_value_get(store + 7, key.as_ptr(), key.len(), area),
+        _ => return "opened".to_string(),
+    }
+    key_value_close(store);
+    if byte(area, 0) == 1 {
+        return key_value_error(area);
+    }
+    match parts[0] {
+        "get" => take(area, 4),
+        "exists" => byte(area, 4).to_string(),
+        "keys" => {
+            let (at, length) = (word(area, 4) as *mut [i32; 2], word(area, 8));
+            let keys = Vec::from_raw_parts(at, length, length);
+            keys.iter().map(|[at, len]| String::from_utf8(bytes(*at, *len)).unwrap()).collect::<Vec<_>>().join(" ")
+        }
+        _ => "done".to_string(),
+    }
+}
+
+/// POSTs the body to the URL that the query is, and tells what came back.
+unsafe fn outbound(url: &str, body: &[u8], area: *mut Area) -> String {
+    let header = [["x-guest", "rust"], ["Host", "elsewhere"]];
+    let lowered: Vec<[usize; 4]> =
+        header.iter().map(|[n, v]| [n.as_ptr() as usize, n.len(), v.as_ptr() as usize, v.len()]).collect();
+    outbound_request(
+        1, url.as_ptr(), url.len(), lowered.as_ptr().cast(), lowered.len(), std::ptr::null(), 0,
+        1, body.as_ptr(), body.len(), area,
+    );
+    if byte(area, 0) == 1 {
+        return format!("error {}", byte(area, 4));
+    }
+    let status = *(area as *const u8).add(4).cast::<u16>();
+    let (at, length) = (word(area, 12) as *mut [i32; 4], word(area, 16));
+    let fields: Vec<String> = Vec::from_raw_parts(at, length, length)
+        .iter()
+        .map(|[n, nl, v, vl]| {
+            format!("{}={}", String::from_utf8(bytes(*n, *nl)).unwrap(), String::from_utf8(bytes(*v, *vl)).unwrap())
+        })
+        .collect();
+    format!("{status} {} {}", fields.join(","), take(area, 24))
+}
+
 unsafe fn answer(uri: &str, method: i32, headers: &[(String, String)], body: &[u8]) -> (u16, String) {
     let area = std::ptr::addr_of_mut!(AREA);
     let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
@@ -83,22 +163,15 @@ unsafe fn answer(uri: &str, method: i32, headers: &[(String, String)], body: &[u
             _ => (404, format!("{}: {}", byte(area, 4), take(area, 8))),
         };
     }
+    if let Some(work) = path.strip_prefix("/kv/") {
+        return (200, key_value(work, area));
+    }
     match path {
-        "/kv" => {
-            key_value_open("default".as_ptr(), 7, area);
-            (if byte(area, 0) == 0 { 200 } else { 503 }, format!("error {}", byte(area, 4)))
-        }
         "/pg" => {
             pg_execute("db".as_ptr(), 2, "x".as_ptr(), 1, std::ptr::null(), 0, area);
             (503, format!("{} {}: {}", byte(area, 0), byte(area, 8), take(area, 12)))
         }
-        "/http" => {
-            let url = "http://example.com/";
-            outbound_request(
-                0, url.as_ptr(), url.len(), std::ptr::null(), 0, std::ptr::null(), 0, 0, std::ptr::null(), 0, area,
-            );
-            (if byte(area, 0) == 0 { 200 } else { 502 }, format!("error {}", byte(area, 4)))
-        }
+        "/http" => (200, outbound(query, body, area)),
         "/panic" => panic!("as asked"),
         "/exit" => std::process::exit(0),
         _ => {

@@ -31,6 +31,11 @@ const RESERVED = new Set([
   'upgrade',
 ])
 
+/** Whether a field is edgefn's to set, by its name in lower case. */
+export function isReservedField(name: string): boolean {
+  return RESERVED.has(name) || name.startsWith('proxy-')
+}
+
 const FIELD = /^([!#$%&'*+.^_`|~\w-]{1,256}):(.*)$/
 /** What no field value holds: CR, LF and NUL would end it, the others have no business there. */
 // oxlint-disable-next-line no-control-regex -- the control characters are the point
@@ -82,7 +87,7 @@ function parseField(line: string): readonly [string, string] {
   const name = match?.[1]?.toLowerCase() ?? ''
   const value = trimBlanks(match?.[2] ?? '')
   if (match === null || CONTROL.test(value)) throw invalid('A header line is not well-formed.')
-  if (RESERVED.has(name) || name.startsWith('proxy-')) {
+  if (isReservedField(name)) {
     throw invalid(`A guest cannot set the header ${name}.`)
   }
   return [name, value]

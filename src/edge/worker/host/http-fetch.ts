@@ -14,13 +14,16 @@ import { fill, RESULTS } from './result.ts'
 const leftMs = (context: CallContext, host: Host) => () =>
   context.deadlineMs - host.libc.monotonicMs()
 
-/** As `poll_oneoff` does: a wait that would pass the deadline ends the call there. */
-function endAtDeadline(context: CallContext): typeof END_CALL {
-  context.end = 'deadline'
-  return END_CALL
-}
-
-const httpFetch: HostFunctionBody = (call, context, host) => {
+/**
+ * Begins a fetch of the request text that `read` gives and waits for its head: a handle, or a code below zero; null when
+ * the call's deadline ended the wait, and the call is to be ended there. `length` is the text's, looked at before it is read.
+ */
+export function beginFetch(
+  context: CallContext,
+  host: Host,
+  length: number,
+  read: () => Uint8Array<ArrayBuffer>,
+): number | null {
   if (context.fn.http_allow.length === 0) return FETCH_CODES.not_allowed
   const line = host.fetchLine
   if (line === null) return FETCH_CODES.unavailable
@@ -30,9 +33,8 @@ const httpFetch: HostFunctionBody = (call, context, host) => {
     return FETCH_CODES[failure]
   }
   if (context.fetches.full) return refuse('too_many_fetches')
-  const length = call.u32(1)
   if (length > fetchRequestBytesMax) return refuse('too_large')
-  const bytes = host.memory.readBytes(call.i32(0), length)
+  const bytes = read()
   const left = leftMs(context, host)
   let fetch: OpenFetch
   try {
@@ -42,10 +44,31 @@ const httpFetch: HostFunctionBody = (call, context, host) => {
   }
   const handle = context.fetches.add(fetch)
   const head = fetch.reader.waitHead(left)
-  if (head === null) return endAtDeadline(context)
+  if (head === null) {
+    context.end = 'deadline'
+    return null
+  }
   if (head === 1) return handle
   context.fetches.close(handle)
   return head
+}
+
+/** The next bytes of the body that a handle is open for, at most `bytesMax`; else as `ResponseReader.readBody` says. */
+export function readFetched(
+  context: CallContext,
+  host: Host,
+  fetch: OpenFetch,
+  bytesMax: number,
+): Uint8Array<ArrayBuffer> | number | null {
+  const bytes = fetch.reader.readBody(bytesMax, leftMs(context, host), fetch.resume)
+  if (bytes === null) context.end = 'deadline'
+  return bytes
+}
+
+const httpFetch: HostFunctionBody = (call, context, host) => {
+  const length = call.u32(1)
+  const read = () => host.memory.readBytes(call.i32(0), length)
+  return beginFetch(context, host, length, read) ?? END_CALL
 }
 
 const responseHead: HostFunctionBody = (call, context, host) => {
@@ -60,8 +83,8 @@ function responseBody(call: HostCall, context: CallContext, host: Host): HostRes
   if (fetch === undefined) return RESULTS.notFound
   const capacity = call.u32(2)
   if (capacity === 0) return RESULTS.invalid
-  const bytes = fetch.reader.readBody(capacity, leftMs(context, host), fetch.resume)
-  if (bytes === null) return endAtDeadline(context)
+  const bytes = readFetched(context, host, fetch, capacity)
+  if (bytes === null) return END_CALL
   if (typeof bytes === 'number') return bytes
   host.memory.writeBytes(call.i32(1), bytes)
   return bytes.length

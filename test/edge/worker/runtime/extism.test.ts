@@ -6,6 +6,7 @@ import { MemoryFault } from '../../../../ffi/memory.ts'
 import type { WorkerFunction } from '../../../../src/edge/ipc.ts'
 import type { GuestRequest } from '../../../../src/edge/worker/call.ts'
 import { Kernel } from '../../../../src/edge/worker/host/extism/kernel.ts'
+import { startOrigin, text as textResponse } from '../fetch/origin.ts'
 import { answer, failure, request, startRuntime } from './harness.ts'
 import type { RuntimeHarness } from './harness.ts'
 import { assemble } from './wat.ts'
@@ -14,8 +15,8 @@ let runtime: RuntimeHarness
 let plugin: WorkerFunction
 
 beforeAll(async () => {
-  runtime = await startRuntime(2)
-  plugin = await runtime.guest('extism-plugin-c', { max_execution_ms: 1000 })
+  runtime = await startRuntime(2, 2 ** 30, ['127.0.0.1/32'])
+  plugin = await runtime.guest('extism-plugin-c', { max_execution_ms: 20_000 })
 })
 afterAll(async () => {
   await runtime.close()
@@ -99,6 +100,39 @@ test('what is outside of the kernel’s memory is a trap, and the next call is s
   for (const path of [...outside, 'http', 'vars']) {
     expect([path, failure(await call(`/${path}`))]).toEqual([path, 'function_trap'])
     expect(answer(await call('/method')).text).toBe('GET')
+  }
+})
+
+test('a plug-in sends requests to the hosts that its version may reach', async () => {
+  const origin = await startOrigin({
+    answer: () => textResponse('hello', 'X-One: 1\r\n', '404 Not Found'),
+  })
+  try {
+    const http_allow = [`127.0.0.1:${origin.port}`]
+    const fn = await runtime.guest('extism-plugin-c', { http_allow })
+    const ask = async (said: unknown, of = fn) =>
+      runtime.invoker.invoke(of, request('/http', { body: text(JSON.stringify(said)) }))
+    const headers = { 'X-Two': '2', Host: 'elsewhere' }
+    const outcome = await ask({ url: `${origin.url}/a`, method: 'put', headers })
+    const { status, text: fields } = answer(outcome)
+    expect([status, JSON.parse(fields)]).toEqual([404, { 'x-one': '1', 'content-length': '5' }])
+    expect(outcome.logs.map(({ message }) => message)).toEqual(['hello'])
+    const [seen] = origin.requests
+    expect([seen?.method, seen?.path, seen?.body]).toEqual(['PUT', '/a', 'sent'])
+    expect(seen?.head.toLowerCase()).toContain('x-two: 2')
+    for (const [of, said] of [
+      [fn, { url: 'http://127.0.0.1:1/' }],
+      [fn, { url: 'nothing' }],
+      [fn, { url: 5 }],
+      [fn, { url: origin.url, headers: { 'a\r\nb': 'c' } }],
+      [fn, 'no object'],
+      [plugin, { url: origin.url }],
+    ] as const) {
+      expect(failure(await ask(said, of))).toBe('function_trap')
+    }
+    expect(origin.requests.length).toBe(1)
+  } finally {
+    await origin.close()
   }
 })
 

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'bun:test'
 import type { WorkerFunction } from '../../../../src/edge/ipc.ts'
 import type { GuestRequest, Outcome } from '../../../../src/edge/worker/call.ts'
 import { LIMITS } from '../../../../src/protocol/limits.ts'
+import { startOrigin, text } from '../fetch/origin.ts'
 import { answer, failure, request, startRuntime } from './harness.ts'
 import type { RuntimeHarness } from './harness.ts'
 import { assemble } from './wat.ts'
@@ -11,7 +12,7 @@ let runtime: RuntimeHarness
 let fn: WorkerFunction
 
 beforeAll(async () => {
-  runtime = await startRuntime(2)
+  runtime = await startRuntime(2, 2 ** 30, ['127.0.0.1/32'])
   fn = await runtime.guest('spin-echo-rust', { env: { PLACE: 'tokyo', lower: 'x' } })
 })
 afterAll(async () => {
@@ -34,13 +35,13 @@ test('a module gets the request as lists and strings of its own, and gives its r
     route_path: '/a%20b',
     remote_address: '::1',
   })
-  const { status, headers, text } = answer(outcome)
+  const { status, headers, text: json } = answer(outcome)
   expect([status, headers.get('content-type'), headers.get('x-guest')]).toEqual([
     201,
     'text/plain',
     'rust',
   ])
-  expect(JSON.parse(text)).toEqual({
+  expect(JSON.parse(json)).toEqual({
     method: 'DELETE',
     path: '/a%20b/c',
     query: 'x=1&y=%C3%A4',
@@ -76,9 +77,64 @@ test('a variable is given in memory of the guest’s allocator, which frees it',
 })
 
 test('what edgefn does not have answers with its own error', async () => {
-  expect(answer(await call('/kv')).text).toBe('error 2')
   expect(answer(await call('/pg')).text).toBe('1 5: not available on edgefn')
-  expect(answer(await call('/http')).text).toBe('error 1')
+})
+
+test('the default store is the function’s keys', async () => {
+  const work = async (what: string, of = fn) =>
+    answer(await runtime.invoker.invoke(of, request(`/kv/${what}`))).text
+  expect(await work('get/a')).toBe('error 4')
+  expect(await work('exists/a')).toBe('0')
+  expect(await work('keys')).toBe('')
+  expect([await work('set/a/1'), await work('set/b/two'), await work('set/a/3')]).toEqual([
+    'done',
+    'done',
+    'done',
+  ])
+  expect([await work('get/a'), await work('get/b'), await work('exists/b')]).toEqual([
+    '3',
+    'two',
+    '1',
+  ])
+  expect(await work('keys')).toBe('a b')
+  expect([await work('delete/a'), await work('delete/a'), await work('keys')]).toEqual([
+    'done',
+    'done',
+    'b',
+  ])
+  expect(await work('open/other')).toBe('error 1')
+  expect(await work('bad/b')).toBe('error 3')
+  expect(await work('get/')).toBe('error 5: a key has at least one byte')
+  expect(await work(`get/${'k'.repeat(LIMITS.kvKeyBytesMax + 1)}`)).toBe(
+    `error 5: a key has at most ${LIMITS.kvKeyBytesMax} bytes`,
+  )
+  for (let key = 0; key < 300; key++) await work(`set/many-${1000 + key}/x`)
+  const keys = (await work('keys')).split(' ')
+  expect([keys.length, keys.at(-1)]).toEqual([301, 'many-1299'])
+  // Another function has keys of its own.
+  expect(await work('keys', await runtime.guest('spin-echo-rust'))).toBe('')
+})
+
+test('a module sends requests to the hosts that its version may reach', async () => {
+  const origin = await startOrigin({ answer: () => text('hello', 'X-One: 1\r\n', '203 Said') })
+  try {
+    const http_allow = [`127.0.0.1:${origin.port}`]
+    const reaching = await runtime.guest('spin-echo-rust', { http_allow })
+    const body = new TextEncoder().encode('sent')
+    const ask = async (of: WorkerFunction, url: string) =>
+      answer(await runtime.invoker.invoke(of, request(`/http?${url}`, { body }))).text
+    expect(await ask(reaching, `${origin.url}/a?b`)).toBe('203 x-one=1,content-length=5 hello')
+    const [seen] = origin.requests
+    expect([seen?.method, seen?.path, seen?.body]).toEqual(['POST', '/a?b', 'sent'])
+    expect(seen?.head.toLowerCase()).toContain('x-guest: rust')
+    expect(seen?.head).not.toContain('elsewhere')
+    expect(await ask(reaching, 'http://127.0.0.1:1/')).toBe('error 1')
+    expect(await ask(reaching, 'not a url')).toBe('error 2')
+    expect(await ask(fn, origin.url)).toBe('error 1')
+    expect(origin.requests.length).toBe(1)
+  } finally {
+    await origin.close()
+  }
 })
 
 test('a module that ends itself has not answered, and the next request gets a fresh instance', async () => {
@@ -127,10 +183,10 @@ const escaped = (bytes: Uint8Array) =>
   [...bytes].map((byte) => `\\${byte.toString(16).padStart(2, '0')}`).join('')
 
 test('a response without header and body is one', async () => {
-  const { status, text } = answer(
+  const { status, text: body } = answer(
     await runtime.invoker.invoke(saying(responseRecord(404, [], [])), request('/')),
   )
-  expect([status, text]).toEqual([404, ''])
+  expect([status, body]).toEqual([404, ''])
 })
 
 test('a record that lies is an invalid response, whatever it says', async () => {

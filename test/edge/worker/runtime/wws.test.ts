@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 
+import { startOrigin, text as textResponse } from '../fetch/origin.ts'
 import { answer, failure, request, startRuntime } from './harness.ts'
 import type { RuntimeHarness } from './harness.ts'
 import { assemble } from './wat.ts'
@@ -7,7 +8,7 @@ import { assemble } from './wat.ts'
 let runtime: RuntimeHarness
 
 beforeAll(async () => {
-  runtime = await startRuntime(2)
+  runtime = await startRuntime(2, 2 ** 30, ['127.0.0.1/32'])
 })
 afterAll(async () => {
   await runtime.close()
@@ -90,5 +91,21 @@ test('an answer of another form is refused, and says in what', async () => {
     const outcome = await runtime.invoker.invoke(saying(output), request('/'))
     expect([output, failure(outcome)]).toEqual([output, 'invalid_response'])
     expect(outcome.ok ? '' : outcome.message).toContain(said)
+  }
+})
+
+test('a worker that sends requests is known by it, and reaches what its version may', async () => {
+  const origin = await startOrigin({ answer: () => textResponse('hello') })
+  try {
+    const fn = await runtime.guest('wws-http-rust', { http_allow: [`127.0.0.1:${origin.port}`] })
+    expect(fn.abi).toBe('wws')
+    const ask = async (url: string) =>
+      answer(await runtime.invoker.invoke(fn, request(`/to/${url}`))).text
+    expect(await ask(origin.url)).toBe('200 hello')
+    expect(origin.requests.map(({ method, body }) => [method, body])).toEqual([['POST', 'sent']])
+    expect(await ask('http://127.0.0.1:1/')).toBe('error 3 http_fetch: not allowed')
+    expect(await ask('nothing')).toBe('error 0 http_fetch: invalid')
+  } finally {
+    await origin.close()
   }
 })

@@ -1,10 +1,16 @@
 /** Host functions of Extism plug-ins: the kernel's, and what it offers of the host (docs/GUEST-ABI.md). */
 
+import { z } from 'zod'
+
 import type { HostCall, HostResult } from '../../../../../ffi/host-module.ts'
+import { END_CALL } from '../../../../../ffi/host-module.ts'
 import { EXTISM_OLD_PREFIX } from '../../../../wasm/extism-imports.ts'
 import type { GuestLogLevel } from '../../call.ts'
+import { FETCH_CODES } from '../../fetch/outcome.ts'
 import type { CallContext } from '../context.ts'
-import type { HostFunctionBody, HostFunctionTable } from '../host.ts'
+import type { Host, HostFunctionBody, HostFunctionTable } from '../host.ts'
+import { fetchWhole } from '../whole-fetch.ts'
+import type { WholeRequest } from '../whole-fetch.ts'
 import type { PluginCall } from './plugin-call.ts'
 import { requestConfig } from './plugin-call.ts'
 
@@ -15,14 +21,19 @@ const nameBytesMax = 65_536
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
 
-type KernelFunction = (plugin: PluginCall, call: HostCall, context: CallContext) => HostResult
+type KernelFunction = (
+  plugin: PluginCall,
+  call: HostCall,
+  context: CallContext,
+  host: Host,
+) => HostResult
 
 /** Only plug-ins have a kernel; what others import of it, or call before their first call, traps. */
 function withKernel(run: KernelFunction): HostFunctionBody {
-  return (call, context) => {
+  return (call, context, host) => {
     const { plugin } = context
     if (plugin === null) throw new Error('There is no kernel outside of a plug-in.')
-    return run(plugin, call, context)
+    return run(plugin, call, context, host)
   }
 }
 
@@ -94,8 +105,7 @@ const varSet: KernelFunction = (plugin, call, context) => {
   const address = at(call, 1)
   if (name !== null && address === 0) plugin.variables.take(name)
   else if (name === null || !plugin.variables.set(name, plugin.kernel.block(address))) {
-    context.log('error', encoder.encode('var_set: the variables of the plug-in are full'))
-    throw new Error('The variables are full.')
+    endCall(context, 'var_set: the variables of the plug-in are full')
   }
   return undefined
 }
@@ -107,10 +117,50 @@ function log(level: GuestLogLevel): KernelFunction {
   }
 }
 
-/** As the Extism runtime does for a host that is not on a plug-in's list: the call ends there. */
-const httpRequest: KernelFunction = (_plugin, _call, context) => {
-  context.log('error', encoder.encode('http_request: the plug-in may not send requests'))
-  throw new Error('The plug-in may not send requests.')
+const httpRequestSchema = z.object({
+  url: z.string(),
+  method: z.string().nullish(),
+  headers: z.record(z.string(), z.string()).nullish(),
+})
+
+/** Sends the request in the block of parameter 0 with the body in that of 1. As in the Extism runtime, failure ends the call. */
+const httpRequest: KernelFunction = (plugin, call, context, host) => {
+  const request = readHttpRequest(plugin, at(call, 0))
+  const bodyAddress = at(call, 1)
+  const body = bodyAddress === 0 ? new Uint8Array(0) : plugin.kernel.block(bodyAddress)
+  plugin.http = { status: 0, headers: [] }
+  const response = fetchWhole({ ...request, body }, context, host)
+  if (response === null) return END_CALL
+  if (typeof response === 'number') {
+    const [name] = Object.entries(FETCH_CODES).find(([, code]) => code === response) ?? []
+    return endCall(context, `http_request to ${request.url}: ${name?.replaceAll('_', ' ')}`)
+  }
+  plugin.http = response
+  if (response.body.length === 0) return 0
+  const address = plugin.kernel.store(response.body)
+  return address === 0 ? endCall(context, 'http_request: no memory for the response') : address
+}
+
+function readHttpRequest(plugin: PluginCall, address: number): Omit<WholeRequest, 'body'> {
+  const json: unknown = JSON.parse(decoder.decode(plugin.kernel.block(address)))
+  const { url, method, headers } = httpRequestSchema.parse(json)
+  const latin1 = (text: string) => Buffer.from(text, 'utf8').toString('latin1')
+  return {
+    url: latin1(url),
+    method: latin1((method ?? 'GET').toUpperCase()),
+    headers: Object.entries(headers ?? {}).map(([name, value]) => [latin1(name), latin1(value)]),
+  }
+}
+
+/** Ends the call as a trap does, with its reason in the log. */
+function endCall(context: CallContext, reason: string): never {
+  context.log('error', encoder.encode(reason))
+  throw new Error(reason)
+}
+
+const httpHeaders: KernelFunction = ({ http, kernel }) => {
+  if (http.headers.length === 0) return 0
+  return kernel.store(encoder.encode(JSON.stringify(Object.fromEntries(http.headers))))
 }
 
 const FUNCTIONS: Readonly<Record<string, KernelFunction>> = {
@@ -119,8 +169,8 @@ const FUNCTIONS: Readonly<Record<string, KernelFunction>> = {
   var_get: varGet,
   var_set: varSet,
   http_request: httpRequest,
-  http_status_code: () => 0,
-  http_headers: () => 0,
+  http_status_code: ({ http }) => http.status,
+  http_headers: httpHeaders,
   log_trace: log('debug'),
   log_debug: log('debug'),
   log_info: log('info'),

@@ -1,6 +1,7 @@
 /** One call of an Extism plug-in as its host functions see it: kernel memory, variables, configuration, outcome. */
 
 import type { GuestRequest } from '../../call.ts'
+import type { ResponseStart } from '../whole-fetch.ts'
 import type { Kernel } from './kernel.ts'
 
 /** Bytes of the names and values that a plug-in keeps from call to call; what the Extism runtime allows by default. */
@@ -45,6 +46,8 @@ export class PluginCall {
   readonly variables: PluginVariables
   /** Where the plug-in says its output is. */
   output = { address: 0, length: 0 }
+  /** Of the response to its last request. */
+  http: ResponseStart = { status: 0, headers: [] }
   /** Address of the block with its error message; 0 for none. */
   error = 0
 

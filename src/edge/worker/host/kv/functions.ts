@@ -12,12 +12,15 @@ import type { KvStore, Late } from './store.ts'
 /** Bytes before each key of a page: its length, little-endian. */
 const LENGTH_BYTES = 4
 
-/** Does `work` with the function's own store, and ends the call when its deadline passes meanwhile. */
-function withStore(
+/**
+ * Does `work` with the function's own store; null when the deadline passes meanwhile, and the call is to be ended there.
+ * Throws KvUnavailable.
+ */
+export function inStore<T>(
   context: CallContext,
   host: Host,
-  work: (store: KvStore, nowMs: number, late: Late) => number,
-): HostResult {
+  work: (store: KvStore, nowMs: number, late: Late) => T,
+): T | null {
   const leftMs = () => context.deadlineMs - host.libc.monotonicMs()
   const late = () => leftMs() <= 0
   try {
@@ -26,11 +29,24 @@ function withStore(
     )
     if (!late()) return result
   } catch (thrown) {
-    if (thrown instanceof KvUnavailable) return RESULTS.unavailable
     if (!(thrown instanceof KvLate)) throw thrown
   }
   context.end = 'deadline'
-  return END_CALL
+  return null
+}
+
+/** The same for host functions of edgefn's own, which answer with a number. */
+function withStore(
+  context: CallContext,
+  host: Host,
+  work: (store: KvStore, nowMs: number, late: Late) => number,
+): HostResult {
+  try {
+    return inStore(context, host, work) ?? END_CALL
+  } catch (thrown) {
+    if (thrown instanceof KvUnavailable) return RESULTS.unavailable
+    throw thrown
+  }
 }
 
 /** The key in arguments 0 and 1, or the result that refuses it: before it is copied, however long it says it is. */
