@@ -80,8 +80,13 @@ function hostOptions(options: WorkerOptions): HostOptions {
   return { kv_dir, guest_metrics_dir, log }
 }
 
-/** Without a keeper, stores only grow: guests see nothing of what has expired, but it stays until their share is full. */
+const keeperRestartMs = 1_000
+
+/** Without a keeper, guests that write much would soon wait for it. */
 function startKeeper(host: HostOptions, log: Log): void {
   const keeper = startThread(Bun.main, { edgefn_thread: 'kv_keeper', host })
-  keeper.on('error', (thrown) => log.failure('The keeper of the stores ended.', thrown))
+  keeper.on('error', (thrown) => {
+    log.failure('The keeper of the stores ended and is started again.', thrown)
+    setTimeout(() => startKeeper(host, log), keeperRestartMs).unref()
+  })
 }

@@ -5,20 +5,22 @@
 
 import { readdirSync, statSync } from 'node:fs'
 
-import { functionIdSchema } from '../../../../protocol/ids.ts'
 import type { Log } from '../../../../telemetry/log.ts'
 import { kvLogFile, kvStoreDir, kvStoreFile } from '../../../kv-files.ts'
 import { KvStore } from './store.ts'
 
-const lookEveryMs = 1_000
-/** A log is written back when it is this long, or when it has rested for so long and is longer than a new one. */
-const logBytesMax = 1024 * 1024
-const logRestMsMax = 10_000
+const lookEveryMs = 250
+/** A log is written back when it is this long, and when something has been in it for so long. */
+const logBytesMax = 4 * 1024 * 1024
+const logMsMax = 10_000
 /** What `KvStore.checkpoint` leaves: the header and one page with its own. */
 const NEW_LOG_BYTES = 32 + 24 + 4096
 const sweepEveryMs = 30_000
 /** How long one store may be swept before the others have their turn. */
 const sweepMsMax = 200
+
+/** What is put aside or on its way out has more to its name. */
+const FUNCTION_ID = /^[0-9a-f-]{36}$/
 
 export interface KeeperOptions {
   readonly dir: string
@@ -30,12 +32,14 @@ export interface KeeperOptions {
 export class KvKeeper {
   readonly #options: KeeperOptions
   readonly #sweptAt = new Map<string, number>()
+  /** When a log was new, or was seen first. */
+  readonly #logNewAt = new Map<string, number>()
 
   constructor(options: KeeperOptions) {
     this.#options = options
   }
 
-  /** Looks for ever, once a second. */
+  /** Looks for ever. */
   run(): void {
     this.look()
     setTimeout(() => this.run(), lookEveryMs)
@@ -45,26 +49,23 @@ export class KvKeeper {
   look(): void {
     const { dir } = this.#options
     const names = directories(dir)
-    for (const functionId of this.#sweptAt.keys()) {
-      if (!names.has(functionId)) this.#sweptAt.delete(functionId)
+    for (const known of [this.#sweptAt, this.#logNewAt]) {
+      for (const functionId of known.keys()) if (!names.has(functionId)) known.delete(functionId)
     }
     for (const functionId of names) this.#lookAt(functionId, kvStoreDir(dir, functionId))
   }
 
   #lookAt(functionId: string, dir: string): void {
     const now = this.#options.now()
-    const log = statSync(kvLogFile(dir), { throwIfNoEntry: false })
-    const rested = log !== undefined && now - log.mtimeMs > logRestMsMax
-    const isLong =
-      log !== undefined && (log.size > logBytesMax || (rested && log.size > NEW_LOG_BYTES))
+    const writesBack = this.#isLogDue(functionId, dir, now)
     const sweeps = now - (this.#sweptAt.get(functionId) ?? 0) >= sweepEveryMs
     // Never makes a store: one that was removed stays so.
-    if (!(isLong || sweeps) || !isFile(kvStoreFile(dir))) return
+    if (!(writesBack || sweeps) || !isFile(kvStoreFile(dir))) return
     try {
       const store = new KvStore(dir)
       try {
         if (sweeps) this.#sweep(functionId, store, now)
-        if (isLong) store.checkpoint()
+        if (writesBack) store.checkpoint()
       } finally {
         store.close()
       }
@@ -73,6 +74,13 @@ export class KvKeeper {
       const code = (thrown as { code?: unknown }).code
       this.#options.log.debug('A store was left alone.', { error_type: String(code) })
     }
+  }
+
+  #isLogDue(functionId: string, dir: string, now: number): boolean {
+    const bytes = statSync(kvLogFile(dir), { throwIfNoEntry: false })?.size ?? 0
+    const newAt = this.#logNewAt.get(functionId)
+    if (newAt === undefined || bytes <= NEW_LOG_BYTES) this.#logNewAt.set(functionId, now)
+    return bytes > logBytesMax || (bytes > NEW_LOG_BYTES && now - (newAt ?? now) >= logMsMax)
   }
 
   #sweep(functionId: string, store: KvStore, now: number): void {
@@ -85,7 +93,7 @@ export class KvKeeper {
 
 function directories(dir: string): Set<string> {
   try {
-    return new Set(readdirSync(dir).filter((name) => functionIdSchema.safeParse(name).success))
+    return new Set(readdirSync(dir).filter((name) => FUNCTION_ID.test(name)))
   } catch {
     // No function has stored anything yet.
     return new Set()

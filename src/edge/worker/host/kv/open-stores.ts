@@ -4,7 +4,7 @@ import { renameSync, rmSync, statfsSync } from 'node:fs'
 
 import { kvDamagedDir, kvStoreDir } from '../../../kv-files.ts'
 import type { NodeLog } from '../node-log.ts'
-import { KvStore } from './store.ts'
+import { KvLogFull, KvStore } from './store.ts'
 
 /** Open stores per thread, of three file descriptors each; the least recently used is closed between calls. */
 const storesMax = 16
@@ -58,7 +58,7 @@ export class KvStores {
   }
 
   /**
-   * Does `work` with a function's store, again and again while others have it locked, until the deadline. `call` is the
+   * Does `work` with a function's store, again and again while others have it locked or its log is full, until the deadline. `call` is the
    * call it is done for. Throws KvLate and KvUnavailable.
    */
   use<T>(functionId: string, call: object, deadline: Deadline, work: (store: KvStore) => T): T {
@@ -66,7 +66,8 @@ export class KvStores {
       try {
         return work(this.#store(functionId, call))
       } catch (thrown) {
-        if (!isBusy(thrown)) throw this.#failed(functionId, thrown)
+        const waits = thrown instanceof KvLogFull || isBusy(thrown)
+        if (!waits) throw this.#failed(functionId, thrown)
       }
       const leftMs = deadline.leftMs()
       if (leftMs <= 0) throw new KvLate()

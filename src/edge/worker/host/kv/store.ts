@@ -1,10 +1,10 @@
 /** One function's keys in one SQLite file, as one thread has it open. Every operation is one transaction of its own. */
 
 import { constants, Database } from 'bun:sqlite'
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, statSync } from 'node:fs'
 
 import { LIMITS } from '../../../../protocol/limits.ts'
-import { kvStoreFile } from '../../../kv-files.ts'
+import { kvLogFile, kvStoreFile } from '../../../kv-files.ts'
 
 /** Forward only: the position in this list is the schema's version (`PRAGMA user_version`). */
 const MIGRATIONS = [
@@ -29,12 +29,17 @@ const MIGRATIONS = [
    END;`,
 ]
 
-/** The keeper writes the log back long before; a guest's own commit does so only when nobody else did. */
-const logPagesMax = 16_384
+/** Who writes faster than the keeper writes the log back waits for it from here on. */
+const logBytesMax = 64 * 1024 * 1024
 /** Rows looked at, or removed, between two looks at the clock. */
 const scanRows = 256
 const sweepRows = 64
 const cacheKib = 256
+
+/** The log is as long as it may be; to be tried again when it was written back. */
+export class KvLogFull extends Error {
+  override readonly name = 'KvLogFull'
+}
 
 /** Says that the caller's time is over; asked between pieces of work that may be many. */
 export type Late = () => boolean
@@ -53,10 +58,12 @@ export class KvStore {
   readonly #scan
   readonly #usage
   readonly #sweep
+  readonly #log: string
   readonly #moved = new Int32Array(2)
 
   /** Opens the store in `dir`, made when it is missing. Throws what SQLite throws, SQLITE_BUSY while another makes it. */
   constructor(dir: string) {
+    this.#log = kvLogFile(dir)
     this.#database = openDatabase(dir)
     try {
       this.#get = this.#database.query<{ value: Uint8Array<ArrayBuffer> }, [Uint8Array, number]>(
@@ -100,7 +107,10 @@ export class KvStore {
     return this.#get.get(key, nowMs)?.value ?? null
   }
 
-  /** False, and nothing is changed, when it would pass the function's share even without what has expired. */
+  /**
+   * False, and nothing is changed, when it would pass the function's share even without what has expired. Throws KvLogFull,
+   * for a guest must not write the log back itself: it could not be stopped while it waits for the disk.
+   */
   put(
     key: Uint8Array,
     value: Uint8Array,
@@ -109,13 +119,15 @@ export class KvStore {
     late: Late,
   ): boolean {
     for (;;) {
+      const logBytes = statSync(this.#log, { throwIfNoEntry: false })?.size ?? 0
+      if (logBytes > logBytesMax) throw new KvLogFull()
       const stored = this.#transaction(() => {
         if (!this.#fits(key, value)) return false
         this.#put.run(key, expiresAt, value)
         return true
       })
       if (stored) return true
-      if (this.sweep(nowMs, late) === 0) return false
+      if (late() || this.#sweepSome(nowMs) === 0) return false
     }
   }
 
@@ -153,14 +165,13 @@ export class KvStore {
     }
   }
 
-  /** Removes expired entries, until there are no more or it is late; returns how many. */
+  /** Removes expired entries, until there are no more or it is late; 0 when there were none. */
   sweep(nowMs: number, late: Late): number {
     let removed = 0
     while (!late()) {
-      const { changes } = this.#sweep.run(nowMs, sweepRows)
-      // The triggers' own changes are counted as well, so only none means none.
-      if (changes === 0) break
-      removed += changes
+      const some = this.#sweepSome(nowMs)
+      if (some === 0) break
+      removed += some
     }
     return removed
   }
@@ -179,6 +190,11 @@ export class KvStore {
 
   close(): void {
     this.#database.close()
+  }
+
+  /** How many rows changed: those of the triggers are counted as well, so only none means none. */
+  #sweepSome(nowMs: number): number {
+    return this.#sweep.run(nowMs, sweepRows).changes
   }
 
   #fits(key: Uint8Array, value: Uint8Array): boolean {
@@ -218,7 +234,7 @@ function openDatabase(dir: string): Database {
     if (versionOf(database) < MIGRATIONS.length) migrate(database)
     // A killed process loses nothing that was acknowledged; a power loss what was written since the last checkpoint.
     database.run('PRAGMA synchronous = NORMAL')
-    database.run(`PRAGMA wal_autocheckpoint = ${logPagesMax}`)
+    database.run('PRAGMA wal_autocheckpoint = 0')
     database.run(`PRAGMA cache_size = -${cacheKib}`)
     return database
   } catch (thrown) {

@@ -98,7 +98,7 @@ test('a store that is damaged while it is open is put aside too, once for all wh
     other.use(FN, {}, { leftMs: () => 1000 }, (store) => store.get(bytes('k1'), 0))
   for (let n = 0; n < 2000; n += 1) put(`k${n}`, 'v'.repeat(100))
   expect(otherGet()).not.toBeNull()
-  new KvKeeperOnce(dir)
+  writeBack(dir)
   const size = statSync(kvStoreFile(kvStoreDir(dir, FN))).size
   writeFileSync(kvStoreFile(kvStoreDir(dir, FN)), new Uint8Array(size).fill(0xff))
   stores.close()
@@ -110,12 +110,30 @@ test('a store that is damaged while it is open is put aside too, once for all wh
 })
 
 /** Writes the logs of all stores back into their files. */
-class KvKeeperOnce {
-  constructor(dir: string) {
-    const log = createLog({ component: 'test', level: 'error' })
-    new KvKeeper({ dir, log, now: () => Date.now() + 3_600_000 }).look()
-  }
+function writeBack(dir: string): void {
+  let now = Date.now()
+  const log = createLog({ component: 'test', level: 'error' })
+  const keeper = new KvKeeper({ dir, log, now: () => now })
+  keeper.look()
+  now += 3_600_000
+  keeper.look()
 }
+
+test('who writes faster than logs are written back waits for it, and goes on after it', () => {
+  const { dir, use } = openStores()
+  let filled = 0
+  // What is the same as before is not written.
+  const put = (ms: number) => {
+    const value = new Uint8Array(1_000_000).fill((filled += 1))
+    return use((store) => store.put(bytes('k'), value, null, 0, never), ms)
+  }
+  for (let n = 0; n < 64; n += 1) put(5_000)
+  expect(() => {
+    for (let n = 0; n < 10; n += 1) put(100)
+  }).toThrow(KvLate)
+  writeBack(dir)
+  expect(put(100)).toBe(true)
+})
 
 test('a store that was removed is begun anew, and what was removed stays so', () => {
   const { dir, put, get } = openStores()
@@ -159,7 +177,12 @@ test('the keeper removes what has expired and writes logs back, of all stores', 
   }
   const logBytes = (id: string) => statSync(`${kvStoreFile(kvStoreDir(dir, id))}-wal`).size
   for (const id of ids) expect(logBytes(id)).toBeGreaterThan(2_000_000)
-  const keeper = new KvKeeper({ dir, log: nodeLog, now: () => Date.now() })
+  let now = Date.now()
+  const keeper = new KvKeeper({ dir, log: nodeLog, now: () => now })
+  keeper.look()
+  // Not long enough to be written back at once, but not for ever.
+  for (const id of ids) expect(logBytes(id)).toBeGreaterThan(2_000_000)
+  now += 10_000
   keeper.look()
   for (const id of ids) {
     expect(logBytes(id)).toBeLessThan(10_000)

@@ -137,6 +137,7 @@ test('the share in bytes is exact, and what has expired makes room', () => {
   const name = (n: number) => bytes(String(n).padStart(4, '0'))
   for (let n = 0; n < fits; n += 1) {
     expect(store.put(name(n), value, n === 7 ? 2_000 : null, 1_000, never)).toBe(true)
+    if (n % 30 === 29) store.checkpoint()
   }
   const left = LIMITS.kvBytesMax - fits * (value.length + 4)
   expect(store.put(bytes('rest'), new Uint8Array(left - 4 + 1), null, 1_000, never)).toBe(false)
@@ -153,10 +154,15 @@ test('the number of keys is limited, and a late sweep does not count as a full s
   const store = openStore()
   for (let n = 0; n < LIMITS.kvKeysMax; n += 1) {
     store.put(bytes(`k${n}`), new Uint8Array(0), 2_000, 1_000, never)
+    if (n % 1_000 === 0) store.checkpoint()
   }
+  store.checkpoint()
   expect(store.put(bytes('more'), new Uint8Array(0), null, 1_000, never)).toBe(false)
   expect(store.put(bytes('k7'), bytes('again'), 2_000, 1_000, never)).toBe(true)
   expect(store.put(bytes('more'), new Uint8Array(0), null, 2_000, never)).toBe(true)
+  expect(store.usage().keys).toBeLessThan(LIMITS.kvKeysMax)
+  store.checkpoint()
+  store.sweep(2_000, never)
   expect(store.usage().keys).toBe(1)
 }, 60_000)
 
