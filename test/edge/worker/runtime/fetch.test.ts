@@ -6,6 +6,7 @@ import { redirect, startOrigin, text } from '../fetch/origin.ts'
 import type { Origin, OriginOptions } from '../fetch/origin.ts'
 import { answer, failure, request, startRuntime } from './harness.ts'
 import type { RuntimeHarness } from './harness.ts'
+import { numberGuest } from './wat.ts'
 
 let runtime: RuntimeHarness
 const origins: Origin[] = []
@@ -200,6 +201,62 @@ describe('handles', () => {
     await server.idle()
     expect(server.requests).toHaveLength(60 * 4 * 6)
   }, 60_000)
+})
+
+describe('pointers and lengths', () => {
+  const imports = `
+    (import "edgefn" "http_fetch" (func $fetch (param i32 i32) (result i32)))
+    (import "edgefn" "http_response_head" (func $head (param i32 i32 i32) (result i32)))
+    (import "edgefn" "http_response_body" (func $body (param i32 i32 i32) (result i32)))
+    (import "edgefn" "http_response_close" (func $close (param i32) (result i32)))`
+  /** Fetches the URL that is written at 64, then does `then` with the response; negative results wrap around. */
+  function outcome(server: Origin, then: string) {
+    const text = get(server.url)
+    const data = `(data (i32.const 64) "${text.replace('\r\n\r\n', '\\0d\\0a\\0d\\0a')}")`
+    const wat = then
+      .replaceAll('FETCH', `(call $fetch (i32.const 64) (i32.const ${text.length}))`)
+      .replaceAll('NEAR_END', '(i32.sub (i32.shl (memory.size) I(16)) I(2))')
+      .replaceAll('I(', '(i32.const ')
+    const fn = runtime.module(numberGuest(wat, `${imports} ${data}`), {
+      http_allow: [`127.0.0.1:${server.port}`],
+    })
+    return runtime.invoker.invoke(fn, request('/'))
+  }
+
+  const harmless: readonly (readonly [string, number])[] = [
+    ['FETCH', 1],
+    ['(call $fetch I(0) I(0))', -2],
+    ['(call $fetch I(64) I(20))', -2],
+    ['(call $fetch I(64) I(-1))', -3],
+    ['(call $fetch I(-1) I(0x7fffffff))', -3],
+    ['(call $head FETCH I(0) I(0))', 32],
+    ['(call $body FETCH I(1000) I(2))', 2],
+    ['(call $body FETCH I(1000) I(-1))', 5],
+    ['(call $body FETCH I(1000) I(0))', -2],
+    ['(call $body I(7) I(-1) I(-1))', -1],
+    ['(call $close I(-1))', -1],
+    ['(call $close FETCH)', 0],
+  ]
+  test.each(harmless)('%s gives %d', async (then, result) => {
+    const server = await origin()
+    const told = answer(await outcome(server, then)).text
+    expect(Number(told) | 0).toBe(result)
+    await server.idle()
+  })
+
+  test.each([
+    '(call $fetch I(-1) I(10))',
+    '(call $fetch I(0x7fffffff) I(10))',
+    '(call $fetch NEAR_END I(100000))',
+    '(call $head FETCH I(-1) I(10))',
+    '(call $body FETCH I(-1) I(10))',
+    '(call $body FETCH NEAR_END I(10))',
+    '(i32.add FETCH (unreachable))',
+  ])('%s is a trap, and nothing stays open', async (then) => {
+    const server = await origin()
+    expect(failure(await outcome(server, then))).toBe('function_trap')
+    await server.idle()
+  })
 })
 
 describe('the deadline', () => {
