@@ -172,3 +172,17 @@ test('versions are listed newest first, in pages; a version without a module is 
   expect((await stack.call('GET', '/functions/hello/versions/x')).status).toBe(400)
   expect((await stack.call('GET', '/functions/hello/versions/99')).status).toBe(404)
 })
+
+test('an ABI that was asked for is the one that the upload must speak', async () => {
+  await using stack = await functionStack()
+  const waiting = await stack.register({ name: 'hello', abi: 'edgefn' })
+  expect(waiting.version_record).toMatchObject({ abi: 'edgefn', state: 'pending_upload' })
+  expect((await stack.upload(waiting.upload_url, edgefnModule())).status).toBe(200)
+  const other = await stack.register({ name: 'hello', abi: 'spin' })
+  const refused = await stack.upload(other.upload_url, edgefnModule())
+  expect(refused).toMatchObject({ status: 400, body: { error: { code: 'module_unsupported' } } })
+  expect(JSON.stringify(refused.body)).toContain('For Spin 1.x: ')
+  expect((await stack.call('GET', '/functions/hello/versions/2')).status).toBe(404)
+  const unknown = await stack.call('POST', '/functions', { name: 'hello', abi: 'cgi' })
+  expect(unknown.status).toBe(400)
+})
