@@ -83,9 +83,10 @@ export class Dispatcher implements Invoker {
       itemsMax: LIMITS.queueRequestsMax,
       groupItemsMax: LIMITS.queueFunctionRequestsMax,
     }
-    this.#waiting = new WaitingList(limits, (job) =>
-      job.settle(overloaded(`No executor became free within ${queueWaitMs(job.fn)} ms.`)),
-    )
+    this.#waiting = new WaitingList(limits, (job) => {
+      this.#countWaiting()
+      job.settle(overloaded(`No executor became free within ${queueWaitMs(job.fn)} ms.`))
+    })
     this.#reaper = setInterval(() => this.#reap(), reapEveryMs)
     this.#reaper.unref()
     options.threads.onLost((thread) => this.#forgetThread(thread))
@@ -164,14 +165,14 @@ export class Dispatcher implements Invoker {
     if (!this.#waiting.add(job.pool, job, queueWaitMs(job.fn) - waitedMs)) {
       return job.settle(overloaded('Too many requests are waiting already.'))
     }
-    this.#stats.setWorker('queue_length', this.#waiting.length)
+    this.#countWaiting()
     client?.addEventListener('abort', () => this.#abandon(job), { once: true })
   }
 
   /** The client is gone; a call that still waits is not run. */
   #abandon(job: Job): void {
     if (!this.#waiting.remove(job.pool, job)) return
-    this.#stats.setWorker('queue_length', this.#waiting.length)
+    this.#countWaiting()
     job.settle(clientGone())
   }
 
@@ -299,7 +300,7 @@ export class Dispatcher implements Invoker {
       (job) => this.#start(job),
       () => this.#threads.anyFree(),
     )
-    this.#stats.setWorker('queue_length', this.#waiting.length)
+    this.#countWaiting()
   }
 
   #reap(): void {
@@ -370,6 +371,10 @@ export class Dispatcher implements Invoker {
   #forgetThread(thread: number): void {
     for (const pool of this.#pools.values()) this.#alive -= pool.forgetThread(thread)
     this.#code.forgetThread(thread)
+  }
+
+  #countWaiting(): void {
+    this.#stats.setWorker('queue_length', this.#waiting.length)
   }
 
   #countAssigned(key: string): void {
