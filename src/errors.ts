@@ -47,6 +47,7 @@ export const ERROR_KINDS = {
   memory_limit: kind(500, 'guest'), // The guest needed more memory than memory_pages.
   function_error: kind(500, 'guest'), // The guest reported an error itself (negative result, exit code).
   function_load_failed: kind(500, 'guest'), // The engine refused to load or instantiate the module.
+  circuit_open: kind(503, 'guest', true), // Too many calls of the function failed; it is left alone for some seconds.
   function_quarantined: kind(503, 'guest'), // This version ended worker processes and is not run on the node for now.
   invalid_response: kind(502, 'guest'), // The guest's response is malformed or over its limits.
   execution_timeout: kind(504, 'guest'), // max_execution_ms passed.

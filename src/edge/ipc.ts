@@ -95,6 +95,8 @@ export const workerOptionsSchema = z.strictObject({
   /** What each thread of the node runs now (`edge/running.ts`), and what was decided about functions (`edge/verdicts.ts`). */
   running_path: z.string(),
   verdicts_path: z.string(),
+  /** The functions' circuit breakers (`edge/breaker-file.ts`). */
+  breakers_path: z.string(),
   log_level: z.enum(['debug', 'info', 'warn', 'error']),
   log_pretty: z.boolean(),
   request_body_bytes_max: z.int().min(0),

@@ -25,6 +25,7 @@ export const CALL_ERROR_CODES = [
   'rate_limited',
   'client_gone',
   'function_quarantined',
+  'circuit_open',
 ] as const
 export type CallErrorCode = (typeof CALL_ERROR_CODES)[number]
 

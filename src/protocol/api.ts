@@ -344,6 +344,7 @@ export const nodeFunctionViewSchema = z.strictObject({
   desired_version: versionSchema.nullable(),
   version: versionSchema.nullable(),
   state: z.string(),
+  breaker: z.string(),
   /** Why it is not well there, as the node says; null when it is. */
   reason: z.string().nullable(),
   invocation_count: z.int(),

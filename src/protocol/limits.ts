@@ -85,6 +85,18 @@ export const LIMITS = {
   quarantineMsMax: 24 * 3600_000,
   /** Milliseconds that a suspect of a worker's death waits at most until no other suspect runs beside it. */
   suspectWaitMsMax: 50,
+  /**
+   * The circuit breaker of a function: it opens when in the window at least so many calls ended and so large a part of them
+   * failed; stays open as long as the least says and, when its probes fail, twice as long each time up to the most; and
+   * closes after so many probes have succeeded. While all probes are out, others are told to come again after the last.
+   */
+  breakerWindowMs: 10_000,
+  breakerCallsMin: 50,
+  breakerFailurePercent: 50,
+  breakerOpenMsMin: 5_000,
+  breakerOpenMsMax: 60_000,
+  breakerProbesMax: 3,
+  breakerProbeRetryMs: 1_000,
   /** The edge's artifact cache [R15]. */
   cacheBytesMax: 10 * GIB,
   cacheFilesMax: 1000,
@@ -146,6 +158,8 @@ const RELATIONS: readonly (readonly [boolean, string])[] = [
   [LIMITS.queueWaitMsMin < LIMITS.queueWaitMsMax, 'queueWaitMsMin'],
   [LIMITS.kvKeyBytesMax + LIMITS.kvValueBytesMax <= LIMITS.kvBytesMax, 'kvBytesMax'],
   [LIMITS.guestSeriesMax <= LIMITS.guestSeriesShownMax, 'guestSeriesShownMax'],
+  [LIMITS.breakerOpenMsMin <= LIMITS.breakerOpenMsMax, 'breakerOpenMsMin'],
+  [LIMITS.breakerProbesMax < LIMITS.breakerCallsMin, 'breakerProbesMax'],
   [LIMITS.quarantineMsMin <= LIMITS.quarantineMsMax, 'quarantineMsMin'],
   [LIMITS.suspectWaitMsMax < LIMITS.queueWaitMsMax, 'suspectWaitMsMax'],
   [LIMITS.backoffMsMin < LIMITS.backoffMsMax, 'backoffMsMin'],

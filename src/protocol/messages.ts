@@ -48,6 +48,8 @@ export const functionStatusSchema = z.strictObject({
   version: versionSchema,
   /** `quarantined`: it ended workers of the node, which does not run it for now. */
   state: z.enum(['serving', 'cached', 'failed', 'quarantined']),
+  /** The function's circuit breaker; `open`: its calls are refused for some seconds because too many failed. */
+  breaker: z.enum(['closed', 'open', 'half_open']).default('closed'),
   /** Why the function is not well on this node, in a sentence; null when it is. */
   reason: z.string().max(500).nullable().default(null),
   invocation_count: z.int().min(0),

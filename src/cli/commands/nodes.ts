@@ -63,6 +63,7 @@ export const nodesShow = command({
       VERSION: (item) => String(item.version ?? '-'),
       WANTED: (item) => String(item.desired_version ?? '-'),
       STATE: (item) => item.state,
+      BREAKER: (item) => item.breaker,
       CALLS: (item) => String(item.invocation_count),
       'AVERAGE MS': (item) => item.avg_latency_ms.toFixed(2),
       REASON: (item) => item.reason ?? '',

@@ -280,6 +280,7 @@ async function functionsOf(deps: NodeDeps, nodeId: NodeId): Promise<NodeDetail['
       desired_version: desired.get(id) ?? null,
       version: item?.version ?? null,
       state: item?.state ?? 'unknown',
+      breaker: item?.breaker ?? 'closed',
       reason: item?.reason ?? null,
       invocation_count: item?.invocation_count ?? 0,
       avg_latency_ms: item?.avg_latency_ms ?? 0,

@@ -4,6 +4,8 @@ import type { MetricJson } from '../../telemetry/metrics.ts'
 import { LATENCY_BUCKETS, renderMetrics, Registry } from '../../telemetry/metrics.ts'
 import { FETCH_OUTCOMES } from '../stats.ts'
 import type { StatCell, StatsFile, WorkerStatCell } from '../stats.ts'
+import type { HealthFigures } from './blame/health-metrics.ts'
+import { healthMetrics } from './blame/health-metrics.ts'
 import { cumulativeBuckets, functionTotals, sumCell, sumWorkerCell } from './statistics.ts'
 
 type Values = MetricJson['values']
@@ -16,11 +18,6 @@ export interface AgentFigures {
   readonly version: string
   readonly workers: number
   readonly worker_restarts: readonly number[]
-  /** Unexpected ends of workers, by reason; those in which a function ran, by function. */
-  readonly worker_deaths: ReadonlyMap<string, number>
-  readonly worker_deaths_blamed: ReadonlyMap<string, number>
-  /** Function versions that are not run for now. */
-  readonly quarantines: readonly { readonly function_id: string; readonly version: number }[]
   readonly revision: number
   readonly syncs: { readonly succeeded: number; readonly failed: number }
   readonly cp_connected: boolean
@@ -36,6 +33,7 @@ interface AgentMetricsDeps {
   /** Functions that hold a statistics slot. */
   functions(): Iterable<readonly [string, number]>
   figures(): AgentFigures
+  health(): HealthFigures
   /** The counters of the functions' guests. */
   guestMetrics(functionIds: readonly string[]): MetricJson[]
 }
@@ -56,7 +54,7 @@ export function createAgentMetrics(deps: AgentMetricsDeps): AgentMetrics {
         ...deps.guestMetrics(functions.map(([functionId]) => functionId)),
         fetchSums(deps.stats),
         ...agentMetrics(deps.figures()),
-        ...blameMetrics(deps.figures()),
+        ...healthMetrics(deps.health()),
       ]
       return renderMetrics(registry, metrics)
     },
@@ -181,31 +179,6 @@ function fetchSums(stats: readonly StatsFile[]): MetricJson {
 
 function single(value: number, labels: Labels = {}): Values[number] {
   return { value, labels }
-}
-
-function blameMetrics(figures: AgentFigures): MetricJson[] {
-  const deaths = [...figures.worker_deaths].map(([reason, value]) => single(value, { reason }))
-  const blamed = [...figures.worker_deaths_blamed].map(([function_id, value]) =>
-    single(value, { function_id }),
-  )
-  const quarantined = figures.quarantines.map(({ function_id, version }) =>
-    single(1, { function_id, version }),
-  )
-  return [
-    metric('edgefn_worker_deaths_total', 'counter', 'Workers that ended unasked.', deaths),
-    metric(
-      'edgefn_worker_deaths_blamed_total',
-      'counter',
-      'Of those, the ones in which the function ran.',
-      blamed,
-    ),
-    metric(
-      'edgefn_function_quarantined',
-      'gauge',
-      'Function versions that are not run for now, because they end workers; always 1.',
-      quarantined,
-    ),
-  ]
 }
 
 function agentMetrics(figures: AgentFigures): MetricJson[] {

@@ -6,9 +6,8 @@ import type { EdgeConfig } from '../../config/modes.ts'
 import type { Manifest } from '../../protocol/manifest.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { VERSION } from '../../version.ts'
-import { Blame } from './blame/blame.ts'
+import { FunctionHealth } from './blame/function-health.ts'
 import type { ArtifactCache } from './cache/artifact-cache.ts'
-import { createBlameStore } from './cache/blame-store.ts'
 import type { IndexDatabase } from './cache/cache-index.ts'
 import { createStateStore } from './cache/state-store.ts'
 import type { CpClient } from './cp-client.ts'
@@ -66,7 +65,7 @@ export class NodeRuntime {
   readonly #startedAt = performance.now()
   readonly #shared: SharedFiles
   readonly #functionData: FunctionData
-  readonly #blame: Blame
+  readonly #health: FunctionHealth
   readonly #slots: SlotTable
   readonly #syncer: Syncer
   readonly #supervisor: Supervisor
@@ -85,10 +84,10 @@ export class NodeRuntime {
     this.#options = options
     const { config, run_dir } = options
     this.#shared = openSharedFiles(run_dir, config.workers)
-    this.#blame = this.#makeBlame()
+    this.#health = this.#makeHealth()
     this.#slots = new SlotTable(
       (slot) => this.#shared.clearSlot(slot),
-      (functionId, slot) => this.#blame.slotTaken(functionId, slot),
+      (functionId, slot) => this.#health.slotTaken(functionId, slot),
     )
     this.#functionData = new FunctionData({
       kv_dir: join(config.data_dir, 'kv'),
@@ -111,6 +110,7 @@ export class NodeRuntime {
       stats: this.#shared.stats,
       functions: () => this.#slots.entries(),
       figures: () => this.#figures(),
+      health: () => this.#health.figures(),
       guestMetrics: (functionIds) =>
         guestMetrics(this.#functionData.paths.guest_metrics_dir, functionIds),
     })
@@ -125,6 +125,7 @@ export class NodeRuntime {
     this.#syncer.poke()
     this.#mqtt?.open()
     this.#heartbeat.open()
+    this.#health.open()
     this.#memory.open()
     this.#useTimer = setInterval(() => this.#noteUses(), useFlushMs)
     this.#verifying = this.#verifyCache()
@@ -165,19 +166,19 @@ export class NodeRuntime {
     ])
     this.#memory.close()
     await this.#verifying
-    this.#blame.close()
+    this.#health.close()
     this.#noteUses()
     this.#register.clear()
   }
 
-  #makeBlame(): Blame {
-    return new Blame({
-      running: this.#shared.running,
-      verdicts: this.#shared.verdicts,
+  #makeHealth(): FunctionHealth {
+    return new FunctionHealth({
+      shared: this.#shared,
       slots: () => this.#slots,
-      store: createBlameStore(this.#options.database),
+      database: this.#options.database,
       log: this.#options.log,
       now: Date.now,
+      onChange: () => this.#heartbeat.beatNow(),
     })
   }
 
@@ -264,10 +265,10 @@ export class NodeRuntime {
           this.#memory.workerStarted(index, pid)
           this.#register.add(pid)
         },
-        refusal: (fn) => this.#blame.refusal(fn),
+        refusal: (fn) => this.#health.refusal(fn),
         onExit: (index, reason) => {
           this.#memory.workerEnded(index)
-          this.#blame.workerEnded(index, reason)
+          this.#health.workerEnded(index, reason)
           const slots = [...this.#slots.entries()].map(([, slot]) => slot)
           this.#shared.clearPlace(index, slots)
         },
@@ -310,7 +311,7 @@ export class NodeRuntime {
       state: this.#syncer.state,
       cached: this.#options.cache.rows(),
       totals: this.#totals(),
-      quarantine: (fn) => this.#blame.refusal({ ...fn, name: 'it' })?.message ?? null,
+      health: (fn) => this.#health.of(fn),
       cpu_percent: cpuPercent(before, this.#cpu),
       mem_bytes: this.#residentBytes(),
       version: VERSION,
@@ -344,9 +345,6 @@ export class NodeRuntime {
       version: VERSION,
       workers: this.#supervisor.serving,
       worker_restarts: this.#supervisor.restarts,
-      worker_deaths: this.#blame.deaths,
-      worker_deaths_blamed: this.#blame.blamed,
-      quarantines: this.#blame.quarantines(),
       revision: this.#syncer.state.revision,
       syncs: this.#syncer.counts,
       cp_connected: this.#options.cpConnected(),

@@ -2,6 +2,7 @@
 
 import { join } from 'node:path'
 
+import { BreakerFile } from '../breaker-file.ts'
 import type { WorkerOptions } from '../ipc.ts'
 import { QuotaFile } from '../quota.ts'
 import { RunningFile } from '../running.ts'
@@ -15,6 +16,7 @@ export interface SharedFiles {
   readonly stats: readonly StatsFile[]
   readonly running: RunningFile
   readonly verdicts: VerdictFile
+  readonly breakers: BreakerFile
   /** Where the worker of a place finds them. */
   pathsOf(place: number): Pick<WorkerOptions, SharedPath>
   /** Forgets a function's record everywhere, before it is given to another one. */
@@ -23,7 +25,7 @@ export interface SharedFiles {
   clearPlace(place: number, slots: readonly number[]): void
 }
 
-type SharedPath = 'stats_path' | 'quotas_path' | 'running_path' | 'verdicts_path'
+type SharedPath = 'stats_path' | 'quotas_path' | 'running_path' | 'verdicts_path' | 'breakers_path'
 
 /** Makes the files, with names that no earlier agent used: its workers may still write to theirs. */
 export function openSharedFiles(dir: string, places: number): SharedFiles {
@@ -36,21 +38,25 @@ export function openSharedFiles(dir: string, places: number): SharedFiles {
     quotas_path: pathOf('quotas', 'shared'),
     running_path: pathOf('running', 'shared'),
     verdicts_path: pathOf('verdicts', 'shared'),
+    breakers_path: pathOf('breakers', 'shared'),
   }
   const stats = statsPaths.map((path) => new StatsFile(path))
   const quotas = new QuotaFile(paths.quotas_path, places)
   const running = new RunningFile(paths.running_path, places)
   const verdicts = new VerdictFile(paths.verdicts_path)
+  const breakers = new BreakerFile(paths.breakers_path)
   return {
     stamp,
     stats,
     running,
     verdicts,
+    breakers,
     pathsOf: (place) => ({ stats_path: statsPaths[place] ?? '', ...paths }),
     clearSlot(slot) {
       for (const file of stats) file.clear(slot)
       quotas.clear(slot)
       verdicts.clear(slot)
+      breakers.clear(slot)
     },
     clearPlace(place, slots) {
       stats[place]?.clearGauges(slots)

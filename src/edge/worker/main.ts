@@ -4,11 +4,13 @@ import { openLibc } from '../../../ffi/libc.ts'
 import { toEdgefnError } from '../../errors.ts'
 import { createLog } from '../../telemetry/log.ts'
 import type { Log } from '../../telemetry/log.ts'
+import { BreakerFile } from '../breaker-file.ts'
 import type { WorkerOptions } from '../ipc.ts'
 import { QuotaFile } from '../quota.ts'
 import { StatsFile } from '../stats.ts'
 import { VerdictFile } from '../verdicts.ts'
 import { createAdmission } from './admit/admission.ts'
+import { createGuard } from './admit/guard.ts'
 import { createAgentLink } from './agent-link.ts'
 import type { HostOptions } from './host/host.ts'
 import { startThread } from './lanes/executor-thread.ts'
@@ -56,10 +58,11 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
       quotas,
       worker: options.index,
       nowMs,
-      verdicts,
     })
+    const breakers = new BreakerFile(options.breakers_path)
+    const guard = createGuard({ verdicts, breakers, now: Date.now })
     const worker = new WorkerService({
-      ...{ options, link, log, stats, quotas, admission, invoker, engine },
+      ...{ options, link, log, stats, quotas, admission, guard, invoker, engine },
       nowMs,
     })
     worker.open()

@@ -7,6 +7,7 @@ import type { ToWorker, WorkerFunction, WorkerOptions } from '../ipc.ts'
 import type { QuotaFile } from '../quota.ts'
 import type { StatsFile } from '../stats.ts'
 import type { Admission } from './admit/admission.ts'
+import type { Guard } from './admit/guard.ts'
 import type { AgentLink } from './agent-link.ts'
 import type { Invoker } from './call.ts'
 import { type CallLog, createCallLog } from './ingress/call-log.ts'
@@ -39,6 +40,7 @@ export interface WorkerServiceDeps {
   readonly stats: StatsFile
   readonly quotas: QuotaFile
   readonly admission: Admission
+  readonly guard: Guard
   readonly invoker: Invoker
   /** Version of the engine, as told to the agent. */
   readonly engine: string
@@ -84,13 +86,14 @@ export class WorkerService {
 
   /** Starts listening and tells the agent. Throws `invalid_config` when the address cannot be had. */
   open(): void {
-    const { options, link, log, stats, admission, invoker, engine, nowMs } = this.#deps
+    const { options, link, log, stats, admission, guard, invoker, engine, nowMs } = this.#deps
     this.#server = openServer({
       ...options.listen,
       log,
       handle: createHandler({
         table: () => this.#table ?? this.#firstTable.promise,
         admission,
+        guard,
         invoker,
         onDemand: this.#onDemand,
         stats,

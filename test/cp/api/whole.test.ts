@@ -70,6 +70,7 @@ test('a function is registered, uploaded, routed, deployed, synced, and complete
       desired_version: 1,
       version: 1,
       state: 'serving',
+      breaker: 'closed',
       reason: null,
       invocation_count: 3,
       avg_latency_ms: 0.5,

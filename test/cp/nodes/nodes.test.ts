@@ -214,6 +214,7 @@ test('P13: a heartbeat carries node id, status, CPU, memory and functions, and i
       function_id: fc.uuid({ version: 7 }),
       version: fc.integer({ min: 1, max: 1000 }),
       state: fc.constantFrom('serving', 'cached', 'failed', 'quarantined'),
+      breaker: fc.constantFrom('closed', 'open', 'half_open'),
       reason: fc.constantFrom(null, 'It ended three workers.'),
       invocation_count: fc.nat(),
       error_count: fc.nat(),

@@ -17,9 +17,6 @@ const FIGURES = {
   version: '1',
   workers: 2,
   worker_restarts: [0, 0],
-  worker_deaths: new Map(),
-  worker_deaths_blamed: new Map(),
-  quarantines: [],
   revision: 1,
   syncs: { succeeded: 0, failed: 0 },
   cp_connected: true,
@@ -41,6 +38,7 @@ function openNode(workers: readonly IngressOptions[]) {
     functions: () => slots,
     guestMetrics: () => [],
     figures: () => FIGURES,
+    health: () => ({ deaths: new Map(), blamed: new Map(), quarantines: [], breakers: [] }),
   })
   return {
     ingresses,

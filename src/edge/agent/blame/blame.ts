@@ -20,6 +20,8 @@ export interface BlameDeps {
   readonly log: Log
   /** Milliseconds since the epoch. */
   readonly now: () => number
+  /** A quarantine has begun or ended. */
+  readonly onChange: () => void
 }
 
 export class Blame {
@@ -136,6 +138,7 @@ export class Blame {
     this.#quarantines.set(key, quarantine)
     // Explained: they count against nobody else, and not again after this quarantine.
     this.#deaths = this.#deaths.filter(({ running }) => !running.includes(key))
+    this.#deps.onChange()
     const slot = this.#slotOf(function_id)
     if (slot !== null) verdicts.quarantine(slot, quarantine)
     log.error('A function version ends workers and is quarantined on this node.', {
@@ -165,19 +168,19 @@ export class Blame {
   }
 
   #slotOf(functionId: string): number | null {
-    for (const [id, slot] of this.#deps.slots().entries()) if (id === functionId) return slot
-    return null
+    return this.#deps.slots().find(functionId)
   }
 
   /** Ends the quarantines that are over, and lets suspicions lapse. */
   #review(): void {
-    const { now, verdicts, log } = this.#deps
+    const { now, verdicts, log, onChange } = this.#deps
     const at = now()
     for (const [, { function_id, version, until }] of this.#quarantines) {
       const slot = this.#slotOf(function_id)
       if (until > at || slot === null) continue
       if (verdicts.refusal({ slot, version, name: '' }) === null) continue
       verdicts.release(slot)
+      onChange()
       log.info('The quarantine of a function version is over.', {
         function_id,
         context: { version },

@@ -3,6 +3,8 @@
 import type { NodeId } from '../../../protocol/ids.ts'
 import type { FunctionStatus, Heartbeat } from '../../../protocol/messages.ts'
 import type { ArtifactRow } from '../cache/artifact-cache.ts'
+import type { Manifest } from '../../../protocol/manifest.ts'
+import type { Health } from '../blame/function-health.ts'
 import { functionIdSchema } from '../../../protocol/ids.ts'
 import type { NodeState } from '../node-state.ts'
 import { artifactKey, visibleManifest } from '../node-state.ts'
@@ -17,8 +19,7 @@ export interface HeartbeatParts {
   readonly cached: readonly ArtifactRow[]
   /** Statistics of the functions that have any, by function id. */
   readonly totals: ReadonlyMap<string, FunctionTotals>
-  /** Why a function version is not run, in a sentence; null when it is. */
-  quarantine(fn: { readonly function_id: string; readonly version: number }): string | null
+  health(fn: Manifest): Health
   readonly cpu_percent: number
   readonly mem_bytes: number
   readonly version: string
@@ -32,7 +33,7 @@ export interface HeartbeatParts {
 
 export function buildHeartbeat(parts: HeartbeatParts): Heartbeat {
   const functions = functionStatuses(parts)
-  const unwell = functions.some(({ state }) => state === 'quarantined')
+  const unwell = functions.some(({ reason }) => reason !== null)
   return {
     node_id: parts.node_id,
     status: unwell || isPressed(parts) ? 'degraded' : 'online',
@@ -54,23 +55,26 @@ function isPressed({ workers, workers_wanted, memory_pressure }: HeartbeatParts)
 
 /** What is not well, then what is served, then what failed, then what is only cached: in this order if not all fit. */
 function functionStatuses(parts: HeartbeatParts): FunctionStatus[] {
-  const quarantined: FunctionStatus[] = []
+  const unwell: FunctionStatus[] = []
   const serving: FunctionStatus[] = []
   const failed: FunctionStatus[] = []
   const named = new Set<string>()
   for (const [functionId, entry] of parts.state.functions) {
     const manifest = visibleManifest(entry)
     named.add(artifactKey(manifest))
-    const reason = parts.quarantine(manifest)
+    const { quarantined, breaker, reason } = parts.health(manifest)
     const status = {
       function_id: manifest.function_id,
       version: manifest.version,
+      breaker,
       reason: reason === null ? null : reason.slice(0, 500),
       ...usage(parts.totals.get(functionId)),
     }
-    if (reason !== null) quarantined.push({ ...status, state: 'quarantined' })
-    else if (entry.serving === null) failed.push({ ...status, state: 'failed' })
-    else serving.push({ ...status, state: 'serving' })
+    const held = entry.serving === null ? 'failed' : 'serving'
+    const state = quarantined ? 'quarantined' : held
+    if (reason !== null) unwell.push({ ...status, state })
+    else if (entry.serving === null) failed.push({ ...status, state })
+    else serving.push({ ...status, state })
   }
   const cached = parts.cached
     .filter((row) => !named.has(artifactKey(row)))
@@ -78,10 +82,11 @@ function functionStatuses(parts: HeartbeatParts): FunctionStatus[] {
       function_id: functionIdSchema.parse(row.function_id),
       version: row.version,
       state: 'cached',
+      breaker: 'closed',
       reason: null,
       ...usage(undefined),
     }))
-  return [...quarantined, ...serving, ...failed, ...cached].slice(0, functionsMax)
+  return [...unwell, ...serving, ...failed, ...cached].slice(0, functionsMax)
 }
 
 function usage(totals: FunctionTotals | undefined) {

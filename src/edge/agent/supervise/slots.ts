@@ -34,6 +34,11 @@ export class SlotTable {
     return slot
   }
 
+  /** The slot that a function holds now. */
+  find(functionId: string): number | null {
+    return this.#slots.get(functionId) ?? null
+  }
+
   /** The function that a slot belongs to, or did last. */
   functionOf(slot: number): string | null {
     for (const slots of [this.#slots, this.#released]) {

@@ -1,17 +1,16 @@
-/** Whether a call may run now: by what was decided about its function on this node, and by its quotas (SPEC 4). */
+/** Whether a call may run now, by its function's quotas (SPEC 4); a function without quotas is always admitted. */
 
 import { EdgefnError } from '../../../errors.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { QuotaFile } from '../../quota.ts'
-import type { VerdictFile } from '../../verdicts.ts'
 
 /** Milliseconds after which a call over the concurrency is worth trying again; nobody knows when one will end. */
 const concurrencyRetryMs = 1_000
 
 export interface Admission {
   /**
-   * Takes the call in; what is returned must be called when it ends. Throws `function_quarantined`, and `rate_limited`
-   * naming the quota in `details.quota`; both with `details.retry_after_ms`.
+   * Takes the call in; what is returned must be called when it ends. Throws `rate_limited` naming the quota in
+   * `details.quota`, with `details.retry_after_ms`.
    */
   admit(fn: WorkerFunction): () => void
 }
@@ -22,14 +21,11 @@ export interface AdmissionDeps {
   readonly worker: number
   /** Milliseconds of a clock that all workers of the node share. */
   readonly nowMs: () => number
-  readonly verdicts: VerdictFile
 }
 
-export function createAdmission({ quotas, worker, nowMs, verdicts }: AdmissionDeps): Admission {
+export function createAdmission({ quotas, worker, nowMs }: AdmissionDeps): Admission {
   return {
     admit(fn) {
-      const refused = verdicts.refusal(fn)
-      if (refused !== null) throw refused
       const { concurrency, requests_per_second: rate } = fn.quotas
       if (concurrency !== null && !quotas.enter(fn.slot, worker, concurrency)) {
         const message = `The function runs at most ${concurrency} calls at a time on this node.`

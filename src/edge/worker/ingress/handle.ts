@@ -10,6 +10,7 @@ import type { WorkerFunction } from '../../ipc.ts'
 import type { StatsFile } from '../../stats.ts'
 import { type GuestRequest, type Invoker, type Outcome, queueWaitMs } from '../call.ts'
 import type { Admission } from '../admit/admission.ts'
+import type { Guard } from '../admit/guard.ts'
 import type { Match } from '../router/router.ts'
 import { discardBody, readBody } from './body.ts'
 import type { CallLog } from './call-log.ts'
@@ -22,6 +23,7 @@ export interface HandlerDeps {
   /** The table in service at the moment of the call; a promise of it while there is none yet. */
   readonly table: () => ServingTable | Promise<ServingTable>
   readonly admission: Admission
+  readonly guard: Guard
   readonly invoker: Invoker
   readonly onDemand: OnDemand
   readonly stats: StatsFile
@@ -56,7 +58,7 @@ interface Routed {
 }
 
 /** What a function is refused for without being run; whoever decided it has logged it. */
-const REFUSALS: ReadonlySet<ErrorCode> = new Set(['function_quarantined'])
+const REFUSALS: ReadonlySet<ErrorCode> = new Set(['function_quarantined', 'circuit_open'])
 
 /** Bun's longest idle timeout. */
 const idleSecondsMax = 255
@@ -132,19 +134,25 @@ export function createHandler(deps: HandlerDeps): Handler {
     stats.add(fn.slot, 'in_flight', 1)
     let outcome: Outcome | null = null
     let release: (() => void) | null = null
+    let settle: ((code: ErrorCode | null) => void) | null = null
     try {
+      deps.guard.check(fn)
       release = deps.admission.admit(fn)
       const call = await guestCall(routed)
+      // Not before its body is there: a probe must not wait for a slow client.
+      settle = deps.guard.enter(fn)
       stats.add(fn.slot, 'invocations', 1)
       stats.add(fn.slot, 'request_bytes', call.body.byteLength)
       outcome = await invoke(routed, call)
       deps.callLog.guest(fn, requestId, outcome)
       if (!outcome.ok) throw outcomeError(outcome)
       const response = guestResponse(outcome.response, requestId)
+      settle(null)
       stats.add(fn.slot, 'response_bytes', outcome.response.body.byteLength)
       return response
     } catch (thrown) {
       const error = toEdgefnError(thrown)
+      settle?.(error.code)
       if (error.code === 'bad_request') throw error
       stats.addError(fn.slot, error.code)
       if (error.fault !== 'client' && !REFUSALS.has(error.code))

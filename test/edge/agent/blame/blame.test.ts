@@ -48,6 +48,7 @@ function open(run: string) {
     store: createBlameStore(database),
     log: quietLog,
     now: () => nowMs,
+    onChange: () => {},
   })
   opened.push(blame)
   const slotOf = (id: string) => slots.take(id) ?? -1

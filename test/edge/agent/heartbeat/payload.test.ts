@@ -4,6 +4,7 @@ import { expect, test } from 'bun:test'
 
 import fc from 'fast-check'
 
+import type { Health } from '../../../../src/edge/agent/blame/function-health.ts'
 import { buildHeartbeat } from '../../../../src/edge/agent/heartbeat/payload.ts'
 import type { FunctionEntry } from '../../../../src/edge/agent/node-state.ts'
 import { CALL_ERROR_CODES } from '../../../../src/edge/stats.ts'
@@ -28,6 +29,13 @@ const functionArbitrary = fc.record({
   kind: fc.constantFrom('serving', 'updating', 'failed'),
   totals: fc.option(totalsArbitrary, { nil: null }),
 })
+
+/** How versions do, by their number. */
+const HEALTH: Readonly<Record<number, Health>> = {
+  8: { quarantined: false, breaker: 'open', reason: 'Its breaker is open.' },
+  9: { quarantined: true, breaker: 'closed', reason: 'It ended workers.' },
+}
+const WELL: Health = { quarantined: false, breaker: 'closed', reason: null }
 
 function entryOf(id: number, version: number, kind: string): FunctionEntry {
   const manifest = makeManifest({ id, version })
@@ -75,7 +83,7 @@ test('P13: a heartbeat made of any state has every field and satisfies the proto
               totals === null ? [] : [[uuid(index), totals] as const],
             ),
           ),
-          quarantine: ({ version }) => (version === 9 ? 'It ended workers.' : null),
+          health: ({ version }) => HEALTH[version % 10] ?? WELL,
           cpu_percent: figures.cpu,
           mem_bytes: figures.mem,
           version: '1.0.0',
@@ -90,11 +98,12 @@ test('P13: a heartbeat made of any state has every field and satisfies the proto
         for (const [index, { kind, version }] of functions.entries()) {
           const status = sent.functions.find((fn) => fn.function_id === uuid(index))
           const wanted = kind === 'failed' ? version + 1 : version
-          const state = kind === 'failed' ? 'failed' : 'serving'
-          expect(status?.state).toBe(wanted === 9 ? 'quarantined' : state)
-          expect(status?.reason ?? null).toBe(wanted === 9 ? 'It ended workers.' : null)
+          const { quarantined, breaker, reason } = HEALTH[wanted] ?? WELL
+          const served = kind === 'failed' ? 'failed' : 'serving'
+          expect(status?.state).toBe(quarantined ? 'quarantined' : served)
+          expect(status).toMatchObject({ breaker, reason })
         }
-        const ill = sent.functions.some(({ state }) => state === 'quarantined')
+        const ill = sent.functions.some(({ reason }) => reason !== null)
         expect(sent.status).toBe(ill || workers < 4 || pressure > 0 ? 'degraded' : 'online')
       },
     ),
@@ -116,7 +125,7 @@ test('a heartbeat of the largest node fits into one packet', () => {
       unacknowledged: null,
     },
     cached: [],
-    quarantine: () => null,
+    health: () => WELL,
     totals: new Map(),
     cpu_percent: 1,
     mem_bytes: 1,

@@ -7,7 +7,6 @@ import fc from 'fast-check'
 
 import { EdgefnError } from '../../../../src/errors.ts'
 import { QuotaFile } from '../../../../src/edge/quota.ts'
-import { VerdictFile } from '../../../../src/edge/verdicts.ts'
 import { createAdmission } from '../../../../src/edge/worker/admit/admission.ts'
 import { aFunction } from '../ingress/harness.ts'
 
@@ -127,8 +126,7 @@ test('processes at once never admit more than the quota', async () => {
 
 test('a refusal names the quota, its limit and how long to wait', () => {
   const { quotas } = newFile()
-  const verdicts = new VerdictFile(join(dir, 'verdicts'))
-  const admission = createAdmission({ quotas, worker: 0, nowMs: () => 9_000, verdicts })
+  const admission = createAdmission({ quotas, worker: 0, nowMs: () => 9_000 })
   const refusalOf = (fn: ReturnType<typeof aFunction>) => {
     try {
       admission.admit(fn)

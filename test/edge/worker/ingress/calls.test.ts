@@ -41,7 +41,8 @@ describe('failed calls', () => {
       expect(stats.get(fn.slot, 'invocations')).toBe(1)
       expect(stats.get(fn.slot, 'in_flight')).toBe(0)
       // What the client did wrong, or the node decided before, is in the answer and the counters, not in the log.
-      const logged = ERROR_KINDS[code].fault !== 'client' && code !== 'function_quarantined'
+      const refused = code === 'function_quarantined' || code === 'circuit_open'
+      const logged = ERROR_KINDS[code].fault !== 'client' && !refused
       if (logged) expect(lines[0]).toMatchObject({ error_type: code })
       else expect(lines).toEqual([])
     })

@@ -16,6 +16,8 @@ import type {
 import { createCallLog } from '../../../../src/edge/worker/ingress/call-log.ts'
 import { QuotaFile } from '../../../../src/edge/quota.ts'
 import { VerdictFile } from '../../../../src/edge/verdicts.ts'
+import { BreakerFile } from '../../../../src/edge/breaker-file.ts'
+import { createGuard } from '../../../../src/edge/worker/admit/guard.ts'
 import { createAdmission } from '../../../../src/edge/worker/admit/admission.ts'
 import { createHandler } from '../../../../src/edge/worker/ingress/handle.ts'
 import { createOnDemand } from '../../../../src/edge/worker/ingress/on-demand.ts'
@@ -107,6 +109,8 @@ export interface IngressOptions {
   readonly invoke?: Invoke
   readonly bodyBytesMax?: number
   readonly idleSeconds?: number
+  /** Milliseconds since the epoch, for the breakers. */
+  readonly now?: () => number
   readonly fetchWaitMsMax?: number
   readonly onFetch?: (fn: WorkerFunction, damaged: boolean) => boolean
 }
@@ -132,16 +136,18 @@ export function openIngress(options: IngressOptions = {}) {
     failureMsKept: 0,
   })
   const table = buildTable(1, [fn], options.routes?.(fn) ?? [aRoute(fn)])
-  const verdicts = new VerdictFile(join(directory, 'verdicts'))
   const admission = createAdmission({
     quotas,
     worker: 0,
     nowMs: () => performance.now(),
-    verdicts,
   })
+  const verdicts = new VerdictFile(join(directory, 'verdicts'))
+  const breakers = new BreakerFile(join(directory, 'breakers'))
+  const guard = createGuard({ verdicts, breakers, now: options.now ?? Date.now })
   const handle = createHandler({
     table: () => table,
     admission,
+    guard,
     invoker,
     onDemand,
     stats,
@@ -158,6 +164,7 @@ export function openIngress(options: IngressOptions = {}) {
     fn,
     calls,
     stats,
+    verdicts,
     lines,
     onDemand,
     server,

@@ -2,6 +2,8 @@
 
 import { workerOptionsSchema } from '../../../../src/edge/ipc.ts'
 import { QuotaFile } from '../../../../src/edge/quota.ts'
+import { BreakerFile } from '../../../../src/edge/breaker-file.ts'
+import { createGuard } from '../../../../src/edge/worker/admit/guard.ts'
 import { createAdmission } from '../../../../src/edge/worker/admit/admission.ts'
 import { StatsFile } from '../../../../src/edge/stats.ts'
 import { VerdictFile } from '../../../../src/edge/verdicts.ts'
@@ -31,7 +33,11 @@ const admission = createAdmission({
   quotas,
   worker: options.index,
   nowMs: () => performance.now(),
+})
+const guard = createGuard({
   verdicts: new VerdictFile(options.verdicts_path),
+  breakers: new BreakerFile(options.breakers_path),
+  now: Date.now,
 })
 const worker = new WorkerService({
   options,
@@ -40,6 +46,7 @@ const worker = new WorkerService({
   stats,
   quotas,
   admission,
+  guard,
   invoker: picky,
   engine: 'in-memory',
   nowMs: () => performance.now(),

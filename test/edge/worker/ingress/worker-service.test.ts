@@ -29,6 +29,7 @@ async function startWorker(port = 0) {
     workers: 1,
     running_path: join(directory, 'running'),
     verdicts_path: join(directory, 'verdicts'),
+    breakers_path: join(directory, 'breakers'),
     log_level: 'info',
     log_pretty: false,
     request_body_bytes_max: 1000,
