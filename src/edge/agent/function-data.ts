@@ -1,5 +1,5 @@
 /**
- * What functions keep on the node with `kv_put`, and when it goes. A new version, a rollback or a restart leaves it alone.
+ * What functions keep on the node with `kv_put`, how much that is, and when it goes. A new version, a rollback or a restart leaves it alone.
  * When the control plane says that a function was deleted, it goes at once. When a function is only missing (from the full
  * plan of a control plane restored from a backup), it stays for `keptMsMax`, in case the function comes back.
  */
@@ -8,7 +8,9 @@ import { mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } f
 import { join } from 'node:path'
 
 import type { Log } from '../../telemetry/log.ts'
-import { kvDamagedDir, kvStoreDir } from '../kv-files.ts'
+import type { MetricJson } from '../../telemetry/metrics.ts'
+import { kvDamagedDir, kvLogFile, kvStoreDir, kvStoreFile } from '../kv-files.ts'
+import { guestMetrics } from './guest-metrics.ts'
 
 export const keptMsMax = 24 * 3600 * 1000
 
@@ -42,6 +44,27 @@ export class FunctionData {
   get paths(): { kv_dir: string; guest_metrics_dir: string } {
     const { kv_dir, guest_metrics_dir } = this.#options
     return { kv_dir, guest_metrics_dir }
+  }
+
+  /** What `/metrics` shows of it. */
+  metrics(functionIds: readonly string[]): MetricJson[] {
+    const { kv_dir, guest_metrics_dir } = this.#options
+    const values = functionIds.flatMap((function_id) => {
+      const dir = kvStoreDir(kv_dir, function_id)
+      const bytes = sizeOf(kvStoreFile(dir))
+      if (bytes === null) return []
+      return [{ value: bytes + (sizeOf(kvLogFile(dir)) ?? 0), labels: { function_id } }]
+    })
+    return [
+      ...guestMetrics(guest_metrics_dir, functionIds),
+      {
+        name: 'edgefn_kv_disk_bytes',
+        type: 'gauge',
+        help: 'Disk that the keys of a function take, what is not written back included.',
+        aggregator: 'sum',
+        values,
+      },
+    ]
   }
 
   /** Removes the data of functions that were deleted. Never throws. */
@@ -110,4 +133,8 @@ export class FunctionData {
   #erase(path: string): void {
     rmSync(path, { recursive: true, force: true })
   }
+}
+
+function sizeOf(path: string): number | null {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? null
 }

@@ -34,7 +34,7 @@ interface AgentMetricsDeps {
   functions(): Iterable<readonly [string, number]>
   figures(): AgentFigures
   health(): HealthFigures
-  /** The counters of the functions' guests. */
+  /** The counters of the functions' guests, and what these keep on the disk. */
   guestMetrics(functionIds: readonly string[]): MetricJson[]
 }
 

@@ -13,7 +13,6 @@ import { createStateStore } from './cache/state-store.ts'
 import type { CpClient } from './cp-client.ts'
 import type { Enrolment } from './enrol.ts'
 import { FunctionData } from './function-data.ts'
-import { guestMetrics } from './guest-metrics.ts'
 import { HeartbeatSender } from './heartbeat/heartbeat.ts'
 import { buildHeartbeat } from './heartbeat/payload.ts'
 import type { AgentFigures, AgentMetrics } from './metrics.ts'
@@ -111,8 +110,7 @@ export class NodeRuntime {
       functions: () => this.#slots.entries(),
       figures: () => this.#figures(),
       health: () => this.#health.figures(),
-      guestMetrics: (functionIds) =>
-        guestMetrics(this.#functionData.paths.guest_metrics_dir, functionIds),
+      guestMetrics: (functionIds) => this.#functionData.metrics(functionIds),
     })
   }
 

@@ -46,6 +46,13 @@ test('a deleted function takes its keys and counters along, whole, and nobody el
   expect(readdirSync(metrics)).toEqual([])
 })
 
+test('the disk that keys take is shown, of functions that have some', () => {
+  const { data, store } = open()
+  store(A)
+  const gauge = data.metrics([A, B]).find(({ name }) => name === 'edgefn_kv_disk_bytes')
+  expect(gauge?.values).toEqual([{ value: 2, labels: { function_id: A } }])
+})
+
 test('the keys of a function that is only missing stay for a while', () => {
   const { data, clock, store } = open()
   const [a, b] = [store(A), store(B)]

@@ -16,6 +16,8 @@ const logMsMax = 10_000
 /** What `KvStore.checkpoint` leaves: the header and one page with its own. */
 const NEW_LOG_BYTES = 32 + 24 + 4096
 const sweepEveryMs = 30_000
+/** So many stores are swept with one look, for logs must not wait until all are. */
+const sweepsMax = 16
 /** How long one store may be swept before the others have their turn. */
 const sweepMsMax = 200
 
@@ -52,13 +54,18 @@ export class KvKeeper {
     for (const known of [this.#sweptAt, this.#logNewAt]) {
       for (const functionId of known.keys()) if (!names.has(functionId)) known.delete(functionId)
     }
-    for (const functionId of names) this.#lookAt(functionId, kvStoreDir(dir, functionId))
+    const now = this.#options.now()
+    let sweepsLeft = sweepsMax
+    for (const functionId of names) {
+      const due = now - (this.#sweptAt.get(functionId) ?? 0) >= sweepEveryMs
+      const sweeps = due && sweepsLeft > 0
+      if (sweeps) sweepsLeft -= 1
+      this.#lookAt(functionId, kvStoreDir(dir, functionId), sweeps, now)
+    }
   }
 
-  #lookAt(functionId: string, dir: string): void {
-    const now = this.#options.now()
+  #lookAt(functionId: string, dir: string, sweeps: boolean, now: number): void {
     const writesBack = this.#isLogDue(functionId, dir, now)
-    const sweeps = now - (this.#sweptAt.get(functionId) ?? 0) >= sweepEveryMs
     // Never makes a store: one that was removed stays so.
     if (!(writesBack || sweeps) || !isFile(kvStoreFile(dir))) return
     try {

@@ -123,7 +123,8 @@ export class KvStores {
     const fields = { function_id: functionId, context: { code } }
     if (isDamage(code)) this.#putAside(functionId, thrown)
     else log.failure('The keys of a function cannot be used now.', thrown, fields)
-    this.#close(functionId)
+    // What failed for want of room can still be read.
+    if (code !== 'SQLITE_FULL') this.#close(functionId)
     return new KvUnavailable('The store cannot be used now.', { cause: thrown })
   }
 

@@ -2,11 +2,13 @@ import { Database } from 'bun:sqlite'
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import { mkdirSync, writeFileSync } from 'node:fs'
 
+import fc from 'fast-check'
+
 import { kvStoreDir, kvStoreFile } from '../../../../../src/edge/kv-files.ts'
 import { hostOptionsIn } from '../../runtime/host-options.ts'
 import { answer, failure, request, startRuntime } from '../../runtime/harness.ts'
 import type { RuntimeHarness } from '../../runtime/harness.ts'
-import { numberGuest } from '../../runtime/wat.ts'
+import { assemble, numberGuest } from '../../runtime/wat.ts'
 
 let runtime: RuntimeHarness
 
@@ -146,3 +148,68 @@ test('a key expires while a guest looks', async () => {
   expect(await evaluate(loop, { max_execution_ms: 5_000 })).toBe(-1)
   expect(performance.now() - from).toBeGreaterThanOrEqual(995)
 })
+
+test('a guest of another ABI has its keys, too', async () => {
+  const fn = runtime.module(
+    assemble(`(module ${IMPORTS}
+      (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+      (memory (export "memory") 1)
+      (data (i32.const 16) "key\\0a\\0avalue")
+      (func (export "_start")
+        (if ${call('kv_put', 16, 3, 19, 7, 0)} (then unreachable))
+        (i32.store (i32.const 104) (i32.const 200))
+        (i32.store (i32.const 108) ${call('kv_get', 16, 3, 200, 50)})
+        (drop (call $write (i32.const 1) (i32.const 104) (i32.const 1) (i32.const 100)))))`),
+  )
+  expect(fn.abi).toBe('wagi')
+  // The value begins with the two line feeds that end an empty head.
+  expect(answer(await runtime.invoker.invoke(fn, request('/'))).text).toContain('value')
+})
+
+/** A guest that calls the host function that its body names by number, with the six numbers that follow. */
+function callingGuest(): Uint8Array<ArrayBuffer> {
+  const given = (index: number) => `(i32.load offset=${4 + index * 4} (local.get 6))`
+  const calls = [4, 5, 2, 6].map((count, index) => {
+    const name = ['kv_get', 'kv_put', 'kv_delete', 'kv_list'][index] ?? ''
+    return call(name, ...Array.from({ length: count }, (_, at) => given(at)))
+  })
+  const value = `(f64.convert_i32_s ${given(4)})`
+  calls.push(call('metrics_increment', given(0), given(1), given(2), given(3), value))
+  const chosen = calls.reduceRight((rest, each, index) => {
+    const isIt = `(i32.eq (i32.load (local.get 6)) (i32.const ${index}))`
+    return `(if (result i32) ${isIt} (then ${each}) (else ${rest}))`
+  })
+  return numberGuest(chosen, IMPORTS, 2)
+}
+
+test('P38: whatever numbers a guest passes, it gets a result of the table or a trap', async () => {
+  const fn = runtime.module(callingGuest(), { memory_pages: 4 })
+  const edge = fc.constantFrom(
+    0,
+    1,
+    4,
+    512,
+    513,
+    65_536,
+    2 * 65_536,
+    1_048_577,
+    2 ** 31 - 1,
+    -1,
+    -4,
+  )
+  const number = fc.oneof(edge, fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }))
+  const step = fc.tuple(fc.nat({ max: 4 }), fc.array(number, { minLength: 6, maxLength: 6 }))
+  await fc.assert(
+    fc.asyncProperty(step, async ([which, numbers]) => {
+      const body = new Uint8Array(Int32Array.of(which, ...numbers).buffer)
+      const outcome = await runtime.invoker.invoke(fn, request('/', { method: 'POST', body }))
+      if (!outcome.ok) return expect(outcome.code).toBe('function_trap')
+      const result = Number(answer(outcome).text) | 0
+      expect(result).toBeGreaterThanOrEqual(-5)
+      // No more than a value or a page can have; for a list, what the next key needs.
+      expect(result).toBeLessThanOrEqual(1_048_576)
+    }),
+    { numRuns: 500 },
+  )
+  expect(runtime.defects).toEqual([])
+}, 60_000)
