@@ -26,7 +26,7 @@ afterAll(async () => {
   expect(runtime.defects).toEqual([])
 })
 
-describe.each(['sdk-c', 'sdk-rust', 'sdk-as'])('%s', (name) => {
+describe.each(['sdk-c', 'sdk-bare-c', 'sdk-rust', 'sdk-as'])('%s', (name) => {
   let fn: WorkerFunction
   beforeAll(async () => {
     fn = await runtime.guest(name, {
