@@ -61,7 +61,7 @@ export const EDGE_OPTIONS = {
     String(LIMITS.executorThreadsDefault),
     {
       placeholder: 'N',
-      help: 'threads per worker that run functions, at most',
+      help: 'threads per worker that functions share; one that runs nowhere gets one on top',
     },
   ),
   mqtt: defaulted(onOff, 'on', { placeholder: 'on|off', help: 'off: poll the control plane only' }),

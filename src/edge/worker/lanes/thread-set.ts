@@ -1,8 +1,9 @@
-/** The executor threads of a worker and their watchdog: started as needed, never more than `max` (DESIGN section 1). */
+/** The executor threads of a worker and their watchdog: started as needed, within bounds (DESIGN section 1). */
 
 import type { Worker } from 'node:worker_threads'
 
 import { errorMessage } from '../../../errors.ts'
+import { LIMITS } from '../../../protocol/limits.ts'
 import type { RunningPlace } from '../../running.ts'
 import { RunningFile } from '../../running.ts'
 import type { StatsFile } from '../../stats.ts'
@@ -26,8 +27,12 @@ export interface ThreadSetOptions {
   readonly onDefect: (reason: string, stuck: StuckGuest | null) => void
 }
 
+/** There may be so many times `max` threads, for functions that run nowhere while others hold `max` of them. */
+const reserveFactor = 4
+
 export class ThreadSet {
   readonly max: number
+  readonly #total: number
   readonly #options: ThreadSetOptions
   readonly #control: SharedArrayBuffer
   readonly #running: RunningFile
@@ -40,10 +45,11 @@ export class ThreadSet {
 
   constructor(options: ThreadSetOptions) {
     this.max = options.max
+    this.#total = Math.min(options.max * reserveFactor, LIMITS.executorThreadsMax)
     this.#options = options
     this.#running = new RunningFile(options.running.path, options.running.places)
     this.#running.occupy(options.running.place, process.pid)
-    this.#control = new SharedArrayBuffer(controlBytes(options.max))
+    this.#control = new SharedArrayBuffer(controlBytes(this.#total))
     this.#fetches = new FetchThread({
       entry: options.entry,
       allow_private: options.fetch_allow_private,
@@ -58,7 +64,7 @@ export class ThreadSet {
     this.#watchdog = startThread(this.#options.entry, {
       edgefn_thread: 'watchdog',
       control: this.#control,
-      threads: this.max,
+      threads: this.#total,
     })
     this.#watchdog.on('error', (thrown) =>
       this.#options.onDefect(`The watchdog failed: ${errorMessage(thrown)}.`, null),
@@ -79,7 +85,17 @@ export class ThreadSet {
   }
 
   anyFree(): boolean {
-    return this.#threads.length < this.max || this.#threads.some((thread) => !thread.busy)
+    return this.#threads.length < this.#total || this.#threads.some((thread) => !thread.busy)
+  }
+
+  /**
+   * Whether a function that runs on `running` threads may have one more: with `max` threads busy, only one that runs on
+   * none. So functions that run long hold up themselves, and not those that nobody has called for a while.
+   */
+  hasRoom(running: number): boolean {
+    return (
+      running === 0 || this.#threads.reduce((sum, { busy }) => sum + Number(busy), 0) < this.max
+    )
   }
 
   /**
@@ -98,7 +114,7 @@ export class ThreadSet {
     }
     if (holders >= holdersMax) return null
     if (found !== null) return found
-    return this.#threads.length < this.max ? this.#add() : null
+    return this.#threads.length < this.#total ? this.#add() : null
   }
 
   /** Whether a thread has a module, or is about to. */
@@ -106,9 +122,15 @@ export class ThreadSet {
     return this.#loaded[index]?.has(key) === true
   }
 
-  /** Notes that a thread is given a module. */
+  /**
+   * Notes that a thread, which is about to be busy, is given a module. When it was the last free one of at least `max`, one more is
+   * started: who comes next may be the first call of a quiet function, and starting takes long while all cores are burning.
+   */
   load(index: number, key: string): void {
     this.#loaded[index]?.add(key)
+    const isFull = this.#threads.length >= this.max && this.#threads.length < this.#total
+    const others = isFull && this.#threads.some((each) => each.index !== index && !each.busy)
+    if (isFull && !others) this.#add()
   }
 
   /** Notes that a thread could not load what it was given, and so does not hold it. */

@@ -185,6 +185,7 @@ export class Dispatcher implements Invoker {
       return true
     }
     if (this.#mustWaitForSuspects(job)) return false
+    if (!this.#threads.hasRoom(job.pool.leased)) return false
     if (job.kind === 'call' && job.pool.leased >= this.#threadsMax(job.fn)) return false
     const instance = this.#lease(job)
     const thread = instance === null ? undefined : this.#threads.get(instance.thread)
@@ -206,9 +207,7 @@ export class Dispatcher implements Invoker {
 
   /** How many threads may run a function at once: never all of them, and as few as its code's memory allows. */
   #threadsMax(fn: WorkerFunction): number {
-    const perThread = fn.size_bytes * LIMITS.codeBytesPerModuleByte
-    const byMemory = Math.floor(LIMITS.functionCodeBytesMax / perThread)
-    return Math.max(Math.min(byMemory, this.#threads.max - 1), 1)
+    return Math.max(Math.min(holdersMax(fn), this.#threads.max - 1), 1)
   }
 
   /** P7: an idle instance that can run now comes before a new one. */
@@ -218,7 +217,9 @@ export class Dispatcher implements Invoker {
     if (kept !== null) return kept
     const grows = this.#pressure < 2 || job.kind === 'prepare'
     if (!grows && keepsInstances(fn.abi)) return null
-    const thread = this.#threads.free(poolKey(fn), grows ? this.#threadsMax(fn) : 0)
+    // One that runs nowhere may be loaded once more, for all threads that have it may be busy with others for long.
+    const holders = pool.leased === 0 ? holdersMax(fn) + 1 : this.#threadsMax(fn)
+    const thread = this.#threads.free(poolKey(fn), grows ? holders : 0)
     if (thread === null) return null
     if (this.#alive >= LIMITS.processInstancesMax && !this.#evictOldest()) return null
     // A pool that is full of instances on busy threads gives one up for one that can run.
@@ -390,4 +391,10 @@ export class Dispatcher implements Invoker {
     this.#stats.set(fn.slot, 'instances', pool.size)
     this.#stats.set(fn.slot, 'instance_bytes', pool.bytes)
   }
+}
+
+/** How many threads the memory that its code takes lets a function be loaded in. */
+function holdersMax(fn: WorkerFunction): number {
+  const perThread = fn.size_bytes * LIMITS.codeBytesPerModuleByte
+  return Math.max(Math.floor(LIMITS.functionCodeBytesMax / perThread), 1)
 }
