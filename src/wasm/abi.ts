@@ -113,14 +113,8 @@ function entrypointOf(module: WasmModule, abi: ModuleAbi, given: string): string
   }
 }
 
-/** Exports of a plug-in that are of an entrypoint's type and are none. */
-const PLUGIN_INITIALISERS = [
-  '_initialize',
-  '_start',
-  '__wasm_call_ctors',
-  '__wasm_call_dtors',
-  'main',
-]
+/** Exports of a plug-in that are of an entrypoint's type and are none; what begins with two underscores is a toolchain's. */
+const PLUGIN_INITIALISERS = ['_initialize', '_start', 'main']
 
 /**
  * The export that a plug-in answers with: `entrypoint` where the module has it, else, when none was given, the only one
@@ -138,7 +132,7 @@ function pluginFunctions(module: WasmModule): string[] {
   return module.exports
     .filter(({ kind, index }) => kind === 'function' && typeOf(module, index) === PLUGIN_TYPE)
     .map(({ name }) => name)
-    .filter((name) => !PLUGIN_INITIALISERS.includes(name))
+    .filter((name) => !name.startsWith('__') && !PLUGIN_INITIALISERS.includes(name))
 }
 
 function lacksPlugin(module: WasmModule, entrypoint: string): string | null {

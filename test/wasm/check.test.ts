@@ -69,7 +69,8 @@ describe('the ABI', () => {
     expect(checkModule(assemble(wws), SETTINGS).abi).toBe('wws')
     for (const kernel of ['"extism:host/env" "alloc"', '"env" "extism_alloc"']) {
       const plugin = (more: string) => `(module (import ${kernel} (func (param i64) (result i64)))
-        ${MEMORY} (func (export "count_vowels") (result i32) (i32.const 0)) ${more})`
+        ${MEMORY} (func (export "count_vowels") (result i32) (i32.const 0))
+        (func (export "__invoke") (export "main") (result i32) (i32.const 0)) ${more})`
       expect(checkModule(assemble(plugin('')), SETTINGS)).toMatchObject({
         abi: 'extism',
         entrypoint: 'count_vowels',

@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 
+import fc from 'fast-check'
+
 import type { WorkerFunction } from '../../../../src/edge/ipc.ts'
 import type { GuestRequest, Outcome } from '../../../../src/edge/worker/call.ts'
 import { LIMITS } from '../../../../src/protocol/limits.ts'
@@ -166,6 +168,10 @@ const saying = (data: string, more = '') =>
 
 /** A record: status, then per option its tag, address and length. */
 function responseRecord(status: number, headers: number[], body: number[]): string {
+  return escaped(recordBytes(status, headers, body))
+}
+
+function recordBytes(status: number, headers: number[], body: number[]): Uint8Array {
   const bytes = new DataView(new ArrayBuffer(28))
   bytes.setUint16(0, status, true)
   for (const [at, [tag = 0, address = 0, length = 0]] of [
@@ -176,7 +182,7 @@ function responseRecord(status: number, headers: number[], body: number[]): stri
     bytes.setUint32(at + 4, address, true)
     bytes.setUint32(at + 8, length, true)
   }
-  return escaped(new Uint8Array(bytes.buffer))
+  return new Uint8Array(bytes.buffer)
 }
 
 const escaped = (bytes: Uint8Array) =>
@@ -285,4 +291,69 @@ test('host functions called in ways that no binding does end the call, or answer
   expect(answer(outcome).status).toBe(200)
   const endless = asking(`(loop (br 0)) ${heap}`, ASK)
   expect(failure(await runtime.invoker.invoke(endless, request('/')))).toBe('execution_timeout')
+})
+
+test('whatever bytes a record is made of, it is a response or an invalid one', async () => {
+  const record = fc.oneof(
+    fc.uint8Array({ minLength: 28, maxLength: 28 }),
+    fc
+      .tuple(
+        fc.integer({ min: 190, max: 610 }),
+        fc.tuple(fc.integer({ min: 0, max: 2 }), address, fc.integer({ min: -1, max: 101 })),
+        fc.tuple(fc.integer({ min: 0, max: 2 }), address, fc.integer({ min: -1, max: 70_000 })),
+      )
+      .map(([status, headers, body]) => recordBytes(status, headers, body)),
+  )
+  await fc.assert(
+    fc.asyncProperty(record, async (bytes) => {
+      const outcome = await runtime.invoker.invoke(saying(escaped(bytes)), request('/'))
+      if (!outcome.ok) expect(outcome.code).toBe('invalid_response')
+    }),
+    { numRuns: 100 },
+  )
+}, 60_000)
+
+const address = fc.oneof(
+  fc.integer({ min: 0, max: 200 }),
+  fc.integer({ min: 65_000, max: 66_000 }),
+  fc.constant(0xffff_fff0),
+)
+
+/** A module that sends a request described by its parameters. */
+const sending = (parameters: string) =>
+  runtime.module(
+    assemble(`(module
+    (import "wasi-outbound-http" "request" (func $request (param ${'i32 '.repeat(11)})))
+    (memory (export "memory") 1)
+    (global $heap (mut i32) (i32.const 4096))
+    (data (i32.const 0) "http://127.0.0.1:1/")
+    (func (export "canonical_abi_realloc") (param i32 i32 i32) (param $size i32) (result i32)
+      (global.get $heap) (global.set $heap (i32.add (global.get $heap) (local.get $size))))
+    (func (export "handle-http-request") (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+      (call $request ${parameters} (i32.const 128))
+      (i32.store16 (i32.const 64) (i32.add (i32.const 200) (i32.load8_u (i32.const 132))))
+      (i32.store8 (i32.const 68) (i32.const 0)) (i32.store8 (i32.const 80) (i32.const 0))
+      (i32.const 64)))`),
+    { http_allow: ['127.0.0.1:1'] },
+  )
+
+test('a request that lies is an error of its interface, or a trap', async () => {
+  const parameters = (...values: number[]) =>
+    values.map((value) => `(i32.const ${value})`).join(' ')
+  const cases: [string, string, number | string][] = [
+    ['nobody there', parameters(0, 0, 19, 0, 0, 0, 0, 0, 0, 0), 3],
+    ['method', parameters(7, 0, 19, 0, 0, 0, 0, 0, 0, 0), 2],
+    ['method below', parameters(-1, 0, 19, 0, 0, 0, 0, 0, 0, 0), 2],
+    ['url too long', parameters(0, 0, -1, 0, 0, 0, 0, 0, 0, 0), 3],
+    ['url outside', parameters(0, 65_530, 19, 0, 0, 0, 0, 0, 0, 0), 'function_trap'],
+    ['list too long', parameters(0, 0, 19, 0, -1, 0, 0, 0, 0, 0), 3],
+    ['list outside', parameters(0, 0, 19, 65_530, 1, 0, 0, 0, 0, 0), 'function_trap'],
+    ['body too long', parameters(0, 0, 19, 0, 0, 0, 0, 1, 0, -1), 3],
+    ['body outside', parameters(0, 0, 19, 0, 0, 0, 0, 1, 65_530, 100), 'function_trap'],
+  ]
+  for (const [what, given, expected] of cases) {
+    const outcome = await runtime.invoker.invoke(sending(given), request('/'))
+    const found = outcome.ok ? outcome.response.status - 200 : outcome.code
+    expect([what, found]).toEqual([what, expected])
+  }
 })

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 
 import { startOrigin, text as textResponse } from '../fetch/origin.ts'
+import type { WorkerFunction } from '../../../../src/edge/ipc.ts'
+import { functionIdSchema } from '../../../../src/protocol/ids.ts'
 import { answer, failure, request, startRuntime } from './harness.ts'
 import type { RuntimeHarness } from './harness.ts'
 import { assemble } from './wat.ts'
@@ -67,6 +69,25 @@ const saying = (output: string) =>
       (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))`),
     { abi: 'wws' },
   )
+
+test('kv is what the worker answered last, and a function’s own', async () => {
+  const fn = await guest()
+  const kvOf = async (of: WorkerFunction) =>
+    JSON.parse(answer(await runtime.invoker.invoke(of, request('/'))).text).kv
+  const { function_id } = fn
+  const answered = async (kv: string) => {
+    const of = { ...saying(`{"data":"","status":200,"headers":{},"kv":${kv}}`), function_id }
+    return runtime.invoker.invoke(of, request('/'))
+  }
+  expect(answer(await answered('{"a":"1","ä":"zwei"}')).status).toBe(200)
+  expect(await kvOf(fn)).toEqual({ a: '1', ä: 'zwei' })
+  // The echo answers with nothing in its kv, and so empties it.
+  expect(await kvOf(fn)).toEqual({})
+  answer(await answered('{"a":"2"}'))
+  expect(await kvOf({ ...fn, function_id: functionIdSchema.parse(Bun.randomUUIDv7()) })).toEqual({})
+  expect(await kvOf(fn)).toEqual({ a: '2' })
+  expect(failure(await answered('{"a":2}'))).toBe('invalid_response')
+})
 
 test('what may be left out has a default', async () => {
   const fn = saying('{"data":"{}","status":200,"headers":{"Content-Type":"application/json"}}')

@@ -1,8 +1,8 @@
 /** The stores an executor thread has open, and what becomes of a store that is locked, moved away or damaged. */
 
-import { renameSync, rmSync, statfsSync } from 'node:fs'
+import { existsSync, renameSync, rmSync, statfsSync } from 'node:fs'
 
-import { kvDamagedDir, kvStoreDir } from '../../../kv-files.ts'
+import { kvDamagedDir, kvStoreDir, kvStoreFile } from '../../../kv-files.ts'
 import type { NodeLog } from '../node-log.ts'
 import { KvLogFull, KvStore } from './store.ts'
 
@@ -55,6 +55,14 @@ export class KvStores {
 
   get size(): number {
     return this.#open.size
+  }
+
+  /** Whether a function has stored anything; asking makes no store. */
+  has(functionId: string): boolean {
+    return (
+      this.#open.has(functionId) ||
+      existsSync(kvStoreFile(kvStoreDir(this.#options.dir, functionId)))
+    )
   }
 
   /**
