@@ -5,6 +5,7 @@ import { basename, dirname, resolve } from 'node:path'
 
 import { EdgefnError, errorMessage } from '../errors.ts'
 import { quotasSchema } from '../protocol/manifest.ts'
+import type { Abi } from '../protocol/manifest.ts'
 import type { ApiClient } from './api-client.ts'
 import type { Terminal } from './command.ts'
 import { deployModule, type DeployRequest } from './deploy/deploy-module.ts'
@@ -22,6 +23,8 @@ export interface DevFunctionsDeps {
   /** Where the node serves, for the URLs. */
   readonly port: number
   /** Patterns of hosts that `http_fetch` of every file may reach. */
+  /** Of every file; null: the one that each is found to speak. */
+  readonly abi: Abi | null
   readonly http_allow: readonly string[]
 }
 
@@ -80,11 +83,7 @@ export function createDevFunctions(deps: DevFunctionsDeps): DevFunctions {
       const digest = Bun.SHA256.hash(readModule(file.path), 'hex')
       if (digest === file.digest) return
       file.digest = digest
-      const { version, deployed } = await deployModule(
-        client,
-        requestOf(file, deps.http_allow),
-        progress,
-      )
+      const { version, deployed } = await deployModule(client, requestOf(file, deps), progress)
       const state = deployed ? 'serves' : 'could not take'
       progress.line(`${state} ${file.name} version ${version.version}`)
       if (!deployed) return
@@ -119,11 +118,11 @@ function devFiles(paths: readonly string[]): DevFile[] {
   return files
 }
 
-function requestOf(file: DevFile, http_allow: readonly string[]): DeployRequest {
+function requestOf(file: DevFile, { abi, http_allow }: DevFunctionsDeps): DeployRequest {
   return {
     file: file.path,
     name: file.name,
-    abi: null,
+    abi,
     entrypoint: 'handle',
     memory_pages: null,
     max_execution_ms: null,

@@ -26,6 +26,13 @@ export const ALLOW_HTTP_OPTION = {
   }),
 } as const
 
+export const ABI_OPTION = {
+  abi: optional(choice(...abiSchema.options), {
+    placeholder: 'ABI',
+    help: `${abiSchema.options.join(', ')}; default: the one that the module is found to speak`,
+  }),
+} as const
+
 const DEPLOY_OPTIONS = {
   name: required(matching(functionNameSchema), {
     placeholder: 'NAME',
@@ -49,10 +56,7 @@ const DEPLOY_OPTIONS = {
     help: `how long one call may run; default: ${LIMITS.executionMsDefault}`,
   }),
   ...QUOTA_OPTIONS,
-  abi: optional(choice(...abiSchema.options), {
-    placeholder: 'ABI',
-    help: `${abiSchema.options.join(', ')}; default: the one that the module is found to speak`,
-  }),
+  ...ABI_OPTION,
   entrypoint: defaulted(matching(entrypointSchema), 'handle', {
     placeholder: 'EXPORT',
     help: 'exported function that answers (edgefn, Extism; a WAGI command other than _start)',

@@ -20,7 +20,7 @@ import { readModule } from '../deploy/module-file.ts'
 import { createDevFunctions } from '../dev-functions.ts'
 import type { Modes } from '../modes.ts'
 import { serveUntilStopped } from '../serve.ts'
-import { ALLOW_HTTP_OPTION } from './deploy.ts'
+import { ABI_OPTION, ALLOW_HTTP_OPTION } from './deploy.ts'
 
 const POP = 'dev'
 
@@ -34,6 +34,7 @@ export const dev = command({
       placeholder: 'LEVEL',
       help: LOG_LEVELS.join(', '),
     }),
+    ...ABI_OPTION,
     ...ALLOW_HTTP_OPTION,
     'fetch-allow-private': EDGE_OPTIONS['fetch-allow-private'],
     ...FILE_OPTION,
@@ -56,6 +57,7 @@ export const dev = command({
       terminal.err(`\nAPI ${system.api_url} with key ${system.key}\nCtrl-C ends it\n`)
       const functions = createDevFunctions({
         ...{ client, terminal, port: system.port },
+        abi: values.abi,
         http_allow: values['allow-http'],
       })
       try {
