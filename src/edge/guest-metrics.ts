@@ -93,7 +93,10 @@ export class GuestMetricsFile {
     const found: Series[] = []
     for (let record = 0; record < LIMITS.guestSeriesMax; record += 1) {
       const byte = HEADER_BYTES + record * RECORD_BYTES
-      if (Atomics.load(this.#words, byte / 4) !== RECORD.published) continue
+      const state = Atomics.load(this.#words, byte / 4)
+      // The first free one is always the next to be claimed.
+      if (state === RECORD.free) break
+      if (state !== RECORD.published) continue
       const length = Math.min(this.#words[byte / 4 + 1] ?? 0, seriesKeyBytesMax)
       const key = this.#bytes.slice(byte + KEY_AT, byte + KEY_AT + length)
       this.#bits[0] = Atomics.load(this.#cells, byte / 8 + 2)

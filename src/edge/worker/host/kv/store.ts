@@ -33,7 +33,7 @@ const MIGRATIONS = [
 const logBytesMax = 64 * 1024 * 1024
 /** Rows looked at, or removed, between two looks at the clock. */
 const scanRows = 256
-const sweepRows = 64
+const sweepRows = 32
 const cacheKib = 256
 
 /** The log is as long as it may be; to be tried again when it was written back. */
