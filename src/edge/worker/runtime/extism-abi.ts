@@ -57,10 +57,10 @@ export class ExtismInstance implements KeptInstance {
     }
   }
 
-  /** Bytes of the plug-in's own memory now. */
+  /** Bytes of the plug-in's own memory now, and of its variables. */
   get memoryBytes(): number {
     this.#engine.host.memory.attach(this.#guest.memory)
-    return this.#engine.host.memory.bytes
+    return this.#engine.host.memory.bytes + this.#variables.bytes
   }
 
   warm(): void {}

@@ -6,6 +6,7 @@ import { MemoryFault } from '../../../../ffi/memory.ts'
 import type { WorkerFunction } from '../../../../src/edge/ipc.ts'
 import type { GuestRequest } from '../../../../src/edge/worker/call.ts'
 import { Kernel } from '../../../../src/edge/worker/host/extism/kernel.ts'
+import { EXTISM_FUNCTIONS } from '../../../../src/wasm/extism-imports.ts'
 import { startOrigin, text as textResponse } from '../fetch/origin.ts'
 import { answer, failure, request, startRuntime } from './harness.ts'
 import type { RuntimeHarness } from './harness.ts'
@@ -245,3 +246,66 @@ test('blocks of a kernel never overlap, begin empty and stay within its bounds',
     { numRuns: 100 },
   )
 })
+
+/** A plug-in whose input is calls of the kernel: 17 bytes each, the number of a function and two arguments. */
+const CALLS: readonly [string, string, string][] = EXTISM_FUNCTIONS.filter(
+  ([name]) => name !== 'http_request',
+).map(([name, params, results]) => [name, params, results])
+
+function interpreter(): Uint8Array<ArrayBuffer> {
+  const imports = CALLS.map(
+    ([name, params, results]) =>
+      `(import "extism:host/env" "${name}" (func $${name} (param ${params}) (result ${results})))`,
+  )
+  const argument = (type: string, at: number) =>
+    type === 'i64'
+      ? `(call $word (i32.const ${at}))`
+      : `(i32.wrap_i64 (call $word (i32.const ${at})))`
+  const cases = CALLS.map(([name, params, results], index) => {
+    const parameters = params === '' ? [] : params.split(' ')
+    const call = `(call $${name} ${parameters.map((type, at) => argument(type, 1 + 8 * at)).join(' ')})`
+    const run = results === '' ? call : `(drop ${call})`
+    return `(if (i32.eq (local.get $which) (i32.const ${index})) (then ${run}))`
+  })
+  return assemble(`(module ${imports.join('\n')}
+    (memory (export "memory") 1) (global $at (mut i64) (i64.const 0))
+    (func $word (param $offset i32) (result i64)
+      (call $input_load_u64 (i64.add (global.get $at) (i64.extend_i32_u (local.get $offset)))))
+    (func (export "run") (result i32) (local $which i32)
+      (global.set $at (i64.const 0))
+      (loop $next
+        (local.set $which (call $input_load_u8 (global.get $at)))
+        ${cases.join('\n')}
+        (global.set $at (i64.add (global.get $at) (i64.const 17)))
+        (br_if $next (i64.lt_u (global.get $at) (call $input_length))))
+      (i32.const 0)))`)
+}
+
+test('whatever a plug-in calls of its kernel, it answers or fails, and its neighbours never notice', async () => {
+  const fn = runtime.module(interpreter(), { max_execution_ms: 5000 })
+  const value = fc.oneof(
+    fc.bigInt({ min: 0n, max: 5000n }),
+    fc.constantFrom(-1n, 1n << 62n, -(1n << 63n), 0xffff_ffffn, 64n, 65n, 128n, 65_536n * 70n),
+  )
+  const step = fc.tuple(fc.nat({ max: CALLS.length - 1 }), value, value)
+  const codes = new Set<string>()
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 30 }), async (steps) => {
+      const body = new Uint8Array(17 * steps.length)
+      const view = new DataView(body.buffer)
+      for (const [index, [which, first, second]] of steps.entries()) {
+        view.setUint8(17 * index, which)
+        view.setBigInt64(17 * index + 1, BigInt.asIntN(64, first), true)
+        view.setBigInt64(17 * index + 9, BigInt.asIntN(64, second), true)
+      }
+      const outcome = await runtime.invoker.invoke(fn, request('/', { method: 'POST', body }))
+      codes.add(outcome.ok ? 'ok' : outcome.code)
+    }),
+    { numRuns: 300 },
+  )
+  for (const code of codes) {
+    expect(['ok', 'function_trap', 'function_error', 'invalid_response']).toContain(code)
+  }
+  expect(codes.has('ok') && codes.has('function_trap')).toBe(true)
+  expect(answer(await call('/method')).text).toBe('GET')
+}, 60_000)

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 
-import { startOrigin, text as textResponse } from '../fetch/origin.ts'
 import type { WorkerFunction } from '../../../../src/edge/ipc.ts'
 import { functionIdSchema } from '../../../../src/protocol/ids.ts'
+import { startOrigin, text as textResponse } from '../fetch/origin.ts'
 import { answer, failure, request, startRuntime } from './harness.ts'
 import type { RuntimeHarness } from './harness.ts'
 import { assemble } from './wat.ts'

@@ -14,6 +14,11 @@ export class PluginVariables {
   readonly #values = new Map<string, Uint8Array<ArrayBuffer>>()
   #bytes = 0
 
+  /** What they take, names and all. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
   get(name: string): Uint8Array<ArrayBuffer> | null {
     return this.#values.get(name) ?? null
   }

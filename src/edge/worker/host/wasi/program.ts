@@ -50,7 +50,8 @@ function cgiVariables(context: CallContext): [string, string][] {
   const { path, query } = splitTarget(request.target)
   const { script, info } = splitPath(request, path)
   const header = (name: string) => request.headers.find(([field]) => field === name)?.[1] ?? ''
-  const host = header('host')
+  // HTTP/1.0 needs no Host.
+  const host = header('host') || request.server_name
   const variables: [string, string][] = [
     ['AUTH_TYPE', ''],
     // WAGI promises a number even where there is no body, and commands read it as one.
