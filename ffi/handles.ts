@@ -37,6 +37,8 @@ export const RESULT = {
   success: 0x00,
   terminated: 0x01,
   interrupted: 0x07,
+  divide_by_zero: 0x404,
+  out_of_bounds: 0x408,
   unreachable: 0x40a,
   host_function_failed: 0x40e,
 } as const

@@ -2,12 +2,15 @@
 
 import { dlopen, FFIType } from 'bun:ffi'
 
-const { ptr, u64, i32 } = FFIType
+const { ptr, u64, i32, i64 } = FFIType
 
 const LIBC_NAMES = ['libc.so.6', 'libc.so', 'libSystem.dylib']
 
 const SYMBOLS = {
   clock_gettime: { args: [i32, 'buffer'], returns: i32 },
+  mmap: { args: [u64, u64, i32, i32, i32, i64], returns: i64 },
+  mprotect: { args: [u64, u64, i32], returns: i32 },
+  setrlimit: { args: [i32, 'buffer'], returns: i32 },
 } as const
 
 const TRIM_SYMBOLS = {
@@ -45,6 +48,15 @@ function openTrim() {
 }
 
 const CLOCK_REALTIME = 0
+/** Of mmap and mprotect, the same on Linux and macOS but for the flag of memory without a file. */
+const PROT_NONE = 0
+const PROT_READ = 1
+const MAP_PRIVATE_FIXED = 0x12
+const MAP_ANONYMOUS = process.platform === 'darwin' ? 0x1000 : 0x20
+
+const RLIMIT_CPU = 0
+const RLIMIT_CORE = 4
+
 const CLOCK_MONOTONIC = process.platform === 'darwin' ? 6 : 1
 
 export interface Libc {
@@ -63,10 +75,16 @@ export interface Libc {
   copyIn(target: Uint8Array, source: number, length: number): void
   /** Copies the first `length` bytes of `source` to native memory. The caller has checked both ends. */
   copyOut(target: number, source: Uint8Array, length: number): void
+  /** Puts zeros that can only be read at `address`, in place of what was mapped there. Throws when the system refuses. */
+  mapZeros(address: number, length: number): void
+  /** Makes every access to a mapped range fault. */
+  forbid(address: number, length: number): void
+  /** Ends this process (SIGXCPU) when it has used so many seconds of processor time, and keeps it from dumping core. */
+  limitProcess(cpuSeconds: number): void
 }
 
 export function openLibc(): Libc {
-  const { clock_gettime } = openAny(SYMBOLS)
+  const { clock_gettime, mmap, mprotect, setrlimit } = openAny(SYMBOLS)
   const { memcpy: memcpyIn } = openAny(COPY_SYMBOLS)
   const { memcpy: memcpyOut } = openAny(COPY_OUT_SYMBOLS)
   const malloc_trim = openTrim()
@@ -93,6 +111,19 @@ export function openLibc(): Libc {
     },
     copyOut(target, source, length) {
       if (length > 0) memcpyOut(target as never, source, length)
+    },
+    mapZeros(address, length) {
+      const flags = MAP_PRIVATE_FIXED | MAP_ANONYMOUS
+      const mapped = mmap(address, length, PROT_READ, flags, -1, 0)
+      if (Number(mapped) !== address) throw new Error(`mmap of ${length} bytes was refused.`)
+    },
+    forbid(address, length) {
+      mprotect(address, length, PROT_NONE)
+    },
+    limitProcess(cpuSeconds) {
+      // Soft and hard limit, 64 bits each.
+      setrlimit(RLIMIT_CPU, BigUint64Array.of(BigInt(cpuSeconds), BigInt(cpuSeconds + 1)))
+      setrlimit(RLIMIT_CORE, BigUint64Array.of(0n, 0n))
     },
   }
 }

@@ -1,6 +1,7 @@
 /** libwasmedge's C API as bun:ffi sees it: one symbol table, opened on demand, its version checked. */
 
 import { dlopen, FFIType } from 'bun:ffi'
+import type { Pointer } from 'bun:ffi'
 import { existsSync } from 'node:fs'
 
 const { ptr, u32, u64, void: none, bool, i32, cstring } = FFIType
@@ -26,7 +27,14 @@ const SYMBOLS = {
   WasmEdge_ConfigureRemoveProposal: { args: [ptr, i32], returns: none },
   WasmEdge_ConfigureSetMaxMemoryPage: { args: [ptr, u64], returns: none },
   WasmEdge_ConfigureSetForceInterpreter: { args: [ptr, bool], returns: none },
+  WasmEdge_ConfigureCompilerSetOptimizationLevel: { args: [ptr, i32], returns: none },
+  WasmEdge_ConfigureCompilerSetOutputFormat: { args: [ptr, i32], returns: none },
+  WasmEdge_ConfigureCompilerSetInterruptible: { args: [ptr, bool], returns: none },
   WasmEdge_ConfigureDelete: { args: [ptr], returns: none },
+
+  WasmEdge_CompilerCreate: { args: [ptr], returns: ptr },
+  WasmEdge_CompilerCompileFromBuffer: { args: [ptr, ptr, u64, ptr], returns: u32 },
+  WasmEdge_CompilerDelete: { args: [ptr], returns: none },
 
   WasmEdge_LoaderCreate: { args: [ptr], returns: ptr },
   WasmEdge_LoaderParseFromBuffer: { args: [ptr, ptr, ptr, u32], returns: u32 },
@@ -61,7 +69,15 @@ const SYMBOLS = {
   WasmEdge_CallingFrameGetMemoryInstance: { args: [ptr, u32], returns: ptr },
 } as const
 
-export type Wasmedge = ReturnType<typeof dlopen<typeof SYMBOLS>>['symbols']
+/** What only newer versions have: 0.17 ignores compiled code unless a run mode asks for it. */
+const RUN_MODE_SYMBOLS = {
+  WasmEdge_ConfigureSetRunMode: { args: [ptr, i32], returns: none },
+} as const
+
+export type Wasmedge = ReturnType<typeof dlopen<typeof SYMBOLS>>['symbols'] & {
+  /** Null in a library that has no run modes. */
+  readonly setRunMode: ((config: Pointer, mode: number) => void) | null
+}
 
 /** Names the dynamic linker is asked for, newest convention first. */
 const LIBRARY_NAMES = [
@@ -108,10 +124,19 @@ function openFirst(): Wasmedge {
       continue
     }
     try {
-      return dlopen(name, SYMBOLS).symbols
+      return { ...dlopen(name, SYMBOLS).symbols, setRunMode: runModeOf(name) }
     } catch (thrown) {
       failures.push(thrown instanceof Error ? thrown.message : String(thrown))
     }
   }
   throw new LibraryMissing(`libwasmedge could not be opened (${failures[0] ?? 'no name tried'}).`)
+}
+
+function runModeOf(name: string): Wasmedge['setRunMode'] {
+  try {
+    const { WasmEdge_ConfigureSetRunMode: set } = dlopen(name, RUN_MODE_SYMBOLS).symbols
+    return (config, mode) => void set(config, mode)
+  } catch {
+    return null
+  }
 }

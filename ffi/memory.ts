@@ -42,6 +42,13 @@ export class GuestMemory {
     return this.#lib.WasmEdge_MemoryInstanceGetPointer(memory, 0, 0) !== null
   }
 
+  /** Address of a memory's first byte, whether or not it has a page. Does not move for as long as the instance lives. */
+  baseOf(memory: MemoryHandle): number {
+    const base = this.#lib.WasmEdge_MemoryInstanceGetPointer(memory, 0, 0)
+    if (base === null) throw new MemoryFault('The memory has no address space.')
+    return Number(base)
+  }
+
   /** Points at `memory` as it is now. Needed again after anything that may have grown it. */
   attach(memory: MemoryHandle | null): void {
     this.#base = 0

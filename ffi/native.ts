@@ -3,6 +3,7 @@
 import { ptr } from 'bun:ffi'
 import type { Pointer } from 'bun:ffi'
 
+import { createConfig } from './config.ts'
 import { handle, NativeError, RESULT } from './handles.ts'
 import type {
   AsyncHandle,
@@ -15,17 +16,6 @@ import type {
 } from './handles.ts'
 import type { Wasmedge } from './library.ts'
 import type { ValueArray } from './values.ts'
-
-/**
- * Numbers of `WasmEdge_Proposal` that are on: mutable globals, saturating conversions, sign extension, multiple values, bulk
- * memory, reference types, SIMD. What a version of the library has on by default says nothing.
- */
-const PROPOSALS_ON = [0, 1, 2, 3, 4, 5, 6]
-/**
- * The others, all off: tail calls, extended const, function references, GC, multiple memories, threads, relaxed SIMD,
- * annotations, memory64, exceptions, components. RELIABILITY: several of them have known memory-safety bugs.
- */
-const PROPOSALS_OFF = [7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17]
 
 /** `(module (func (export "f")))`: something to invoke asynchronously once, for its cancel handle. */
 const NOOP_MODULE = new Uint8Array([
@@ -52,9 +42,12 @@ export class Native {
     this.lib = lib
   }
 
-  /** Parses and validates a module from bytes that ingest has checked. Throws NativeError. */
-  loadModule(bytes: Uint8Array<ArrayBuffer>): ModuleHandle {
-    const config = this.#createConfig(1)
+  /**
+   * Parses and validates a module from bytes that ingest has checked. Only with `compiled`, for bytes that our own compiler
+   * made, is native code in them taken (RELIABILITY finding 1). Throws NativeError.
+   */
+  loadModule(bytes: Uint8Array<ArrayBuffer>, compiled: boolean): ModuleHandle {
+    const config = createConfig(this.lib, { memoryPages: 1, compiled })
     const loader = handle(this.lib.WasmEdge_LoaderCreate(config), 'Loader')
     const validator = handle(this.lib.WasmEdge_ValidatorCreate(config), 'Validator')
     try {
@@ -88,7 +81,7 @@ export class Native {
 
   /** The page limit is read from the executor's configuration at instantiation [R6.1 P10]. */
   createExecutor(store: StoreHandle, memoryPages: number): StoppableExecutor {
-    const config = this.#createConfig(memoryPages)
+    const config = createConfig(this.lib, { memoryPages, compiled: true })
     const executor = handle(this.lib.WasmEdge_ExecutorCreate(config, null), 'Executor')
     this.lib.WasmEdge_ConfigureDelete(config)
     this.#noop ??= this.#createNoop(executor, store)
@@ -157,19 +150,8 @@ export class Native {
     return String(this.lib.WasmEdge_ResultGetMessage(code))
   }
 
-  #createConfig(memoryPages: number): Pointer {
-    const config = handle(this.lib.WasmEdge_ConfigureCreate(), 'Configure')
-    for (const proposal of PROPOSALS_ON) this.lib.WasmEdge_ConfigureAddProposal(config, proposal)
-    for (const proposal of PROPOSALS_OFF) {
-      this.lib.WasmEdge_ConfigureRemoveProposal(config, proposal)
-    }
-    this.lib.WasmEdge_ConfigureSetMaxMemoryPage(config, memoryPages)
-    this.lib.WasmEdge_ConfigureSetForceInterpreter(config, true)
-    return config
-  }
-
   #createNoop(executor: ExecutorHandle, store: StoreHandle): FunctionHandle {
-    const instance = this.instantiate(executor, store, this.loadModule(NOOP_MODULE))
+    const instance = this.instantiate(executor, store, this.loadModule(NOOP_MODULE, false))
     return handle(this.findFunction(instance, 'f'), 'FunctionInstance')
   }
 

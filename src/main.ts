@@ -1,19 +1,25 @@
 /**
  * The one entry of the one binary: argv → mode, each loaded only when asked for (a control plane never loads libwasmedge).
- * The same file re-enters as worker process (`__worker`) and as thread of a worker.
+ * The same file re-enters as worker process (`__worker`), compile process (`__compile`) and as thread of either.
  */
 
 import { isMainThread, workerData } from 'node:worker_threads'
 
+import type { CompileJob } from './edge/compile/job.ts'
 import type { WorkerOptions } from './edge/ipc.ts'
 
 /** A compiled binary finds its own code under this path; from source the path is this file's. */
 const COMPILED_ROOT = '/$bunfs/'
 
-/** The command line that starts a worker process of this very program. */
-function workerCommand(options: WorkerOptions): string[] {
+/** The command line that starts another process of this very program. */
+function ownCommand(mode: '__worker' | '__compile', options: WorkerOptions | CompileJob): string[] {
   const entry = Bun.main.startsWith(COMPILED_ROOT) ? [] : [Bun.main]
-  return [process.execPath, ...entry, '__worker', JSON.stringify(options)]
+  return [process.execPath, ...entry, mode, JSON.stringify(options)]
+}
+
+const COMMANDS = {
+  worker: (options: WorkerOptions) => ownCommand('__worker', options),
+  compile: (job: CompileJob) => ownCommand('__compile', job),
 }
 
 async function runThread(): Promise<void> {
@@ -27,6 +33,12 @@ async function runWorker(argument: string | undefined): Promise<void> {
   await worker.runWorker(workerOptionsSchema.parse(JSON.parse(argument ?? 'null')))
 }
 
+async function runCompile(argument: string | undefined): Promise<void> {
+  const { compileJobSchema } = await import('./edge/compile/job.ts')
+  const compile = await import('./edge/compile/main.ts')
+  await compile.runCompile(compileJobSchema.parse(JSON.parse(argument ?? 'null')))
+}
+
 async function runCommandLine(words: readonly string[]): Promise<never> {
   const { runCli } = await import('./cli/run.ts')
   const { processTerminal } = await import('./cli/terminal.ts')
@@ -36,7 +48,7 @@ async function runCommandLine(words: readonly string[]): Promise<never> {
       startControlPlane: async (config, log) =>
         (await import('./cp/main.ts')).startControlPlane(config, log),
       startAgent: async (config, log) =>
-        (await import('./edge/agent/main.ts')).startAgent(config, log, workerCommand),
+        (await import('./edge/agent/main.ts')).startAgent(config, log, COMMANDS),
     },
   })
   process.exit(code)
@@ -47,6 +59,7 @@ function main(): Promise<void> {
   const [mode, ...rest] = process.argv.slice(2)
   if (!isMainThread) return runThread()
   if (mode === '__worker') return runWorker(rest[0])
+  if (mode === '__compile') return runCompile(rest[0])
   return runCommandLine(process.argv.slice(2))
 }
 

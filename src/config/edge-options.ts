@@ -64,6 +64,10 @@ export const EDGE_OPTIONS = {
       help: 'threads per worker that functions share; one that runs nowhere gets one on top',
     },
   ),
+  compile: defaulted(onOff, 'on', {
+    placeholder: 'on|off',
+    help: 'off: functions stay interpreted',
+  }),
   mqtt: defaulted(onOff, 'on', { placeholder: 'on|off', help: 'off: poll the control plane only' }),
   'heartbeat-interval': defaulted(duration('100ms', '1h'), `${LIMITS.heartbeatMsDefault / 1000}s`, {
     placeholder: 'TIME',
@@ -125,6 +129,7 @@ export function edgeConfig(values: Values<typeof EDGE_OPTIONS>): EdgeConfig {
     metrics_listen: values['metrics-listen'],
     workers,
     executor_threads_max: values['executor-threads'],
+    compile: values.compile,
     mqtt: values.mqtt,
     heartbeat_ms: values['heartbeat-interval'],
     sync_ms: values['sync-interval'],

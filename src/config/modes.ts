@@ -49,6 +49,8 @@ export interface EdgeConfig {
   readonly metrics_listen: Address
   readonly workers: number
   readonly executor_threads_max: number
+  /** Whether functions are compiled in the background; else they stay interpreted. */
+  readonly compile: boolean
   /** False switches MQTT off on this node. */
   readonly mqtt: boolean
   readonly heartbeat_ms: number

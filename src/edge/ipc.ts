@@ -5,6 +5,7 @@ import { z } from 'zod'
 import { functionIdSchema, revisionSchema, sha256Schema, versionSchema } from '../protocol/ids.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import { manifestSchema, routeSchema } from '../protocol/manifest.ts'
+import { compiledModuleSchema } from './compiled.ts'
 
 /** A function as workers see it: manifest without what only fetching needs, and its statistics slot. */
 export const workerFunctionSchema = manifestSchema
@@ -14,6 +15,8 @@ export const workerFunctionSchema = manifestSchema
     slot: z.int().min(0),
     /** Absolute path of the cached module; null when it is not in the cache and must be fetched first. */
     path: z.string().nullable(),
+    /** The module compiled, as far as it is; null while it is interpreted. */
+    compiled: compiledModuleSchema.nullable().default(null),
   })
 export type WorkerFunction = z.infer<typeof workerFunctionSchema>
 
@@ -36,6 +39,8 @@ export const toWorkerSchema = z.discriminatedUnion('type', [
     functions: z.array(workerFunctionSchema),
     routes: z.array(routeSchema),
   }),
+  /** One function of the table has been compiled, and prepared so: calls go to that form from now on. */
+  z.strictObject({ type: z.literal('upgrade'), function: workerFunctionSchema }),
   /** Answer to `fetch`. */
   z.strictObject({
     type: z.literal('fetched'),
@@ -101,6 +106,8 @@ export const workerOptionsSchema = z.strictObject({
   log_pretty: z.boolean(),
   request_body_bytes_max: z.int().min(0),
   executor_threads_max: z.int().min(1).max(LIMITS.executorThreadsMax),
+  /** Public key (SPKI, DER, base64) of what the node compiles and signs. */
+  compile_key: z.string(),
   /** What all hot instances of a worker may cost together (`worker/pool/instance.ts`). */
   pool_bytes_max: z.int().min(0),
   /** In CIDR notation. */

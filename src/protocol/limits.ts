@@ -43,8 +43,11 @@ export const LIMITS = {
   guestLabelValueBytesMax: 128,
   /** Series of all functions together that `/metrics` shows; each function gets an equal share of them. */
   guestSeriesShownMax: 20_000,
-  /** Cells of 16 bytes that a guest's recursion may take in the engine (`wasm/rewrite/depth.ts`). */
-  stackCellsMax: 1_000_000,
+  /**
+   * Bytes of native stack that a guest's counted calls may take (`wasm/rewrite/`). The threads that run guests have 4 MiB, as
+   * Bun makes them; the rest is for calls that are not counted, the engine, and host functions.
+   */
+  stackBytesMax: 2.5 * MIB,
   /** Hot instances per function and worker, and how long an idle one is kept [R5]. */
   poolInstancesMin: 1,
   poolInstancesMax: 10,
@@ -55,6 +58,7 @@ export const LIMITS = {
    */
   functionCodeBytesMax: 512 * MIB,
   codeBytesPerModuleByte: 40,
+  codeBytesPerCompiledByte: 4,
   /**
    * What one instance takes besides its linear memory and tables: so much for each byte of the module, its copy of the
    * interpreted code, and a fixed part. 15 to 18 and 12 KiB were measured for C, Rust and AssemblyScript guests.
@@ -65,6 +69,12 @@ export const LIMITS = {
   workerMemoryBytesDefault: 2 * GIB,
   executorThreadsDefault: 8,
   executorThreadsMax: 64,
+  /** A compile process: resident bytes, seconds of processor time for each level of a module. */
+  compileBytesMax: 3 * GIB,
+  compileSecondsFirstMax: 60,
+  compileSecondsFullMax: 300,
+  /** Bytes of compiled files that a node keeps; the least recently used go. */
+  compiledBytesMax: 4 * GIB,
   /** Instances per worker process; the address space ends at 10 920 (RELIABILITY finding 6). */
   processInstancesMax: 2000,
   /**

@@ -13,7 +13,21 @@ import { readDataSegments, readElements } from './segments.ts'
 /** The eight bytes every module begins with: `\0asm`, version 1. */
 export const HEADER = Uint8Array.of(0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00)
 
-export const SECTION = { custom: 0, table: 4, start: 8, code: 10, data: 11, dataCount: 12 } as const
+export const SECTION = {
+  custom: 0,
+  type: 1,
+  import: 2,
+  function: 3,
+  table: 4,
+  memory: 5,
+  global: 6,
+  export: 7,
+  start: 8,
+  element: 9,
+  code: 10,
+  data: 11,
+  dataCount: 12,
+} as const
 const TAG_SECTION = 13
 
 interface SectionRule {
@@ -26,16 +40,26 @@ interface SectionRule {
 
 /** Sections in the order the specification demands. Code comes after all that its instructions can name. */
 const SECTION_RULES: readonly SectionRule[] = [
-  { id: 1, name: 'types', read: readTypes, limit: MODULE_LIMITS.typesMax },
-  { id: 2, name: 'imports', read: readImports, limit: MODULE_LIMITS.importsMax },
-  { id: 3, name: 'functions', read: readFunctions, limit: MODULE_LIMITS.functionsMax },
+  { id: SECTION.type, name: 'types', read: readTypes, limit: MODULE_LIMITS.typesMax },
+  { id: SECTION.import, name: 'imports', read: readImports, limit: MODULE_LIMITS.importsMax },
+  {
+    id: SECTION.function,
+    name: 'functions',
+    read: readFunctions,
+    limit: MODULE_LIMITS.functionsMax,
+  },
   { id: SECTION.table, name: 'tables', read: readTables, limit: MODULE_LIMITS.tablesMax },
   // No limit of its own: the second memory is refused as multi-memory.
-  { id: 5, name: 'memories', read: readMemories, limit: 2 ** 32 },
-  { id: 6, name: 'globals', read: readGlobals, limit: MODULE_LIMITS.globalsMax },
-  { id: 7, name: 'exports', read: readExports, limit: MODULE_LIMITS.exportsMax },
+  { id: SECTION.memory, name: 'memories', read: readMemories, limit: 2 ** 32 },
+  { id: SECTION.global, name: 'globals', read: readGlobals, limit: MODULE_LIMITS.globalsMax },
+  { id: SECTION.export, name: 'exports', read: readExports, limit: MODULE_LIMITS.exportsMax },
   { id: SECTION.start, name: 'start', read: null, limit: 1 },
-  { id: 9, name: 'element segments', read: readElements, limit: MODULE_LIMITS.elementSegmentsMax },
+  {
+    id: SECTION.element,
+    name: 'element segments',
+    read: readElements,
+    limit: MODULE_LIMITS.elementSegmentsMax,
+  },
   { id: SECTION.dataCount, name: 'data count', read: null, limit: MODULE_LIMITS.dataSegmentsMax },
   { id: SECTION.code, name: 'function bodies', read: readCode, limit: MODULE_LIMITS.functionsMax },
   {

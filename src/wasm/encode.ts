@@ -50,3 +50,23 @@ export class Writer {
     return this.#bytes.slice(0, this.#length)
   }
 }
+
+/** An unsigned integer as LEB128. */
+export function unsignedBytes(value: number): Uint8Array {
+  const out = new Writer(16)
+  out.u32(value)
+  return out.done()
+}
+
+/** A signed 32-bit integer as LEB128, as constants and block types are written. */
+export function signedBytes(value: number): Uint8Array {
+  const bytes: number[] = []
+  let rest = value
+  for (;;) {
+    const low = rest & 0x7f
+    rest >>= 7
+    const done = (rest === 0 && (low & 0x40) === 0) || (rest === -1 && (low & 0x40) !== 0)
+    bytes.push(done ? low : low | 0x80)
+    if (done) return Uint8Array.from(bytes)
+  }
+}

@@ -13,14 +13,14 @@ import { openCacheIndex } from './cache/cache-index.ts'
 import { createCpClient, type CpClient } from './cp-client.ts'
 import { CpProbe } from './cp-probe.ts'
 import { Enrolment } from './enrol.ts'
+import type { ProcessCommands } from './node-runtime.ts'
 import { NodeRuntime } from './node-runtime.ts'
 import type { ReadyCheck } from './ops-server.ts'
 import { openOpsServer } from './ops-server.ts'
 import { WorkerRegister } from './supervise/orphans.ts'
 import { assertPortFree } from './supervise/port.ts'
-import type { WorkerCommand } from './supervise/supervisor.ts'
 
-export type { WorkerCommand } from './supervise/supervisor.ts'
+export type { ProcessCommands } from './node-runtime.ts'
 
 export interface Agent {
   readonly node_id: string
@@ -40,14 +40,14 @@ export interface Agent {
 export async function startAgent(
   config: EdgeConfig,
   log: Log,
-  workerCommand: WorkerCommand,
+  commands: ProcessCommands,
 ): Promise<Agent> {
   const closers: (() => void | Promise<void>)[] = []
   const close = onlyOnce(async () => {
     for (const step of closers.splice(0).reverse()) await step()
   })
   try {
-    return await start(config, log, workerCommand, closers, close)
+    return await start(config, log, commands, closers, close)
   } catch (thrown) {
     await close()
     throw thrown
@@ -57,7 +57,7 @@ export async function startAgent(
 async function start(
   config: EdgeConfig,
   log: Log,
-  workerCommand: WorkerCommand,
+  commands: ProcessCommands,
   closers: (() => void | Promise<void>)[],
   close: () => Promise<void>,
 ): Promise<Agent> {
@@ -107,7 +107,7 @@ async function start(
     enrolment,
     closing: closing.signal,
     retryDelayMs,
-    workerCommand,
+    commands,
     cpConnected: () => reach.connected,
   })
   closers.push(() => {

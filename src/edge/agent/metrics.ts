@@ -3,9 +3,11 @@
 import type { MetricJson } from '../../telemetry/metrics.ts'
 import { LATENCY_BUCKETS, renderMetrics, Registry } from '../../telemetry/metrics.ts'
 import { FETCH_OUTCOMES } from '../stats.ts'
+import { COMPILE_LEVELS } from '../compiled.ts'
 import type { StatCell, StatsFile, WorkerStatCell } from '../stats.ts'
 import type { HealthFigures } from './blame/health-metrics.ts'
 import { healthMetrics } from './blame/health-metrics.ts'
+import type { CompileCounts } from './compile/compiler.ts'
 import { cumulativeBuckets, functionTotals, sumCell, sumWorkerCell } from './statistics.ts'
 
 type Values = MetricJson['values']
@@ -23,6 +25,9 @@ export interface AgentFigures {
   readonly cp_connected: boolean
   readonly mqtt_connected: boolean
   readonly cache: { readonly bytes: number; readonly files: number }
+  /** Null when the node does not compile. */
+  readonly compiles: CompileCounts | null
+  readonly compiled: { readonly bytes: number; readonly files: number }
   readonly cpu_seconds: number
   readonly resident_bytes: number
   readonly memory_pressure: number
@@ -221,6 +226,13 @@ function agentMetrics(figures: AgentFigures): MetricJson[] {
       figures.memory_pressure,
     ),
     gauge('edgefn_cache_bytes', 'Bytes of cached artifacts.', cache.bytes),
+    metric(
+      'edgefn_compilations_total',
+      'counter',
+      'Compilations of functions, by level and result.',
+      compilations(figures.compiles),
+    ),
+    gauge('edgefn_compiled_bytes', 'Bytes of compiled functions.', figures.compiled.bytes),
     gauge('edgefn_cache_files', 'Cached artifacts.', cache.files),
     metric('process_cpu_seconds_total', 'counter', 'Processor time of the agent.', [
       single(figures.cpu_seconds),
@@ -231,4 +243,12 @@ function agentMetrics(figures: AgentFigures): MetricJson[] {
       figures.resident_bytes,
     ),
   ]
+}
+
+function compilations(counts: CompileCounts | null): Values {
+  if (counts === null) return []
+  return COMPILE_LEVELS.flatMap((level) => [
+    single(counts.compiled[level], { level, result: 'success' }),
+    single(counts.failed[level], { level, result: 'failure' }),
+  ])
 }

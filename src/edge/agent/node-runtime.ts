@@ -3,28 +3,31 @@
 import { join } from 'node:path'
 
 import type { EdgeConfig } from '../../config/modes.ts'
+import { EdgefnError } from '../../errors.ts'
+import { LIMITS } from '../../protocol/limits.ts'
 import type { Manifest } from '../../protocol/manifest.ts'
 import type { Log } from '../../telemetry/log.ts'
-import { VERSION } from '../../version.ts'
 import { FunctionHealth } from './blame/function-health.ts'
 import type { ArtifactCache } from './cache/artifact-cache.ts'
+import { CacheCare } from './cache/cache-care.ts'
 import type { IndexDatabase } from './cache/cache-index.ts'
 import { createStateStore } from './cache/state-store.ts'
+import type { CompileCommand } from './compile/compile-process.ts'
+import { CompiledStore } from './compile/compiled-store.ts'
+import { Compiler } from './compile/compiler.ts'
+import { processorName } from './compile/processor.ts'
 import type { CpClient } from './cp-client.ts'
 import type { Enrolment } from './enrol.ts'
 import { FunctionData } from './function-data.ts'
 import { HeartbeatSender } from './heartbeat/heartbeat.ts'
-import { buildHeartbeat } from './heartbeat/payload.ts'
-import type { AgentFigures, AgentMetrics } from './metrics.ts'
+import type { AgentMetrics } from './metrics.ts'
 import { createAgentMetrics } from './metrics.ts'
 import { NodeMemory } from './memory/node-memory.ts'
 import { MqttConnection } from './mqtt/connection.ts'
-import { artifactKey, keysInUse } from './node-state.ts'
+import { NodeReport } from './node-report.ts'
+import { keysInUse, workerFunction } from './node-state.ts'
 import type { ReadyCheck } from './ops-server.ts'
 import { readyChecks } from './ready-checks.ts'
-import type { FunctionTotals } from './statistics.ts'
-import { functionTotals } from './statistics.ts'
-import { cpuPercent, cpuTimes, residentBytes } from './supervise/proc.ts'
 import type { WorkerRegister } from './supervise/orphans.ts'
 import type { SharedFiles } from './shared-files.ts'
 import { openSharedFiles } from './shared-files.ts'
@@ -42,6 +45,12 @@ const fullStrengthMsMax = 5_000
 /** How often uses of artifacts are written to the index. */
 const useFlushMs = 60_000
 
+/** Command lines of the processes that a node starts. */
+export interface ProcessCommands {
+  readonly worker: WorkerCommand
+  readonly compile: CompileCommand
+}
+
 interface NodeRuntimeOptions {
   readonly config: EdgeConfig
   readonly log: Log
@@ -53,7 +62,7 @@ interface NodeRuntimeOptions {
   readonly cp: CpClient
   readonly enrolment: Enrolment
   readonly closing: AbortSignal
-  readonly workerCommand: WorkerCommand
+  readonly commands: ProcessCommands
   retryDelayMs(attempt: number): number
   cpConnected(): boolean
 }
@@ -61,7 +70,6 @@ interface NodeRuntimeOptions {
 export class NodeRuntime {
   readonly metrics: AgentMetrics
   readonly #options: NodeRuntimeOptions
-  readonly #startedAt = performance.now()
   readonly #shared: SharedFiles
   readonly #functionData: FunctionData
   readonly #health: FunctionHealth
@@ -69,12 +77,14 @@ export class NodeRuntime {
   readonly #syncer: Syncer
   readonly #supervisor: Supervisor
   readonly #source: ArtifactSource
+  readonly #cacheCare: CacheCare
+  readonly #compiledStore: CompiledStore
+  readonly #compiler: Compiler | null
   readonly #register: WorkerRegister
   readonly #mqtt: MqttConnection | null
   readonly #heartbeat: HeartbeatSender
   readonly #memory: NodeMemory
-  #cpu = cpuTimes()
-  #uses = new Map<string, number>()
+  readonly #report: NodeReport
   #useTimer: ReturnType<typeof setInterval> | null = null
   #verifying: Promise<void> = Promise.resolve()
   #closing = false
@@ -96,6 +106,12 @@ export class NodeRuntime {
     })
     this.#register = options.register
     this.#source = this.#makeSource()
+    this.#compiledStore = new CompiledStore(
+      join(config.data_dir, 'compiled'),
+      LIMITS.compiledBytesMax,
+    )
+    this.#compiler = this.#makeCompiler()
+    this.#cacheCare = this.#makeCacheCare()
     this.#syncer = this.#makeSyncer()
     this.#memory = new NodeMemory({
       ...{ config, log: options.log },
@@ -104,11 +120,12 @@ export class NodeRuntime {
     })
     this.#supervisor = this.#makeSupervisor()
     this.#mqtt = this.#makeMqtt()
+    this.#report = this.#makeReport()
     this.#heartbeat = this.#makeHeartbeat()
     this.metrics = createAgentMetrics({
       stats: this.#shared.stats,
       functions: () => this.#slots.entries(),
-      figures: () => this.#figures(),
+      figures: () => this.#report.figures(),
       health: () => this.#health.figures(),
       guestMetrics: (functionIds) => this.#functionData.metrics(functionIds),
     })
@@ -126,7 +143,8 @@ export class NodeRuntime {
     this.#health.open()
     this.#memory.open()
     this.#useTimer = setInterval(() => this.#noteUses(), useFlushMs)
-    this.#verifying = this.#verifyCache()
+    this.#verifying = this.#cacheCare.verify()
+    void this.#compiler?.open().then(() => this.#wantCompiled())
     return port
   }
 
@@ -160,6 +178,7 @@ export class NodeRuntime {
       this.#mqtt?.close(),
       this.#heartbeat.close(),
       this.#syncer.close(),
+      this.#compiler?.close(),
       this.#supervisor.close(),
     ])
     this.#memory.close()
@@ -227,6 +246,8 @@ export class NodeRuntime {
         assign: (table: Parameters<Supervisor['assign']>[0]) => this.#supervisor.assign(table),
       },
       ensureArtifact: (manifest: Manifest) => this.#source.ensure(manifest),
+      compiledOf: (manifest: Manifest) => this.#compiler?.formOf(manifest) ?? null,
+      onAssigned: () => this.#wantCompiled(),
       onRemoved: (functionIds: readonly string[]) => this.#functionData.remove(functionIds),
       log,
       sync_ms: config.sync_ms,
@@ -236,7 +257,7 @@ export class NodeRuntime {
   }
 
   #makeSupervisor(): Supervisor {
-    const { config, log, workerCommand, enrolment } = this.#options
+    const { config, log, commands, enrolment } = this.#options
     return new Supervisor(
       {
         workers: config.workers,
@@ -244,7 +265,7 @@ export class NodeRuntime {
         listen: config.listen,
         log,
         command: (index, port) =>
-          workerCommand({
+          commands.worker({
             node_id: enrolment.current().node_id,
             index,
             listen: { host: config.listen.host, port },
@@ -257,6 +278,7 @@ export class NodeRuntime {
             executor_threads_max: config.executor_threads_max,
             pool_bytes_max: config.pool_bytes_max,
             fetch_allow_private: [...config.fetch_allow_private],
+            compile_key: this.#compiledStore.publicKey,
           }),
         onFetch: (request) => this.#source.fetchOnDemand(request),
         onStarted: (index, pid) => {
@@ -288,11 +310,30 @@ export class NodeRuntime {
     })
   }
 
+  #makeReport(): NodeReport {
+    const { config, cache, enrolment, cpConnected } = this.#options
+    return new NodeReport({
+      identity: () => enrolment.current(),
+      workers_wanted: config.workers,
+      stats: this.#shared.stats,
+      slots: this.#slots,
+      syncer: this.#syncer,
+      supervisor: this.#supervisor,
+      health: this.#health,
+      cache,
+      compiler: this.#compiler,
+      memory: this.#memory,
+      compiledStore: this.#compiledStore,
+      cpConnected,
+      mqttConnected: () => this.#mqtt?.connected ?? false,
+    })
+  }
+
   #makeHeartbeat(): HeartbeatSender {
     const { config, cp, log, retryDelayMs } = this.#options
     return new HeartbeatSender({
       heartbeat_ms: config.heartbeat_ms,
-      payload: () => this.#beat(),
+      payload: () => this.#report.heartbeat(),
       mqtt: this.#mqtt,
       postHttp: (beat) => cp.heartbeat(beat),
       onBehind: () => this.#syncer.poke(),
@@ -301,88 +342,54 @@ export class NodeRuntime {
     })
   }
 
-  #beat() {
-    const before = this.#cpu
-    this.#cpu = cpuTimes()
-    return buildHeartbeat({
-      node_id: this.#options.enrolment.current().node_id,
-      state: this.#syncer.state,
-      cached: this.#options.cache.rows(),
-      totals: this.#totals(),
-      health: (fn) => this.#health.of(fn),
-      cpu_percent: cpuPercent(before, this.#cpu),
-      mem_bytes: this.#residentBytes(),
-      version: VERSION,
-      uptime_seconds: (performance.now() - this.#startedAt) / 1000,
-      workers: this.#supervisor.serving,
-      workers_wanted: this.#options.config.workers,
-      memory_pressure: this.#memory.pressure,
-      now: new Date(),
+  #noteUses(): void {
+    if (this.#syncer.state.synced) this.#functionData.sweep(this.#syncer.state.functions)
+    this.#cacheCare.noteUses()
+  }
+
+  /** Functions in service from now on get their compiled forms. */
+  #wantCompiled(): void {
+    const served = [...this.#syncer.state.functions.values()].map(({ serving }) => serving)
+    this.#compiler?.want(served.filter((manifest) => manifest !== null))
+  }
+
+  #makeCacheCare(): CacheCare {
+    const { cache, log, closing } = this.#options
+    return new CacheCare({
+      cache,
+      log,
+      closing,
+      state: () => this.#syncer.state,
+      invocations: () =>
+        new Map(
+          [...this.#report.totals()].map(([functionId, totals]) => [
+            functionId,
+            totals.invocations,
+          ]),
+        ),
+      manifestOf: (row) => this.#findManifest(row.function_id, row.version, row.sha256),
+      ensure: (manifest) => this.#source.ensure(manifest),
     })
   }
 
-  #totals(): Map<string, FunctionTotals> {
-    const totals = new Map<string, FunctionTotals>()
-    for (const [functionId, slot] of this.#slots.entries()) {
-      totals.set(functionId, functionTotals(this.#shared.stats, slot))
-    }
-    return totals
-  }
-
-  #residentBytes(): number {
-    const workers = this.#supervisor.pids.map((pid) => residentBytes(pid) ?? 0)
-    return workers.reduce((sum, bytes) => sum + bytes, residentBytes('self') ?? 0)
-  }
-
-  #figures(): AgentFigures {
-    const { node_id, pop_id } = this.#options.enrolment.current()
-    const { user, system } = process.cpuUsage()
-    return {
-      node_id,
-      pop_id,
-      version: VERSION,
-      workers: this.#supervisor.serving,
-      worker_restarts: this.#supervisor.restarts,
-      revision: this.#syncer.state.revision,
-      syncs: this.#syncer.counts,
-      cp_connected: this.#options.cpConnected(),
-      mqtt_connected: this.#mqtt?.connected ?? false,
-      cache: this.#options.cache.usage(),
-      cpu_seconds: (user + system) / 1e6,
-      resident_bytes: this.#residentBytes(),
-      memory_pressure: this.#memory.pressure,
-    }
-  }
-
-  /** A function that was called has used its artifact; batches, because the index is not for every request [R15.2]. */
-  #noteUses(): void {
-    const { cache, log } = this.#options
-    const counts = new Map<string, number>()
-    for (const [functionId, { invocations }] of this.#totals()) counts.set(functionId, invocations)
-    if (this.#syncer.state.synced) this.#functionData.sweep(this.#syncer.state.functions)
-    for (const [functionId, { serving }] of this.#syncer.state.functions) {
-      const used = (counts.get(functionId) ?? 0) !== (this.#uses.get(functionId) ?? 0)
-      if (used && serving !== null) cache.touch(artifactKey(serving))
-    }
-    this.#uses = counts
-    try {
-      cache.flush()
-    } catch (thrown) {
-      // Disk full or ill: the uses stay noted in memory.
-      log.failure('Uses of artifacts could not be written to the index.', thrown)
-    }
-  }
-
-  /** Damaged files go; those in service are fetched again while the workers go on with what they have loaded [R15.4]. */
-  async #verifyCache(): Promise<void> {
-    const { cache, log, closing } = this.#options
-    try {
-      for (const row of await cache.verify(closing)) {
-        const manifest = this.#findManifest(row.function_id, row.version, row.sha256)
-        if (manifest !== null && !this.#closing) await this.#source.ensure(manifest)
-      }
-    } catch (thrown) {
-      log.failure('A damaged artifact could not be replaced yet; it is fetched on demand.', thrown)
-    }
+  /** Null when the node is told not to compile. */
+  #makeCompiler(): Compiler | null {
+    const { config, cache, log, closing, commands } = this.#options
+    if (!config.compile) return null
+    return new Compiler({
+      store: this.#compiledStore,
+      command: commands.compile,
+      processor: processorName(),
+      log,
+      closing,
+      artifactPath: (manifest) => cache.path(manifest),
+      swap: async (manifest, compiled) => {
+        const slot = this.#slots.take(manifest.function_id)
+        if (slot === null) throw new EdgefnError('overloaded', 'The function has no slot.')
+        const fn = workerFunction(manifest, slot, cache.path(manifest), compiled)
+        await this.#supervisor.prepare(fn)
+        this.#supervisor.upgrade(fn)
+      },
+    })
   }
 }

@@ -6,6 +6,7 @@ import { revisionSchema } from '../../protocol/ids.ts'
 import type { Manifest, Route } from '../../protocol/manifest.ts'
 import { manifestSchema } from '../../protocol/manifest.ts'
 import type { SyncAck } from '../../protocol/plan.ts'
+import type { CompiledModule } from '../compiled.ts'
 import type { ToWorker, WorkerFunction } from '../ipc.ts'
 
 /** Why a manifest is not served. `attempts` counts tries since the control plane last asked for it. */
@@ -72,9 +73,10 @@ export function workerFunction(
   manifest: Manifest,
   slot: number,
   path: string | null,
+  compiled: CompiledModule | null,
 ): WorkerFunction {
   const { artifact_url: _url, signature: _signature, ...rest } = manifest
-  return { ...rest, slot, path }
+  return { ...rest, slot, path, compiled }
 }
 
 /**
@@ -85,6 +87,7 @@ export function tableOf(
   state: NodeState,
   slotOf: (functionId: string) => number | null,
   pathOf: (manifest: Manifest) => string | null,
+  compiledOf: (manifest: Manifest) => CompiledModule | null,
 ): Assignment {
   const functions: WorkerFunction[] = []
   const held = new Set<string>()
@@ -92,7 +95,8 @@ export function tableOf(
     const slot = slotOf(functionId)
     if (slot === null) continue
     const path = entry.serving === null ? null : pathOf(entry.serving)
-    functions.push(workerFunction(visibleManifest(entry), slot, path))
+    const manifest = visibleManifest(entry)
+    functions.push(workerFunction(manifest, slot, path, compiledOf(manifest)))
     held.add(functionId)
   }
   const routes = [...state.routes.values()].filter((route) => held.has(route.function_id))

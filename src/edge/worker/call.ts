@@ -93,7 +93,9 @@ export function queueWaitMs({ quotas }: Pick<WorkerFunction, 'quotas'>): number 
   return quotas.queue_wait_ms ?? LIMITS.queueWaitMsMax
 }
 
-/** Key of a pool: versions of one function do not share instances. */
-export function poolKey(fn: Pick<WorkerFunction, 'function_id' | 'version' | 'sha256'>): string {
-  return `${fn.function_id}/${fn.version}/${fn.sha256}`
+/** Key of a pool: versions of one function do not share instances, nor do the forms of a version. */
+export function poolKey(
+  fn: Pick<WorkerFunction, 'function_id' | 'version' | 'sha256' | 'compiled'>,
+): string {
+  return `${fn.function_id}/${fn.version}/${fn.sha256}/${fn.compiled?.level ?? 'interpreted'}`
 }

@@ -38,6 +38,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     const { invoker, engine } = await createInvoker({
       entry: Bun.main,
       threads_max: options.executor_threads_max,
+      compile_key: options.compile_key,
       pool_bytes_max: options.pool_bytes_max,
       stats,
       host,

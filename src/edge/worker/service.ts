@@ -151,6 +151,8 @@ export class WorkerService {
         return void this.#prepare(message.function)
       case 'assign':
         return this.#assign(message)
+      case 'upgrade':
+        return this.#upgrade(message.function)
       case 'fetched':
         return this.#fetched(message)
       case 'set_log_level':
@@ -197,6 +199,16 @@ export class WorkerService {
     for (const gauge of ['in_flight', 'instances', 'instance_bytes'] as const) {
       this.#deps.stats.set(slot, gauge, 0)
     }
+  }
+
+  /** Calls go to the new form from now on; those that run end in the old one. */
+  #upgrade(fn: WorkerFunction): void {
+    const table = this.#table
+    const served = table?.functions.get(fn.function_id)
+    if (table === null || served?.version !== fn.version || served.sha256 !== fn.sha256) return
+    const functions = new Map(table.functions).set(fn.function_id, fn)
+    this.#table = { ...table, functions }
+    this.#deps.invoker.assign([...functions.values()])
   }
 
   #fetched(message: ToWorker & { type: 'fetched' }): void {

@@ -1,17 +1,29 @@
-/** Which functions can be on the stack more than once: those on a cycle of the call graph. */
+/** The call graph: which functions can be on the stack more than once (those on a cycle), and an order from callees to callers. */
 
 import type { WasmModule } from '../module.ts'
 import type { FunctionProfile } from './profile.ts'
 
+/** One node per function of the index space, and behind them one more: the table, which every indirect call goes through. */
+export interface CallGraph {
+  /** Whether a node lies on a cycle. */
+  readonly recursive: Uint8Array
+  /** All nodes, each behind those it calls; nodes of one cycle stand together. */
+  readonly order: Int32Array
+  /** Nodes of one cycle have the same number. */
+  readonly component: Int32Array
+  /** Functions that the table may hold. */
+  readonly reachable: readonly number[]
+}
+
 /**
- * One flag per function of the index space. A call through a table may reach any function that an element segment, a constant
+ * A call through a table may reach any function that an element segment, a constant
  * or `ref.func` names, so all of these hang on one node that every indirect caller calls. Linear, without recursion (Tarjan).
  */
-export function findRecursive(
+export function buildCallGraph(
   module: WasmModule,
   profiles: readonly FunctionProfile[],
   referenced: ReadonlySet<number>,
-): Uint8Array {
+): CallGraph {
   const functions = module.functions.length
   const table = functions
   const reachable = [...referenced]
@@ -20,22 +32,25 @@ export function findRecursive(
     return profiles[node - module.importedFunctions]?.calls ?? []
   }
   const callsTable = (node: number) =>
-    profiles[node - module.importedFunctions]?.indirect === true && node < functions
-  return new CycleSearch(functions + 1, successors, callsTable, table).run()
+    (profiles[node - module.importedFunctions]?.indirectCalls ?? 0) > 0 && node < functions
+  return { ...new CycleSearch(functions + 1, successors, callsTable, table).run(), reachable }
 }
 
 class CycleSearch {
   readonly #successors: (node: number) => readonly number[]
   readonly #callsTable: (node: number) => boolean
   readonly #table: number
-  /** 0: not visited; else order of the visit, from 1. */
-  readonly #order: Int32Array
+  /** 0: not visited; else the visit's number, from 1. */
+  readonly #visits: Int32Array
   readonly #low: Int32Array
   readonly #onStack: Uint8Array
   readonly #recursive: Uint8Array
+  readonly #order: Int32Array
+  readonly #component: Int32Array
   /** Nodes whose component is not known yet. */
   readonly #open: number[] = []
   #visited = 0
+  #closed = 0
 
   constructor(
     nodes: number,
@@ -46,17 +61,19 @@ class CycleSearch {
     this.#successors = successors
     this.#callsTable = callsTable
     this.#table = table
-    this.#order = new Int32Array(nodes)
+    this.#visits = new Int32Array(nodes)
     this.#low = new Int32Array(nodes)
     this.#onStack = new Uint8Array(nodes)
     this.#recursive = new Uint8Array(nodes)
+    this.#order = new Int32Array(nodes)
+    this.#component = new Int32Array(nodes)
   }
 
-  run(): Uint8Array {
-    for (let node = 0; node < this.#order.length; node += 1) {
-      if (this.#order[node] === 0) this.#visit(node)
+  run(): Omit<CallGraph, 'reachable'> {
+    for (let node = 0; node < this.#visits.length; node += 1) {
+      if (this.#visits[node] === 0) this.#visit(node)
     }
-    return this.#recursive
+    return { recursive: this.#recursive, order: this.#order, component: this.#component }
   }
 
   #visit(root: number): void {
@@ -72,10 +89,10 @@ class CycleSearch {
         this.#close(node)
       } else if (child === node) {
         this.#recursive[node] = 1
-      } else if (this.#order[child] === 0) {
+      } else if (this.#visits[child] === 0) {
         path.push(this.#enter(child))
       } else if (this.#onStack[child] === 1) {
-        this.#lower(node, this.#order[child] ?? 0)
+        this.#lower(node, this.#visits[child] ?? 0)
       }
     }
   }
@@ -89,7 +106,7 @@ class CycleSearch {
 
   #enter(node: number): { node: number; next: number } {
     this.#visited += 1
-    this.#order[node] = this.#visited
+    this.#visits[node] = this.#visited
     this.#low[node] = this.#visited
     this.#onStack[node] = 1
     this.#open.push(node)
@@ -102,12 +119,15 @@ class CycleSearch {
 
   /** Takes a finished component off the open nodes; with more than one member all of them are recursive. */
   #close(node: number): void {
-    if (this.#low[node] !== this.#order[node]) return
-    const first = this.#open.lastIndexOf(node)
-    const members = this.#open.splice(first)
+    if (this.#low[node] !== this.#visits[node]) return
+    const members = this.#open.splice(this.#open.lastIndexOf(node))
+    const component = this.#closed
     for (const member of members) {
       this.#onStack[member] = 0
       if (members.length > 1) this.#recursive[member] = 1
+      this.#component[member] = component
+      this.#order[this.#closed] = member
+      this.#closed += 1
     }
   }
 }

@@ -9,14 +9,23 @@ import { Reader } from '../reader.ts'
 import { stackChange } from './stack-effects.ts'
 import { takesLong } from './stop-points.ts'
 
+/** The byte of v128. */
+const VECTOR = 0x7b
+
 export interface FunctionProfile {
-  /** Functions called directly, each once. */
+  /** Functions called directly, each once, and how many instructions call each. */
   readonly calls: readonly number[]
-  /** Whether it calls through a table. */
-  readonly indirect: boolean
+  readonly sites: readonly number[]
+  /** Instructions that call through a table. */
+  readonly indirectCalls: number
+  readonly instructions: number
+  /** Whether it has a loop. */
+  readonly loops: boolean
+  /** Whether it names a function as a value (`ref.func`). */
+  readonly refers: boolean
   /** Whether it has operations that may take long (`stop-points.ts`). */
   readonly long: boolean
-  /** Parameters, locals and the most operands it has on the stack at once. */
+  /** Parameters, locals (two for each vector) and the most operands it has on the stack at once. */
   readonly cells: number
 }
 
@@ -36,33 +45,54 @@ function profileBody(
   heights: HeightTracker,
   referenced: Set<number>,
 ): FunctionProfile {
-  const calls = new Set<number>()
-  let indirect = false
+  const calls = new Map<number, number>()
+  let indirectCalls = 0
+  let instructions = 0
   let long = false
+  let loops = false
+  let refers = false
   const locals = countLocals(module, body)
   const reader = new Reader(module.bytes, body.code, body.end, 'a function')
   const cursor = new InstructionCursor(module, reader)
-  cursor.begin(type, locals)
+  cursor.begin(type, locals.declared)
   heights.begin(type)
   while (cursor.next()) {
-    if (cursor.opcode === OPCODE.call) calls.add(cursor.immediate)
-    else if (cursor.opcode === OPCODE.callIndirect) indirect = true
-    else if (cursor.opcode === OPCODE.refFunc) referenced.add(cursor.immediate)
-    else if (takesLong(cursor.opcode)) long = true
+    instructions += 1
+    if (cursor.opcode === OPCODE.call) {
+      calls.set(cursor.immediate, (calls.get(cursor.immediate) ?? 0) + 1)
+    } else if (cursor.opcode === OPCODE.callIndirect) indirectCalls += 1
+    else if (cursor.opcode === OPCODE.loop) loops = true
+    else if (cursor.opcode === OPCODE.refFunc) {
+      referenced.add(cursor.immediate)
+      refers = true
+    } else if (takesLong(cursor.opcode)) long = true
     heights.step(cursor)
   }
-  return { calls: [...calls], indirect, long, cells: type.params.length + locals + heights.highest }
+  const cells = type.params.length + locals.cells + heights.highest
+  const sites = [...calls.values()]
+  return {
+    calls: [...calls.keys()],
+    sites,
+    indirectCalls,
+    instructions,
+    loops,
+    refers,
+    long,
+    cells,
+  }
 }
 
-/** How many locals a body declares, parameters not counted. It was decoded before, so nothing is checked. */
-export function countLocals(module: WasmModule, body: Body): number {
+/** The locals that a body declares, parameters not counted, and their cells. It was decoded before, so nothing is checked. */
+export function countLocals(module: WasmModule, body: Body): { declared: number; cells: number } {
   const reader = new Reader(module.bytes, body.start, body.code, 'locals')
-  let locals = 0
+  let declared = 0
+  let cells = 0
   for (let groups = reader.u32(); groups > 0; groups -= 1) {
-    locals += reader.u32()
-    reader.skip(1)
+    const count = reader.u32()
+    declared += count
+    cells += reader.u8() === VECTOR ? 2 * count : count
   }
-  return locals
+  return { declared, cells }
 }
 
 /** Follows the operand stack's height through one body. Types do not matter for it, only how many. */

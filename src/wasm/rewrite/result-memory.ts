@@ -92,7 +92,10 @@ function redirectCalls(
 ): Uint8Array {
   const reader = new Reader(module.bytes, body.code, body.end, 'a function')
   const cursor = new InstructionCursor(module, reader)
-  cursor.begin(functionType(module, module.importedFunctions + at), countLocals(module, body))
+  cursor.begin(
+    functionType(module, module.importedFunctions + at),
+    countLocals(module, body).declared,
+  )
   const out = new Writer(body.end - body.start + 64)
   let copied = body.start
   while (cursor.next()) {

@@ -4,21 +4,21 @@ import { HEADER, SECTION } from '../decode.ts'
 import { Writer } from '../encode.ts'
 import type { WasmModule } from '../module.ts'
 
-/** Items added behind those of a vector, or the whole content of a section. */
+/** Items added behind those of a vector, or the whole content of a section; null leaves the section out. */
 export type SectionChange =
-  { readonly added: number; readonly bytes: Uint8Array } | { readonly replaced: Uint8Array }
+  { readonly added: number; readonly bytes: Uint8Array } | { readonly replaced: Uint8Array | null }
 
 /** Ids in the order the specification demands. */
 const ORDER = [
-  1,
-  2,
-  3,
+  SECTION.type,
+  SECTION.import,
+  SECTION.function,
   SECTION.table,
-  5,
-  6,
-  7,
+  SECTION.memory,
+  SECTION.global,
+  SECTION.export,
   SECTION.start,
-  9,
+  SECTION.element,
   SECTION.dataCount,
   SECTION.code,
   SECTION.data,

@@ -11,6 +11,7 @@ import { toEdgefnError } from '../../../src/errors.ts'
 import { FixtureCp } from './fixtures/cp.ts'
 import { uuid } from './fixtures/manifests.ts'
 import {
+  fixtureCommands,
   fixtureWorker,
   get,
   makeConfig,
@@ -38,7 +39,7 @@ afterEach(async () => {
 })
 
 async function start(parts: Partial<EdgeConfig> = {}): Promise<Agent> {
-  const agent = await startAgent(makeConfig(dir, cp.url, parts), quietLog, fixtureWorker)
+  const agent = await startAgent(makeConfig(dir, cp.url, parts), quietLog, fixtureCommands)
   agents.push(agent)
   return agent
 }
@@ -80,8 +81,8 @@ describe('a new node', () => {
 
   test('is refused with a wrong token and leaves nothing running', async () => {
     const config = makeConfig(dir, cp.url, { token: 'efj_wrong' })
-    expect(await refused(startAgent(config, quietLog, fixtureWorker))).toBe('unauthenticated')
-    expect(await refused(startAgent({ ...config, token: null }, quietLog, fixtureWorker))).toBe(
+    expect(await refused(startAgent(config, quietLog, fixtureCommands))).toBe('unauthenticated')
+    expect(await refused(startAgent({ ...config, token: null }, quietLog, fixtureCommands))).toBe(
       'invalid_config',
     )
   })
@@ -103,7 +104,10 @@ describe('a new node', () => {
       'FIXTURE_WORKER_FAILS=install libwasmedge0',
       ...fixtureWorker(options),
     ]
-    const starting = startAgent(makeConfig(dir, cp.url), quietLog, broken)
+    const starting = startAgent(makeConfig(dir, cp.url), quietLog, {
+      ...fixtureCommands,
+      worker: broken,
+    })
     expect(await refused(starting)).toBe('engine_missing')
   })
 })

@@ -11,7 +11,14 @@ import {
 import { needsRenewal } from '../../../src/edge/agent/enrol.ts'
 import { startAgent } from '../../../src/edge/agent/main.ts'
 import { FixtureCp } from './fixtures/cp.ts'
-import { fixtureWorker, makeConfig, makeDir, quietLog, removeDir, until } from './fixtures/node.ts'
+import {
+  fixtureCommands,
+  makeConfig,
+  makeDir,
+  quietLog,
+  removeDir,
+  until,
+} from './fixtures/node.ts'
 
 let dir: string
 let cp: FixtureCp
@@ -44,7 +51,7 @@ test('a token is renewed when less than a third of its life is left', () => {
 
 test('a registration whose answer is lost is asked for again with the same nonce', async () => {
   cp.lostRegistrations = 1
-  const agent = await startAgent(makeConfig(dir, cp.url), quietLog, fixtureWorker)
+  const agent = await startAgent(makeConfig(dir, cp.url), quietLog, fixtureCommands)
   const nonces = cp.registrations.map((body) => (body as { nonce?: string }).nonce)
   expect(nonces).toEqual([expect.stringMatching(/^[\w-]{43}$/), nonces[0]])
   expect(existsSync(join(dir, 'enrolment-nonce'))).toBe(false)
@@ -53,7 +60,7 @@ test('a registration whose answer is lost is asked for again with the same nonce
 
 test('a node whose clock is far ahead does not renew without end', async () => {
   cp.tokenLifeMs = -1_000
-  const agent = await startAgent(makeConfig(dir, cp.url), quietLog, fixtureWorker)
+  const agent = await startAgent(makeConfig(dir, cp.url), quietLog, fixtureCommands)
   await Bun.sleep(2_500)
   expect(cp.tokens).toBe(1)
   await agent.close()
@@ -61,7 +68,7 @@ test('a node whose clock is far ahead does not renew without end', async () => {
 
 test('a node renews its token by itself and keeps the new one', async () => {
   cp.tokenLifeMs = 2_000
-  const agent = await startAgent(makeConfig(dir, cp.url), quietLog, fixtureWorker)
+  const agent = await startAgent(makeConfig(dir, cp.url), quietLog, fixtureCommands)
   const path = join(dir, 'credentials.json')
   await until('the token is new', () => readCredentials(path)?.token !== 'token-1')
   expect(cp.registrations.length).toBe(1)

@@ -22,6 +22,8 @@ const FIGURES = {
   cp_connected: true,
   mqtt_connected: true,
   cache: { bytes: 0, files: 0 },
+  compiles: null,
+  compiled: { bytes: 0, files: 0 },
   cpu_seconds: 0,
   resident_bytes: 0,
   memory_pressure: 0,

@@ -129,6 +129,17 @@ export class Supervisor {
     for (const place of this.#places) place.serving?.send({ type: 'memory_pressure', level })
   }
 
+  /**
+   * Sends the calls of a function to another form of the version that is served. Nothing happens when that version is no
+   * longer the one in the table.
+   */
+  upgrade(fn: WorkerFunction): void {
+    const index = this.#table.functions.findIndex((each) => isSameVersion(each, fn))
+    if (index < 0) return
+    this.#table = { ...this.#table, functions: this.#table.functions.with(index, fn) }
+    for (const place of this.#places) place.upgrade(fn)
+  }
+
   /** Drains and ends all workers. */
   async close(): Promise<void> {
     this.#closed = true
@@ -224,4 +235,8 @@ export class Supervisor {
   #checkMemory(): void {
     for (const place of this.#places) place.checkMemory()
   }
+}
+
+function isSameVersion(a: WorkerFunction, b: WorkerFunction): boolean {
+  return a.function_id === b.function_id && a.version === b.version && a.sha256 === b.sha256
 }

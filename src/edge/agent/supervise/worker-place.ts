@@ -77,6 +77,11 @@ export class WorkerPlace {
     if (this.#ready) await this.#process?.assign(table).catch(ignoreLoss)
   }
 
+  /** Gives the worker another form of a function in its table; one that is only starting gets it with the table. */
+  upgrade(fn: WorkerFunction): void {
+    if (this.#ready) this.#process?.send({ type: 'upgrade', function: fn })
+  }
+
   /** Replaces a worker whose resident memory is over the limit. */
   checkMemory(): void {
     const { memory_bytes_max: limit, log, index } = this.#options

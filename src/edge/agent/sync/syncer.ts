@@ -8,6 +8,7 @@ import { LIMITS } from '../../../protocol/limits.ts'
 import type { Manifest } from '../../../protocol/manifest.ts'
 import type { FunctionResult, Plan, SyncAck } from '../../../protocol/plan.ts'
 import type { Log } from '../../../telemetry/log.ts'
+import type { CompiledModule } from '../../compiled.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { ArtifactCache } from '../cache/artifact-cache.ts'
 import { isDiskFull } from '../cache/blobs.ts'
@@ -38,6 +39,10 @@ interface SyncerDeps {
     assign(table: Assignment): Promise<void>
   }
   ensureArtifact(manifest: Manifest): Promise<string>
+  /** The compiled form in which a version is served; null while it is interpreted. */
+  compiledOf(manifest: Manifest): CompiledModule | null
+  /** The workers have another table. */
+  onAssigned(): void
   /** Functions that the control plane says were deleted; no worker has them in its table any more. */
   onRemoved(functionIds: readonly string[]): void
   readonly log: Log
@@ -185,6 +190,7 @@ export class Syncer {
       await this.#save(next, before, due)
       this.#state = next
       await workers.assign(this.table())
+      this.#deps.onAssigned()
     }
     cache.setInService(keysInUse(this.#state))
     slots.keepOnly(this.#state.functions)
@@ -198,6 +204,7 @@ export class Syncer {
       this.#state,
       (functionId) => slots.take(functionId),
       (manifest) => cache.path(manifest),
+      (manifest) => this.#deps.compiledOf(manifest),
     )
   }
 
@@ -223,7 +230,8 @@ export class Syncer {
         throw new EdgefnError('overloaded', message)
       }
       const path = await ensureArtifact(manifest)
-      await workers.prepare(workerFunction(manifest, slot, path))
+      // Interpreted, because that is always possible; compiling comes when it serves.
+      await workers.prepare(workerFunction(manifest, slot, path, null))
       return null
     } catch (thrown) {
       const error = toEdgefnError(thrown)

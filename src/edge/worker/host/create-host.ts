@@ -20,6 +20,7 @@ export function createHost(options: HostOptions, libc: Libc, memory: GuestMemory
     metrics: new GuestMetrics(options.guest_metrics_dir, log),
     current: null,
     fetchLine: null,
+    stopped: () => false,
   }
 }
 

@@ -30,6 +30,8 @@ export interface Host {
   current: CallContext | null
   /** Null until the first call of a function that may fetch. */
   fetchLine: FetchLine | null
+  /** Whether the call that runs has been told to stop. */
+  stopped: () => boolean
 }
 
 /** A host function with its call's context at hand and the guest's memory attached. */

@@ -31,15 +31,21 @@ export function controlBytes(threads: number): number {
   return HEADER_BYTES + threads * SLOT_BYTES
 }
 
-/** Shared by all slots: how to wake the watchdog. */
+/** States of the word that says whether compiled code may run in this process (`runtime/compiled-code.ts`). */
+export const HOLDER = { none: 0, parking: 1, parked: 2 } as const
+
+/** Shared by all slots: how to wake the watchdog, and whether the engine's holder is parked. */
 export class ControlHeader {
   /** Bumped and notified to wake the watchdog early. */
   readonly wake: Int32Array
+  /** One of HOLDER. */
+  readonly holder: Int32Array
   readonly #nextWake: Float64Array
 
   constructor(control: SharedArrayBuffer) {
     this.wake = new Int32Array(control, 0, 1)
     this.#nextWake = new Float64Array(control, 8, 1)
+    this.holder = new Int32Array(control, 16, 1)
   }
 
   /** Monotonic milliseconds at which the watchdog looks next. */
@@ -60,7 +66,7 @@ export class SlotCells {
   constructor(control: SharedArrayBuffer, index: number) {
     const at = HEADER_BYTES + index * SLOT_BYTES
     this.state = new Int32Array(control, at, 1)
-    this.#numbers = new Float64Array(control, at + 8, 2)
+    this.#numbers = new Float64Array(control, at + 8, 3)
   }
 
   get deadlineMs(): number {
@@ -72,9 +78,19 @@ export class SlotCells {
     return this.#numbers[1] ?? 0
   }
 
+  /** Address of the polled page of the instance that runs; 0 while none does, or none that polls. */
+  get pollPage(): number {
+    return this.#numbers[2] ?? 0
+  }
+
+  set pollPage(address: number) {
+    this.#numbers[2] = address
+  }
+
   set(deadlineMs: number, stop: number): void {
     this.#numbers[0] = deadlineMs
     this.#numbers[1] = stop
+    this.#numbers[2] = 0
   }
 }
 
@@ -99,6 +115,14 @@ export class CallSlot {
     if (deadlineMs >= this.#header.nextWakeMs) return
     Atomics.add(this.#header.wake, 0, 1)
     Atomics.notify(this.#header.wake, 0)
+  }
+
+  /**
+   * Names the page that the instance about to be invoked polls. It must stay mapped until `end` has returned: the watchdog
+   * may take it away at any moment before.
+   */
+  watch(pollPage: number): void {
+    this.#cells.pollPage = pollPage
   }
 
   /** Whether the watchdog has claimed the call; to be asked between two invocations of one call. */

@@ -27,6 +27,8 @@ export interface ExecutorThreadOptions {
   readonly running: RunningPlace
   readonly index: number
   readonly host: HostOptions
+  /** Public key of what the node compiles. */
+  readonly compile_key: string
   /** Milliseconds of the clock of the deadlines in `control`. */
   readonly nowMs: () => number
   /** A new line to the worker's fetch thread. */
@@ -85,6 +87,7 @@ export class ExecutorThread {
       running: options.running,
       index: options.index,
       host: options.host,
+      compile_key: options.compile_key,
     })
     const started = Promise.withResolvers<string>()
     this.ready = started.promise

@@ -40,6 +40,8 @@ export type ThreadData =
       readonly running: RunningPlace
       readonly index: number
       readonly host: HostOptions
+      /** Public key of what the node compiles (SPKI, DER, base64). */
+      readonly compile_key: string
     }
   | {
       readonly edgefn_thread: 'watchdog'

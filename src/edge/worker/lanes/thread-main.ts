@@ -9,10 +9,11 @@ import { RunningFile } from '../../running.ts'
 import { FetchLine } from '../fetch/line.ts'
 import { hostLog } from '../host/create-host.ts'
 import { KvKeeper } from '../host/kv/keeper.ts'
+import { CompiledCode } from '../runtime/compiled-code.ts'
 import { Engine } from '../runtime/engine.ts'
 import type { RunReport } from '../runtime/runner.ts'
 import { Runner } from '../runtime/runner.ts'
-import { CallSlot } from './control.ts'
+import { CallSlot, ControlHeader } from './control.ts'
 import type { FromThread, ThreadData, ToThread } from './messages.ts'
 import { runWatchdog } from './watchdog.ts'
 
@@ -34,7 +35,7 @@ export async function runThread(data: ThreadData): Promise<void> {
 }
 
 function runExecutor(data: ThreadData & { edgefn_thread: 'executor' }): void {
-  const { control, index, host, running } = data
+  const { control, index, host, running, compile_key } = data
   const port = parentPort
   if (port === null) throw new Error('An executor runs only as a thread.')
   const post = (message: FromThread) => port.postMessage(message)
@@ -49,7 +50,9 @@ function runExecutor(data: ThreadData & { edgefn_thread: 'executor' }): void {
   let runner: Runner
   try {
     const engine = new Engine(host)
-    runner = new Runner(engine, new CallSlot(control, index))
+    const { holder } = new ControlHeader(control)
+    const compiledCode = new CompiledCode(engine.native, compile_key, holder)
+    runner = new Runner(engine, new CallSlot(control, index), compiledCode)
     post({ type: 'ready', engine: engine.version })
   } catch (thrown) {
     const code = thrown instanceof LibraryMissing ? 'engine_missing' : 'internal'

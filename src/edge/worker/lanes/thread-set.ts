@@ -17,6 +17,8 @@ export interface ThreadSetOptions {
   readonly entry: string
   readonly max: number
   readonly stats: StatsFile
+  /** Public key of what the node compiles (SPKI, DER, base64). */
+  readonly compile_key: string
   /** Milliseconds of the clock of the calls' deadlines. */
   readonly nowMs: () => number
   readonly host: HostOptions
@@ -171,6 +173,7 @@ export class ThreadSet {
       running: this.#options.running,
       index,
       host: this.#options.host,
+      compile_key: this.#options.compile_key,
       nowMs: this.#options.nowMs,
       connectFetches: () => this.#fetches.connect(),
       onLost: (reason, stuck) => {

@@ -1,8 +1,11 @@
 /** The watchdog thread: ends calls that pass their deadline (DESIGN section 3, RELIABILITY promise 2) [R6.2 P11]. */
 
 import type { AsyncHandle } from '../../../../ffi/handles.ts'
+import type { Libc } from '../../../../ffi/libc.ts'
 import { openLibc } from '../../../../ffi/libc.ts'
+import type { Wasmedge } from '../../../../ffi/library.ts'
 import { openWasmedge } from '../../../../ffi/library.ts'
+import { PAGE_OF_POLLS_BYTES } from '../../../wasm/rewrite/polls.ts'
 import { ControlHeader, SLOT, SlotCells, slotState } from './control.ts'
 
 /** Milliseconds between looks when no deadline is nearer. */
@@ -18,7 +21,8 @@ export interface WatchdogOptions {
 /** Runs for ever; the thread ends with its process. */
 export function runWatchdog(options: WatchdogOptions): never {
   const lib = openWasmedge()
-  const { monotonicMs } = openLibc()
+  const libc = openLibc()
+  const { monotonicMs } = libc
   const header = new ControlHeader(options.control)
   const slots = Array.from(
     { length: options.threads },
@@ -38,17 +42,17 @@ export function runWatchdog(options: WatchdogOptions): never {
     const word = Atomics.load(slot.state, 0)
     switch (slotState(word)) {
       case SLOT.running: {
-        const { deadlineMs, stop } = slot
+        const { deadlineMs } = slot
         // The word holds the call's number: if another call has begun since, its deadline was misread and nothing happens.
         if (Atomics.load(slot.state, 0) !== word) return now
         if (deadlineMs > now) return deadlineMs
         const claimed = word - SLOT.running + SLOT.stopping
         if (Atomics.compareExchange(slot.state, 0, word, claimed) !== word) return now
-        lib.WasmEdge_AsyncCancel(stop as AsyncHandle)
+        order(lib, libc, slot)
         return now + repeatMs
       }
       case SLOT.stopping:
-        lib.WasmEdge_AsyncCancel(slot.stop as AsyncHandle)
+        order(lib, libc, slot)
         return now + repeatMs
       case SLOT.returned:
         // Nothing is being cancelled at this point of the loop, so the runner may have its executor back.
@@ -59,4 +63,14 @@ export function runWatchdog(options: WatchdogOptions): never {
         return now + restMsMax
     }
   }
+}
+
+/**
+ * Tells a claimed guest to stop, in both ways: interpreted code looks at its executor's stop token, compiled code faults at
+ * its next poll when the polled page is gone. Until it has let go of the slot, neither can be taken from under it.
+ */
+function order(lib: Wasmedge, libc: Libc, slot: SlotCells): void {
+  lib.WasmEdge_AsyncCancel(slot.stop as AsyncHandle)
+  const { pollPage } = slot
+  if (pollPage !== 0) libc.forbid(pollPage, PAGE_OF_POLLS_BYTES)
 }

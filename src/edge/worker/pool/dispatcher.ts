@@ -14,7 +14,7 @@ import type { ExecutorThread } from '../lanes/executor-thread.ts'
 import type { ThreadSet } from '../lanes/thread-set.ts'
 import type { RunReport } from '../runtime/runner.ts'
 import { budgetShareMax, PoolBudget, pressedShareMax } from './budget.ts'
-import { instanceCost, type Instance } from './instance.ts'
+import { holdersMax, instanceCodeBytes, instanceCost, type Instance } from './instance.ts'
 import { LoadedCode } from './loaded-code.ts'
 import { Pool, POOL_LIMITS } from './pool.ts'
 import { clientGone, failedOutcome, overloaded } from './refusals.ts'
@@ -225,7 +225,7 @@ export class Dispatcher implements Invoker {
     // A pool that is full of instances on busy threads gives one up for one that can run.
     const evicted = pool.size >= POOL_LIMITS.instancesMax ? pool.evict() : null
     if (evicted !== null) this.#destroy(evicted)
-    const cost = instanceCost({ module: fn.size_bytes, memory: 0, tables: 0 })
+    const cost = instanceCost({ code: instanceCodeBytes(fn), memory: 0, tables: 0 })
     const at = { id: this.#nextInstance, thread: thread.index, cost }
     const created = pool.create(at, performance.now())
     if (created === null) return null
@@ -263,12 +263,13 @@ export class Dispatcher implements Invoker {
     const alive = !(report instanceof EdgefnError) && report.alive
     const loaded = !(report instanceof EdgefnError) && report.loaded
     if (!(report instanceof EdgefnError)) {
-      const sizes = { module: fn.size_bytes, memory: report.bytes, tables: report.table_bytes }
+      const code = instanceCodeBytes(fn)
+      const sizes = { code, memory: report.bytes, tables: report.table_bytes }
       pool.resize(instance, report.bytes, instanceCost(sizes))
     }
     const now = performance.now()
     if (!loaded) this.#threads.notLoaded(instance.thread, pool.key)
-    else this.#code.used(pool.key, instance.thread, report.instructions, now)
+    else this.#code.used(pool.key, instance.thread, report.code_bytes, now)
     const kept = pool.release(instance, alive, now)
     if (!kept) this.#alive -= 1
     if (!kept) this.#freedBytes += instance.cost
@@ -391,10 +392,4 @@ export class Dispatcher implements Invoker {
     this.#stats.set(fn.slot, 'instances', pool.size)
     this.#stats.set(fn.slot, 'instance_bytes', pool.bytes)
   }
-}
-
-/** How many threads the memory that its code takes lets a function be loaded in. */
-function holdersMax(fn: WorkerFunction): number {
-  const perThread = fn.size_bytes * LIMITS.codeBytesPerModuleByte
-  return Math.max(Math.floor(LIMITS.functionCodeBytesMax / perThread), 1)
 }

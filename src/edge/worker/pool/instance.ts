@@ -1,6 +1,7 @@
 /** An instance in a pool, and what it is taken to cost its worker. */
 
 import { LIMITS } from '../../../protocol/limits.ts'
+import type { WorkerFunction } from '../../ipc.ts'
 
 export interface Instance {
   readonly id: number
@@ -15,8 +16,8 @@ export interface Instance {
 
 /** What is known of an instance's size, in bytes. */
 export interface InstanceSizes {
-  /** Of the whole module as stored. */
-  readonly module: number
+  /** Of its own copy of the code (`instanceCodeBytes`). */
+  readonly code: number
   readonly memory: number
   readonly tables: number
 }
@@ -25,7 +26,25 @@ export interface InstanceSizes {
  * Bytes that an instance is taken to cost: its linear memory in full, because a guest may touch all of it, its tables, its
  * copy of the interpreted code, and what the engine keeps for it besides.
  */
-export function instanceCost({ module, memory, tables }: InstanceSizes): number {
-  const code = module * LIMITS.instanceCodeBytesPerModuleByte
+export function instanceCost({ code, memory, tables }: InstanceSizes): number {
   return LIMITS.instanceBytesFixed + code + memory + tables
+}
+
+type Form = Pick<WorkerFunction, 'size_bytes' | 'compiled'>
+
+/** Bytes of code that each instance of a function has for itself: the interpreter copies it, compiled code is shared. */
+export function instanceCodeBytes({ size_bytes, compiled }: Form): number {
+  return compiled === null ? size_bytes * LIMITS.instanceCodeBytesPerModuleByte : 0
+}
+
+/** Bytes that the code of a function takes on each thread that holds it. */
+export function threadCodeBytes({ size_bytes, compiled }: Form): number {
+  if (compiled === null) return size_bytes * LIMITS.codeBytesPerModuleByte
+  return compiled.module.size_bytes * LIMITS.codeBytesPerCompiledByte
+}
+
+/** How many threads the memory that its code takes lets a function be loaded in. */
+export function holdersMax(fn: Form): number {
+  const perThread = threadCodeBytes(fn)
+  return Math.max(Math.floor(LIMITS.functionCodeBytesMax / perThread), 1)
 }

@@ -15,6 +15,8 @@ export interface InvokerOptions {
   readonly entry: string
   readonly threads_max: number
   readonly stats: StatsFile
+  /** Public key of what the node compiles (SPKI, DER, base64). */
+  readonly compile_key: string
   /** What all hot instances may cost together, in bytes (`pool/instance.ts`). */
   readonly pool_bytes_max: number
   readonly host: HostOptions
@@ -31,10 +33,10 @@ export async function createInvoker(
   options: InvokerOptions,
 ): Promise<{ invoker: Invoker; engine: string }> {
   const { entry, threads_max: max, stats, host, pool_bytes_max, onDefect } = options
-  const { fetch_allow_private, running, verdicts } = options
+  const { fetch_allow_private, running, verdicts, compile_key } = options
   const nowMs = openLibc().monotonicMs
   const threads = new ThreadSet({
-    ...{ entry, max, stats, host, nowMs, fetch_allow_private, running, onDefect },
+    ...{ entry, max, stats, host, nowMs, fetch_allow_private, running, compile_key, onDefect },
   })
   const engine = await threads.open()
   const dispatcher = { threads, stats, nowMs, pool_bytes_max, verdicts }

@@ -3,9 +3,6 @@
  * Pure bookkeeping. It counts as the instances do, or a few giant modules would take the worker past its memory.
  */
 
-/** Bytes that the engine keeps in a thread for an instruction it interprets, besides the copy in each instance. */
-const bytesPerInstruction = 36
-
 interface Module {
   readonly threads: Set<number>
   /** Bytes on each thread. */
@@ -23,14 +20,14 @@ export class LoadedCode {
     return this.#bytes
   }
 
-  /** A thread has used a module, which it holds since then if not before. */
-  used(key: string, thread: number, instructions: number, nowMs: number): void {
+  /** A thread has used a module, which it holds since then if not before; it takes `bytes` there. */
+  used(key: string, thread: number, bytes: number, nowMs: number): void {
     const module = this.#modules.get(key) ?? { threads: new Set(), bytes: 0, usedMs: nowMs }
     this.#modules.delete(key)
     this.#modules.set(key, module)
     this.#bytes -= module.threads.size * module.bytes
     module.threads.add(thread)
-    module.bytes = instructions * bytesPerInstruction
+    module.bytes = bytes
     module.usedMs = nowMs
     this.#bytes += module.threads.size * module.bytes
   }

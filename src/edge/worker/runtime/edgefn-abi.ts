@@ -64,7 +64,7 @@ export class EdgefnInstance implements KeptInstance {
       }
       return new EdgefnInstance(engine, guest, entry, alloc)
     } catch (thrown) {
-      engine.deleteInstance(instance)
+      invocation.discard(instance)
       throw thrown
     }
   }

@@ -4,10 +4,11 @@ import { NativeError } from '../../../../ffi/handles.ts'
 import type {
   ExecutorHandle,
   InstanceHandle,
+  MemoryHandle,
   ModuleHandle,
   StoreHandle,
 } from '../../../../ffi/handles.ts'
-import { HostModule } from '../../../../ffi/host-module.ts'
+import { END_CALL, HostModule } from '../../../../ffi/host-module.ts'
 import type { HostFunction } from '../../../../ffi/host-module.ts'
 import { openLibc } from '../../../../ffi/libc.ts'
 import { openWasmedge } from '../../../../ffi/library.ts'
@@ -19,6 +20,7 @@ import type { ValueKind } from '../../../../ffi/values.ts'
 import { EdgefnError } from '../../../errors.ts'
 import { EXTISM_MODULE } from '../../../wasm/extism-imports.ts'
 import { HOST_IMPORTS } from '../../../wasm/host-imports.ts'
+import { PAGE_OF_POLLS_BYTES, POLL_PAGE_OFFSET } from '../../../wasm/rewrite/polls.ts'
 import { ASSEMBLYSCRIPT_FUNCTIONS } from '../host/assemblyscript.ts'
 import type { CallContext } from '../host/context.ts'
 import { EDGEFN_FUNCTIONS } from '../host/edgefn.ts'
@@ -40,6 +42,11 @@ const IMPLEMENTATIONS: Readonly<Record<string, HostFunctionTable>> = {
 const MEMORY_MODULE = new Uint8Array([
   0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 5, 3, 1, 0, 1, 7, 5, 1, 1, 0x6d, 2, 0,
 ])
+interface LoadedModule {
+  readonly handle: ModuleHandle
+  /** Whether it is native code, whose instances poll. */
+  readonly compiled: boolean
+}
 
 export class Engine {
   readonly native: Native
@@ -50,7 +57,7 @@ export class Engine {
   readonly #hostModules: readonly HostModule[]
   /** One per page limit: a thread runs one guest at a time, so its instances can share. */
   readonly #executors = new Map<number, StoppableExecutor>()
-  readonly #modules = new Map<string, ModuleHandle>()
+  readonly #modules = new Map<string, LoadedModule>()
 
   /** Opens the library. Throws LibraryMissing (ffi/library.ts) when this machine has none that fits. */
   constructor(options: HostOptions) {
@@ -74,10 +81,13 @@ export class Engine {
     return this.#modules.has(key)
   }
 
-  /** Parses and validates a module and keeps it under `key`. Throws `function_load_failed`. */
-  loadModule(key: string, bytes: Uint8Array<ArrayBuffer>): void {
+  /**
+   * Parses and validates a module and keeps it under `key`. `compiled` is for bytes that the node's compiler made and signed,
+   * and only when a holder is parked in this process. Throws `function_load_failed`.
+   */
+  loadModule(key: string, bytes: Uint8Array<ArrayBuffer>, compiled: boolean): void {
     try {
-      this.#modules.set(key, this.native.loadModule(bytes))
+      this.#modules.set(key, { handle: this.native.loadModule(bytes, compiled), compiled })
     } catch (thrown) {
       if (!(thrown instanceof NativeError)) throw thrown
       const message = `The engine refuses the module: ${thrown.message}.`
@@ -89,7 +99,7 @@ export class Engine {
     const module = this.#modules.get(key)
     if (module === undefined) return
     this.#modules.delete(key)
-    this.native.deleteModule(module)
+    this.native.deleteModule(module.handle)
   }
 
   /** The executor for a page limit, made when needed (150 µs: a native thread is started for its cancel handle). */
@@ -113,7 +123,18 @@ export class Engine {
   instantiate(key: string, executor: ExecutorHandle): InstanceHandle {
     const module = this.#modules.get(key)
     if (module === undefined) throw new Error(`Module ${key} is not loaded.`)
-    return this.native.instantiate(executor, this.#store, module)
+    return this.native.instantiate(executor, this.#store, module.handle)
+  }
+
+  /**
+   * Gives the memory of a new instance the page that it polls, if its module does. Returns the page's address, or 0. Throws
+   * when the system has no mapping left.
+   */
+  mapPollPage(key: string, memory: MemoryHandle): number {
+    if (this.#modules.get(key)?.compiled !== true) return 0
+    const page = this.host.memory.baseOf(memory) + POLL_PAGE_OFFSET
+    this.host.libc.mapZeros(page, PAGE_OF_POLLS_BYTES)
+    return page
   }
 
   /**
@@ -121,7 +142,7 @@ export class Engine {
    * any, in which the first data segment is out of bounds (RELIABILITY finding 6).
    */
   hasAddressSpace(executor: ExecutorHandle): boolean {
-    const module = this.native.loadModule(MEMORY_MODULE)
+    const module = this.native.loadModule(MEMORY_MODULE, false)
     const instance = this.native.instantiate(executor, this.#store, module)
     const memory = this.native.findMemory(instance, 'm')
     const reserved = memory !== null && this.host.memory.isReserved(memory)
@@ -148,6 +169,8 @@ function hostFunctions(module: string, host: Host): HostFunction[] {
       params: entry.params as readonly ValueKind[],
       results: entry.results as readonly ValueKind[],
       run(call) {
+        // A row of host calls needs no branch, so that a guest would not see that it is to stop.
+        if (host.stopped()) return END_CALL
         // A plug-in calls its kernel for every eight bytes, and its own memory is none of the kernel's business.
         if (module !== EXTISM_MODULE) host.memory.attach(call.memory())
         return body(call, host.current as CallContext, host)

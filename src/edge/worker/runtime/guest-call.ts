@@ -73,7 +73,7 @@ export function timeout(context: CallContext): EdgefnError {
 export function stackOverflow(): EdgefnError {
   const message = 'The function recursed deeper than its stack allows.'
   return new EdgefnError('stack_overflow', message, {
-    details: { stack_cells: LIMITS.stackCellsMax },
+    details: { stack_bytes: LIMITS.stackBytesMax },
   })
 }
 

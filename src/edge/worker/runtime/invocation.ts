@@ -6,6 +6,7 @@ import type { StoppableExecutor } from '../../../../ffi/native.ts'
 import { ValueArray } from '../../../../ffi/values.ts'
 import { EdgefnError } from '../../../errors.ts'
 import { DEPTH_EXPORT } from '../../../wasm/rewrite/depth.ts'
+import { MEMORY_EXPORT, START_EXPORT } from '../../../wasm/rewrite/safeguard.ts'
 import type { CallContext } from '../host/context.ts'
 import type { CallSlot } from '../lanes/control.ts'
 import type { Engine } from './engine.ts'
@@ -15,8 +16,10 @@ import { failureOf, instantiationFailure, stackOverflow, timeout } from './guest
 export interface Guest {
   readonly instance: InstanceHandle
   readonly memory: MemoryHandle
-  /** Says how many stack cells are left (`wasm/rewrite/depth.ts`); null in a module that cannot recurse. */
+  /** Says how much stack is left (`wasm/rewrite/depth.ts`); null in a module whose calls are not counted. */
   readonly depth: FunctionHandle | null
+  /** Address of the page that its code polls; 0 when it is interpreted. */
+  readonly pollPage: number
 }
 
 export class Invocation {
@@ -24,6 +27,8 @@ export class Invocation {
   readonly context: CallContext
   readonly #slot: CallSlot
   readonly #executor: StoppableExecutor
+  /** Instances to be deleted when the call has ended: until then the watchdog may reach for their pages. */
+  readonly #discarded: InstanceHandle[] = []
 
   constructor(engine: Engine, context: CallContext, slot: CallSlot, executor: StoppableExecutor) {
     this.engine = engine
@@ -32,36 +37,65 @@ export class Invocation {
     this.#executor = executor
   }
 
-  /** Makes an instance of the module under `key`; its start function runs. Throws EdgefnError or GuestExit. */
+  /** Makes an instance of the module under `key` and runs its start function. Throws EdgefnError or GuestExit. */
   instantiate(key: string): Guest {
     this.#checkDeadline()
+    const { engine } = this
     let instance: InstanceHandle
     try {
-      instance = this.engine.instantiate(key, this.#executor.executor)
+      instance = engine.instantiate(key, this.#executor.executor)
     } catch (thrown) {
-      if (!this.engine.hasAddressSpace(this.#executor.executor)) throw noMemory()
-      throw instantiationFailure(thrown, this.context, this.engine.host.memory.bytes)
+      if (!engine.hasAddressSpace(this.#executor.executor)) throw noMemory()
+      throw instantiationFailure(thrown, this.context, engine.host.memory.bytes)
     }
-    const memory = this.engine.native.findMemory(instance, 'memory')
-    this.engine.host.memory.attach(memory)
-    const { bytes } = this.engine.host.memory
-    if (memory === null || (bytes === 0 && !this.engine.host.memory.isReserved(memory))) {
-      this.engine.deleteInstance(instance)
-      throw noMemory()
+    try {
+      const guest = this.#guestOf(key, instance)
+      const start = engine.native.findFunction(instance, START_EXPORT)
+      const nothing = new ValueArray(engine.types, [])
+      if (start !== null) this.invoke(guest, start, nothing, nothing)
+      return guest
+    } catch (thrown) {
+      this.discard(instance)
+      throw thrown
     }
-    return { instance, memory, depth: this.engine.native.findFunction(instance, DEPTH_EXPORT) }
+  }
+
+  /** Has an instance deleted when the call has ended; nobody may use it any more. */
+  discard(instance: InstanceHandle): void {
+    this.engine.host.memory.detach()
+    this.#discarded.push(instance)
+  }
+
+  /** Deletes what was discarded. Only after the slot's `end`. */
+  cleanUp(): void {
+    for (const instance of this.#discarded.splice(0)) this.engine.deleteInstance(instance)
   }
 
   /** Invokes an export; results are in `results` afterwards. Throws EdgefnError or GuestExit. */
   invoke(guest: Guest, fn: FunctionHandle, parameters: ValueArray, results: ValueArray): void {
+    this.#slot.watch(guest.pollPage)
     this.#checkDeadline()
     const { native, host } = this.engine
     const code = native.invoke(this.#executor.executor, fn, parameters, results)
     host.memory.attach(guest.memory)
     if (code === RESULT.success) return
+    // A poll that was told to stop faults like any access out of bounds.
+    this.#checkDeadline()
     if (code === RESULT.unreachable && this.#overflowed(guest)) throw stackOverflow()
     const failure = failureOf(code, native.message(code), this.context, host.memory.bytes)
     if (failure !== null) throw failure
+  }
+
+  #guestOf(key: string, instance: InstanceHandle): Guest {
+    const { native, host } = this.engine
+    const memory =
+      native.findMemory(instance, 'memory') ?? native.findMemory(instance, MEMORY_EXPORT)
+    host.memory.attach(memory)
+    if (memory === null || (host.memory.bytes === 0 && !host.memory.isReserved(memory))) {
+      throw noMemory()
+    }
+    const depth = native.findFunction(instance, DEPTH_EXPORT)
+    return { instance, memory, depth, pollPage: this.engine.mapPollPage(key, memory) }
   }
 
   /** Whether the unreachable that was reached is the one before which the depth counter is set to -1. */

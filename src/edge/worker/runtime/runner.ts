@@ -1,14 +1,6 @@
 /** What an executor thread does with a call: load, instantiate or reuse, run under the deadline, report. */
 
-import { readFileSync } from 'node:fs'
-
-import { EdgefnError, errorMessage, toEdgefnError } from '../../../errors.ts'
-import { LIMITS } from '../../../protocol/limits.ts'
-import { decodeModule } from '../../../wasm/decode.ts'
-import { tableBytesMax } from '../../../wasm/tables.ts'
-import type { WasmModule } from '../../../wasm/module.ts'
-import { withResultMemory } from '../../../wasm/rewrite/result-memory.ts'
-import { safeguardModule } from '../../../wasm/rewrite/safeguard.ts'
+import { EdgefnError, toEdgefnError } from '../../../errors.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { GuestRequest, GuestResponse, Outcome } from '../call.ts'
 import { poolKey, queueWaitMs } from '../call.ts'
@@ -17,9 +9,12 @@ import type { FetchLine } from '../fetch/line.ts'
 import type { CallSlot } from '../lanes/control.ts'
 import { ABI_TABLE } from './abi-table.ts'
 import type { KeptAbi, KeptInstance } from './abi-table.ts'
+import type { CompiledCode } from './compiled-code.ts'
 import type { Engine } from './engine.ts'
 import { exitError, GuestExit, timeout } from './guest-call.ts'
 import { Invocation } from './invocation.ts'
+import type { LoadedFunction } from './module-source.ts'
+import { loadFunction } from './module-source.ts'
 
 /** Milliseconds the initialisation of a warm instance may take at least, however short the function's own limit is. */
 const prepareMsMin = 5_000
@@ -33,11 +28,15 @@ export interface RunReport {
   readonly bytes: number
   /** Bytes that the tables of an instance may take. */
   readonly table_bytes: number
-  /** Instructions of the module, as the thread holds it. */
-  readonly instructions: number
+  /** Bytes that the module's code takes on the thread. */
+  readonly code_bytes: number
   /** Whether the thread holds the module now. */
   readonly loaded: boolean
+  /** Why the interpreter runs a function that is to run compiled; null when it does not. */
+  readonly degraded: string | null
 }
+
+const NOT_LOADED: LoadedFunction = { code_bytes: 0, table_bytes: 0, degraded: null }
 
 /** The request that a warm-up runs under; no guest sees it. */
 const WARM_UP: GuestRequest = {
@@ -60,14 +59,16 @@ const WARM_UP: GuestRequest = {
 export class Runner {
   readonly #engine: Engine
   readonly #slot: CallSlot
-  /** Bytes of an instance's tables, by module, and how many instructions the module has. */
-  readonly #tableBytes = new Map<string, number>()
-  readonly #instructions = new Map<string, number>()
+  readonly #compiledCode: CompiledCode
+  /** What is known of the modules that the engine holds. */
+  readonly #loaded = new Map<string, LoadedFunction>()
   readonly #instances = new Map<number, KeptInstance>()
 
-  constructor(engine: Engine, slot: CallSlot) {
+  constructor(engine: Engine, slot: CallSlot, compiledCode: CompiledCode) {
     this.#engine = engine
     this.#slot = slot
+    this.#compiledCode = compiledCode
+    engine.host.stopped = () => slot.claimed
   }
 
   /** Runs a request in instance `id`, which is made first when it does not exist here. Never throws. */
@@ -90,7 +91,7 @@ export class Runner {
     const limitMs = Math.max(fn.max_execution_ms, prepareMsMin)
     return this.#run(fn, id, WARM_UP, true, limitMs, (invocation) => {
       if (abi.keeps) this.#instance(abi, invocation, fn, id).warm(invocation)
-      else this.#engine.deleteInstance(invocation.instantiate(poolKey(fn)).instance)
+      else invocation.discard(invocation.instantiate(poolKey(fn)).instance)
       return { status: 204, headers: [], body: new Uint8Array(0) }
     })
   }
@@ -111,8 +112,7 @@ export class Runner {
 
   unload(key: string): void {
     this.#engine.unloadModule(key)
-    this.#tableBytes.delete(key)
-    this.#instructions.delete(key)
+    this.#loaded.delete(key)
   }
 
   /** Lets functions with an allow-list fetch. */
@@ -129,7 +129,7 @@ export class Runner {
     body: (invocation: Invocation) => GuestResponse,
   ): RunReport {
     const { host } = this.#engine
-    const loadFailure = this.#load(fn)
+    const loadFailure = this.#load(fn, request === WARM_UP)
     const startedMs = host.libc.monotonicMs()
     const refusal =
       loadFailure ?? (startedMs > request.admitted_ms + queueWaitMs(fn) ? lateStart(fn) : null)
@@ -155,6 +155,7 @@ export class Runner {
       returned = false
       this.#engine.discardExecutor(executor)
     }
+    invocation.cleanUp()
     context.flushStreams()
     context.fetches?.closeAll()
     const alive = returned && context.end === null && this.#instances.has(id)
@@ -164,10 +165,9 @@ export class Runner {
     host.current = null
     const execution_ms = host.libc.monotonicMs() - startedMs
     const loaded = this.#engine.hasModule(poolKey(fn))
-    const table_bytes = this.#tableBytes.get(poolKey(fn)) ?? 0
-    const instructions = this.#instructions.get(poolKey(fn)) ?? 0
+    const { code_bytes, table_bytes, degraded } = this.#loaded.get(poolKey(fn)) ?? NOT_LOADED
     const outcome = outcomeOf(result, context, cold, execution_ms)
-    return { outcome, alive, bytes, table_bytes, instructions, loaded }
+    return { outcome, alive, bytes, table_bytes, code_bytes, loaded, degraded }
   }
 
   #instance(abi: KeptAbi, invocation: Invocation, fn: WorkerFunction, id: number): KeptInstance {
@@ -178,19 +178,12 @@ export class Runner {
     return created
   }
 
-  /** Reads, verifies and parses the module when this thread does not have it. Returns what went wrong, or null. */
-  #load(fn: WorkerFunction): EdgefnError | null {
+  /** Loads the module when this thread does not have it. Returns what went wrong, or null. */
+  #load(fn: WorkerFunction, strict: boolean): EdgefnError | null {
     const key = poolKey(fn)
     if (this.#engine.hasModule(key)) return null
     try {
-      const bytes = readVerified(fn)
-      const wrapped = withResultMemory(decodeModule(bytes)) ?? bytes
-      const module = decodeModule(wrapped)
-      requirePages(module, fn.memory_pages)
-      const rewritten = safeguardModule(module, LIMITS.stackCellsMax)
-      this.#engine.loadModule(key, rewritten ?? wrapped)
-      this.#tableBytes.set(key, tableBytesMax(module))
-      this.#instructions.set(key, module.instructions)
+      this.#loaded.set(key, loadFunction(this.#engine, this.#compiledCode, fn, strict))
       return null
     } catch (thrown) {
       return toEdgefnError(thrown)
@@ -202,33 +195,6 @@ export class Runner {
 function lateStart(fn: WorkerFunction): EdgefnError {
   const message = `The call could not begin within ${queueWaitMs(fn)} ms.`
   return new EdgefnError('overloaded', message)
-}
-
-/** The engine gives a module that starts with more memory than its limit the limit, and says nothing. */
-function requirePages(module: WasmModule, limit: number): void {
-  const pages = module.memories[0]?.min ?? 0
-  if (pages <= limit) return
-  const message = `Module needs at least ${pages} memory pages, memory_pages is ${limit}.`
-  throw new EdgefnError('function_load_failed', message)
-}
-
-/** The cached module's bytes; a file that is not what its name promises is never parsed (P4). */
-function readVerified(fn: WorkerFunction): Uint8Array<ArrayBuffer> {
-  if (fn.path === null) {
-    throw new EdgefnError('function_unavailable', 'The module is not in the local cache.')
-  }
-  let bytes: Uint8Array<ArrayBuffer>
-  try {
-    bytes = new Uint8Array(readFileSync(fn.path))
-  } catch (thrown) {
-    const message = `The cached module cannot be read: ${errorMessage(thrown)}.`
-    throw new EdgefnError('artifact_mismatch', message, { cause: thrown })
-  }
-  const digest = new Bun.CryptoHasher('sha256').update(bytes).digest('hex')
-  if (digest !== fn.sha256) {
-    throw new EdgefnError('artifact_mismatch', 'The cached module does not have its digest.')
-  }
-  return bytes
 }
 
 function outcomeOf(

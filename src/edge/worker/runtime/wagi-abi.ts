@@ -44,6 +44,6 @@ function startCommand(invocation: Invocation, fn: WorkerFunction, entrypoint: st
     if (thrown instanceof GuestExit) return thrown.exitCode
     throw thrown
   } finally {
-    if (guest !== null) engine.deleteInstance(guest.instance)
+    if (guest !== null) invocation.discard(guest.instance)
   }
 }

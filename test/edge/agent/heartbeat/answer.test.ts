@@ -51,6 +51,8 @@ function openNode(
       cache,
       slots: new SlotTable(() => {}),
       workers: { prepare, assign: async () => {} },
+      compiledOf: () => null,
+      onAssigned: () => {},
       ensureArtifact: async () => '/somewhere.wasm',
       onRemoved: () => {},
       log: quietLog,

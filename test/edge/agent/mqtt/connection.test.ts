@@ -11,7 +11,14 @@ import { nodeIdSchema } from '../../../../src/protocol/ids.ts'
 import { nodeTopic } from '../../../../src/protocol/topics.ts'
 import { FixtureCp } from '../fixtures/cp.ts'
 import { uuid } from '../fixtures/manifests.ts'
-import { fixtureWorker, makeConfig, makeDir, quietLog, removeDir, until } from '../fixtures/node.ts'
+import {
+  fixtureCommands,
+  makeConfig,
+  makeDir,
+  quietLog,
+  removeDir,
+  until,
+} from '../fixtures/node.ts'
 
 const NODE = nodeIdSchema.parse('tokyo-1-a')
 
@@ -94,7 +101,7 @@ afterEach(async () => {
 
 test('when the broker is lost the node beats over HTTP at once, so that a last will does not stand', async () => {
   const config = makeConfig(dir, cp.url, { mqtt: true, sync_ms: 60_000, heartbeat_ms: 60_000 })
-  agent = await startAgent(config, quietLog, fixtureWorker)
+  agent = await startAgent(config, quietLog, fixtureCommands)
   await until('it is online', () => broker.on('status')[0])
   await until(
     'it has said its first beats',
@@ -107,7 +114,7 @@ test('when the broker is lost the node beats over HTTP at once, so that a last w
 
 test('it says who it is, is told of changes, and says goodbye', async () => {
   const config = makeConfig(dir, cp.url, { mqtt: true, sync_ms: 60_000, heartbeat_ms: 60_000 })
-  agent = await startAgent(config, quietLog, fixtureWorker)
+  agent = await startAgent(config, quietLog, fixtureCommands)
   const online = await until('it is online', () => broker.on('status')[0])
   expect(online).toMatchObject({ body: { node_id: NODE, status: 'online' }, retain: true })
   expect(broker.credentials[0]).toEqual({ username: NODE, password: 'token-1' })
@@ -130,7 +137,7 @@ test('it says who it is, is told of changes, and says goodbye', async () => {
 
 test('heartbeats go over MQTT, some over HTTP, and all over HTTP while the broker is gone', async () => {
   const config = makeConfig(dir, cp.url, { mqtt: true, heartbeat_ms: 30, sync_ms: 60_000 })
-  agent = await startAgent(config, quietLog, fixtureWorker)
+  agent = await startAgent(config, quietLog, fixtureCommands)
   await until('beats arrive over MQTT', () => broker.on('heartbeat').length > 6)
   expect(broker.on('heartbeat')[0]?.body).toMatchObject({
     node_id: NODE,

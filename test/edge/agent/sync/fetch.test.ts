@@ -159,6 +159,8 @@ test('an artifact is tried five times with doubling delays, then its failure is 
       cache,
       slots: new SlotTable(() => {}),
       workers: { prepare: async () => {}, assign: async () => {} },
+      compiledOf: () => null,
+      onAssigned: () => {},
       ensureArtifact: async () => {
         times.push(performance.now())
         throw new EdgefnError('artifact_store_unavailable', 'The store is away.')

@@ -56,6 +56,8 @@ test('a plan that cannot be stored is reported as failed, not applied, and appli
         prepare: async () => {},
         assign: async (table) => void assigned.push(table.revision),
       },
+      compiledOf: () => null,
+      onAssigned: () => {},
       ensureArtifact: async () => '/somewhere.wasm',
       onRemoved: () => {},
       log: quietLog,

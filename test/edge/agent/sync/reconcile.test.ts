@@ -131,6 +131,7 @@ describe('a version that fails', () => {
       failed,
       () => 0,
       () => '/cached',
+      () => null,
     )
     expect(table.functions.map((fn) => fn.version)).toEqual([1])
     const entry = failed.functions.get(uuid(1))
@@ -143,6 +144,7 @@ describe('a version that fails', () => {
       finish(step(EMPTY_STATE, plan), true),
       () => 0,
       () => '/cached',
+      () => null,
     )
     expect(table.functions.map((fn) => fn.path)).toEqual([null])
     expect(table.routes.length).toBe(1)

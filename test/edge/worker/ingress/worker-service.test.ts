@@ -7,6 +7,7 @@ import { join } from 'node:path'
 
 import { type ToAgent, toAgentSchema, type ToWorker } from '../../../../src/edge/ipc.ts'
 import { StatsFile } from '../../../../src/edge/stats.ts'
+import { TestCompiler } from '../../compile/test-compiler.ts'
 import { aFunction, aRoute, raw, until } from './harness.ts'
 
 const closers: (() => void)[] = []
@@ -35,6 +36,7 @@ async function startWorker(port = 0) {
     request_body_bytes_max: 1000,
     fetch_allow_private: [],
     executor_threads_max: 1,
+    compile_key: new TestCompiler('').publicKey,
     pool_bytes_max: 2 ** 30,
   }
   const inbox: ToAgent[] = []

@@ -6,7 +6,7 @@ import { LoadedCode } from '../../../../src/edge/worker/pool/loaded-code.ts'
 
 const key = fc.constantFrom('a/1', 'b/1', 'c/1', 'd/1')
 const thread = fc.nat(3)
-/** A module always has the same number of instructions. */
+/** A module always takes the same bytes on a thread. */
 const INSTRUCTIONS: Readonly<Record<string, number>> = {
   'a/1': 10,
   'b/1': 7,
@@ -44,11 +44,11 @@ test('what is held costs what its threads hold of it, and the least recently use
           for (const held of model.values()) held.delete(each.thread)
           code.forgetThread(each.thread)
         }
-        const instructions = [...model].reduce(
+        const bytes = [...model].reduce(
           (sum, [name, held]) => sum + (INSTRUCTIONS[name] ?? 0) * held.size,
           0,
         )
-        expect(code.bytes).toBe(instructions * 36)
+        expect(code.bytes).toBe(bytes)
         expect(code.oldest(() => true)?.key ?? null).toBe([...model.keys()][0] ?? null)
         const other = [...model.keys()].find((name) => name !== 'a/1') ?? null
         expect(code.oldest((name) => name !== 'a/1')?.key ?? null).toBe(other)

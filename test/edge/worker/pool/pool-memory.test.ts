@@ -59,7 +59,7 @@ test('tables count by what they start with, or by what they may grow to', () => 
 })
 
 test('an instance costs its memory, its tables, its copy of the code and a fixed part', () => {
-  const cost = instanceCost({ module: 1000, memory: 65_536, tables: 160 })
+  const cost = instanceCost({ code: 16_000, memory: 65_536, tables: 160 })
   expect(cost).toBe(12 * 1024 + 16_000 + 65_536 + 160)
 })
 

@@ -10,6 +10,7 @@ import { StatsFile } from '../../../../src/edge/stats.ts'
 import type { StuckGuest } from '../../../../src/edge/worker/lanes/executor-thread.ts'
 import { ThreadSet } from '../../../../src/edge/worker/lanes/thread-set.ts'
 import { toEdgefnError } from '../../../../src/errors.ts'
+import { TestCompiler } from '../../compile/test-compiler.ts'
 import { hostOptionsIn } from '../runtime/host-options.ts'
 import { request, startRuntime } from '../runtime/harness.ts'
 
@@ -22,6 +23,7 @@ const threads = new ThreadSet({
   stats,
   host: hostOptionsIn(directory),
   running: { path: join(directory, 'running'), places: 2, place: 1 },
+  compile_key: new TestCompiler(directory).publicKey,
   nowMs: openLibc().monotonicMs,
   fetch_allow_private: [],
   onDefect: (_reason, stuck) => lost.resolve(stuck),

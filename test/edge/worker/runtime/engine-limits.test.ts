@@ -75,7 +75,7 @@ const ALLOWED: readonly (readonly [string, string])[] = [
 
 function engineTakes(native: Native, bytes: Uint8Array<ArrayBuffer>): boolean {
   try {
-    native.deleteModule(native.loadModule(bytes))
+    native.deleteModule(native.loadModule(bytes, false))
     return true
   } catch (thrown) {
     expect(thrown).toBeInstanceOf(NativeError)
@@ -130,7 +130,7 @@ test('an instance whose memory got no address space is an error, not a wrong ans
   const native = new Native(openWasmedge())
   const memory = new GuestMemory(native.lib, openLibc())
   const { executor } = native.createExecutor(native.createStore(), 1)
-  const module = native.loadModule(assemble('(module (memory (export "memory") 1))'))
+  const module = native.loadModule(assemble('(module (memory (export "memory") 1))'), false)
   const store = native.createStore()
   const instances: ReturnType<typeof native.instantiate>[] = []
   try {

@@ -12,6 +12,8 @@ import { VerdictFile } from '../../../../src/edge/verdicts.ts'
 import type { GuestRequest, Invoker, Outcome } from '../../../../src/edge/worker/call.ts'
 import { createInvoker } from '../../../../src/edge/worker/pool/invoker.ts'
 import { checkModule } from '../../../../src/wasm/check.ts'
+import { TestCompiler } from '../../compile/test-compiler.ts'
+import type { CompileLevel } from '../../../../src/edge/compiled.ts'
 import { hostOptionsIn } from './host-options.ts'
 
 const { monotonicMs } = openLibc()
@@ -32,6 +34,8 @@ export interface RuntimeHarness {
   guest(name: string, changes?: Partial<WorkerFunction>): Promise<WorkerFunction>
   /** The same for a module given as bytes. */
   module(bytes: Uint8Array<ArrayBuffer>, changes?: Partial<WorkerFunction>): WorkerFunction
+  /** The function in its compiled form; itself for `interpreted`. */
+  compiled(fn: WorkerFunction, level: CompileLevel | 'interpreted'): Promise<WorkerFunction>
   close(): Promise<void>
 }
 
@@ -45,6 +49,7 @@ export async function startRuntime(
   const stats = new StatsFile(join(dir, 'stats'))
   const verdicts = new VerdictFile(join(dir, 'verdicts'))
   const defects: string[] = []
+  const compiler = new TestCompiler(dir)
   const { invoker, engine } = await createInvoker({
     entry: ENTRY,
     threads_max: threadsMax,
@@ -54,6 +59,7 @@ export async function startRuntime(
     fetch_allow_private: fetchAllowPrivate,
     running: { path: join(dir, 'running'), places: 1, place: 0 },
     verdicts,
+    compile_key: compiler.publicKey,
     onDefect: (reason) => defects.push(reason),
   })
   let slot = 0
@@ -80,6 +86,7 @@ export async function startRuntime(
       size_bytes: normalised.length,
       slot,
       path,
+      compiled: null,
       ...changes,
       entrypoint,
     })
@@ -95,6 +102,9 @@ export async function startRuntime(
     async guest(name, changes = {}) {
       const bytes = await Bun.file(join(GUESTS, `${name}.wasm`)).arrayBuffer()
       return module(new Uint8Array(bytes), { name, ...changes })
+    },
+    async compiled(fn, level) {
+      return level === 'interpreted' ? fn : await compiler.compile(fn, level)
     },
     async close() {
       await invoker.close()

@@ -51,7 +51,7 @@ const MISBEHAVIOUR: [string, string][] = [
   ['/trap', 'function_trap'],
   ['/oob', 'function_trap'],
   ['/div0', 'function_trap'],
-  ['/recurse', 'function_trap'],
+  ['/recurse', 'stack_overflow'],
   ['/write100m', 'invalid_response'],
   ['/negative', 'function_error'],
   ['/badcgi', 'invalid_response'],

@@ -1,0 +1,74 @@
+/** Runs one compile process at a time to its end, and ends it when it takes more time or memory than it may. */
+
+import { EdgefnError } from '../../../errors.ts'
+import { LIMITS } from '../../../protocol/limits.ts'
+import type { CompileAnswer, CompileJob } from '../../compile/job.ts'
+import { compileAnswerSchema } from '../../compile/job.ts'
+import { residentBytes } from '../supervise/proc.ts'
+
+/** Milliseconds between looks at the process. */
+const lookMs = 100
+/** At the lowest priority a process may wait for a processor much longer than it uses one. */
+const wallMsPerCpuSecond = 10_000
+/** Characters of the compiler's own words that are kept. */
+const wordsMax = 500
+
+export type CompileCommand = (job: CompileJob) => string[]
+
+/**
+ * Runs the job. Throws EdgefnError `internal` saying why it could not be done: the compiler's refusal, its crash, its limits.
+ * Nothing of it runs any more then.
+ */
+export async function runCompileProcess(
+  command: CompileCommand,
+  job: CompileJob,
+  closing: AbortSignal,
+): Promise<CompileAnswer & { ok: true }> {
+  const child = Bun.spawn({ cmd: command(job), stdin: 'ignore', stdout: 'pipe', stderr: 'pipe' })
+  const wallMsMax = job.cpu_seconds_max * wallMsPerCpuSecond
+  const startedAt = performance.now()
+  let excess: string | null = null
+  const stop = (reason: string) => {
+    excess ??= reason
+    child.kill('SIGKILL')
+  }
+  const look = setInterval(() => {
+    const bytes = residentBytes(child.pid) ?? 0
+    if (bytes > LIMITS.compileBytesMax) {
+      stop(`it took over ${LIMITS.compileBytesMax} bytes of memory`)
+    }
+    if (performance.now() - startedAt > wallMsMax) stop(`it took over ${wallMsMax} ms`)
+  }, lookMs)
+  const abort = () => stop('the node is shutting down')
+  closing.addEventListener('abort', abort, { once: true })
+  try {
+    if (closing.aborted) abort()
+    const [printed, words] = await Promise.all([
+      new Response(child.stdout).text(),
+      new Response(child.stderr).text(),
+      child.exited,
+    ])
+    return read(printed, excess ?? ending(child, words))
+  } finally {
+    clearInterval(look)
+    closing.removeEventListener('abort', abort)
+  }
+}
+
+function ending(child: Bun.Subprocess, words: string): string {
+  if (child.signalCode === 'SIGXCPU') return 'it used up its processor time'
+  if (child.signalCode !== null) return `it was ended by ${child.signalCode}`
+  return `it ended with code ${child.exitCode}: ${words.trim().slice(-wordsMax)}`
+}
+
+function read(printed: string, reason: string): CompileAnswer & { ok: true } {
+  const last = printed.trim().split('\n').at(-1) ?? ''
+  let answer: CompileAnswer | null = null
+  try {
+    answer = compileAnswerSchema.parse(JSON.parse(last))
+  } catch {
+    // It did not come to answer: the reason says why.
+  }
+  if (answer?.ok === true) return answer
+  throw new EdgefnError('internal', answer?.error ?? `The compiler did not finish: ${reason}.`)
+}

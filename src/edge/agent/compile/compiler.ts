@@ -1,0 +1,262 @@
+/**
+ * Brings the functions in service from the interpreter to compiled code, in the background and one compilation at a time
+ * (DESIGN section 5): first what is soon done, then what is fast. What fails at a level stays at the one below and is told.
+ */
+
+import { EdgefnError, errorMessage, toEdgefnError } from '../../../errors.ts'
+import { LIMITS } from '../../../protocol/limits.ts'
+import type { Manifest } from '../../../protocol/manifest.ts'
+import type { Log } from '../../../telemetry/log.ts'
+import type { CompiledFile, CompiledModule, CompileLevel, StopMode } from '../../compiled.ts'
+import { COMPILE_LEVELS, compileTarget, holderName } from '../../compiled.ts'
+import type { CompileCommand } from './compile-process.ts'
+import { runCompileProcess } from './compile-process.ts'
+import type { CompiledStore } from './compiled-store.ts'
+
+const SECONDS_MAX: Readonly<Record<CompileLevel, number>> = {
+  O0: LIMITS.compileSecondsFirstMax,
+  O2: LIMITS.compileSecondsFullMax,
+}
+const selfTestSecondsMax = 20
+/** Milliseconds after which something is tried again that failed for a reason of the node's. */
+const retryMs = 30_000
+
+interface CompilerDeps {
+  readonly store: CompiledStore
+  readonly command: CompileCommand
+  /** What compiled code depends on about this machine's processor. */
+  readonly processor: string
+  readonly log: Log
+  readonly closing: AbortSignal
+  /** Path of the cached artifact; null when it is not there now. */
+  artifactPath(manifest: Manifest): string | null
+  /** Loads the compiled form in every worker and then sends calls to it. Throws why it cannot be. */
+  swap(manifest: Manifest, compiled: CompiledModule): Promise<void>
+}
+
+export interface CompileCounts {
+  readonly compiled: Readonly<Record<CompileLevel, number>>
+  readonly failed: Readonly<Record<CompileLevel, number>>
+}
+
+/** What the self-test has found out: how guests are stopped here, and the files that follow from it. */
+interface Machine {
+  readonly target: string
+  readonly stopMode: StopMode
+  readonly holder: CompiledFile
+}
+
+export class Compiler {
+  readonly #deps: CompilerDeps
+  /** What is to be compiled, by function. */
+  #wanted = new Map<string, Manifest>()
+  /** The form in which each version is served, by `keyOf`. */
+  readonly #forms = new Map<string, CompiledModule>()
+  /** Levels that are not to be tried before a time (performance.now), by version and level. */
+  readonly #notBefore = new Map<string, number>()
+  readonly #compiled = { O0: 0, O2: 0 }
+  readonly #failed = { O0: 0, O2: 0 }
+  #machine: Machine | null = null
+  #running: Promise<void> | null = null
+  #retry: ReturnType<typeof setTimeout> | null = null
+
+  constructor(deps: CompilerDeps) {
+    this.#deps = deps
+  }
+
+  get counts(): CompileCounts {
+    return { compiled: this.#compiled, failed: this.#failed }
+  }
+
+  /** Level at which a version is served; null when it is interpreted. */
+  formOf(manifest: Manifest): CompiledModule | null {
+    return this.#forms.get(keyOf(manifest)) ?? null
+  }
+
+  /** Tests this machine and begins. Resolves when it is known how functions are compiled here, if at all. */
+  async open(): Promise<void> {
+    this.#machine = (await this.#test('polls')) ?? (await this.#test('interruptible'))
+    if (this.#machine === null) {
+      if (!this.#deps.closing.aborted) {
+        this.#deps.log.error('Functions are not compiled on this node; they stay interpreted.', {
+          error_type: 'internal',
+        })
+      }
+      return
+    }
+    this.#work()
+  }
+
+  /** Says what is served; what is not any more is forgotten. */
+  want(manifests: Iterable<Manifest>): void {
+    this.#wanted = new Map([...manifests].map((manifest) => [manifest.function_id, manifest]))
+    const keys = new Set([...this.#wanted.values()].map(keyOf))
+    for (const key of this.#forms.keys()) if (!keys.has(key)) this.#forms.delete(key)
+    for (const key of this.#notBefore.keys()) {
+      if (!keys.has(key.slice(0, key.lastIndexOf('/')))) this.#notBefore.delete(key)
+    }
+    this.#work()
+  }
+
+  /** Resolves when no compilation runs any more; the closing signal ends the one that does. */
+  async close(): Promise<void> {
+    if (this.#retry !== null) clearTimeout(this.#retry)
+    await this.#running
+  }
+
+  /** Null when guests cannot be stopped in this way here. */
+  async #test(stopMode: StopMode): Promise<Machine | null> {
+    const { store, command, closing, log, processor } = this.#deps
+    const output = store.temporaryPath()
+    try {
+      const cpu_seconds_max = selfTestSecondsMax
+      const job = { kind: 'self_test', stop_mode: stopMode, output, cpu_seconds_max } as const
+      const { engine } = await runCompileProcess(command, job, closing)
+      const target = compileTarget(engine, processor, stopMode)
+      const holder = store.take(holderName(target), output)
+      log.info('Compiled functions can be stopped on this machine.', {
+        context: { stop_mode: stopMode, target },
+      })
+      return { target, stopMode, holder }
+    } catch (thrown) {
+      if (closing.aborted) return null
+      log.error('Compiled functions cannot be stopped in the way that was tested.', {
+        error_type: 'internal',
+        error_message: errorMessage(thrown),
+        context: { stop_mode: stopMode },
+      })
+      return null
+    }
+  }
+
+  #work(): void {
+    if (this.#machine === null || this.#running !== null) return
+    this.#running = this.#workThrough(this.#machine).finally(() => {
+      this.#running = null
+      if (this.#deps.closing.aborted) return
+      if (this.#next() !== null) return this.#work()
+      if (this.#retry !== null) clearTimeout(this.#retry)
+      this.#retry = this.#notBefore.size === 0 ? null : setTimeout(() => this.#work(), retryMs)
+    })
+  }
+
+  async #workThrough(machine: Machine): Promise<void> {
+    for (;;) {
+      const next = this.#next()
+      if (next === null || this.#deps.closing.aborted) return
+      const [manifest, level] = next
+      try {
+        await this.#bring(machine, manifest, level)
+      } catch (thrown) {
+        if (this.#deps.closing.aborted) return
+        // Not the module's fault: the disk, a worker that was replaced.
+        this.#notBefore.set(`${keyOf(manifest)}/${level}`, performance.now() + retryMs)
+        this.#report(manifest, level, errorMessage(thrown))
+      }
+    }
+  }
+
+  /** What to do next: no function waits for its first compiled form while another gets its second. */
+  #next(): [Manifest, CompileLevel] | null {
+    if (this.#machine === null) return null
+    for (const level of COMPILE_LEVELS) {
+      for (const manifest of this.#wanted.values()) {
+        if (this.#lacks(this.#machine, manifest, level)) return [manifest, level]
+      }
+    }
+    return null
+  }
+
+  #lacks({ target }: Machine, manifest: Manifest, level: CompileLevel): boolean {
+    const reached = this.formOf(manifest)?.level
+    if (reached !== undefined && COMPILE_LEVELS.indexOf(reached) >= COMPILE_LEVELS.indexOf(level)) {
+      return false
+    }
+    const notBefore = this.#notBefore.get(`${keyOf(manifest)}/${level}`) ?? 0
+    if (notBefore > performance.now()) return false
+    return this.#deps.store.refusal({ source: manifest.sha256, level, target }) === null
+  }
+
+  /** One version to one level, compiled unless an earlier run of the node has done so. */
+  async #bring(machine: Machine, manifest: Manifest, wanted: CompileLevel): Promise<void> {
+    const { store, log } = this.#deps
+    const { target, holder } = machine
+    // A file of a higher level, from before, makes the ones below unnecessary.
+    const reached = COMPILE_LEVELS.findLast((level, index) => {
+      if (index <= COMPILE_LEVELS.indexOf(wanted)) return level === wanted
+      return store.find({ source: manifest.sha256, level, target }) !== null
+    }) as CompileLevel
+    const name = { source: manifest.sha256, level: reached, target }
+    const startedAt = performance.now()
+    let module: CompiledFile
+    try {
+      module = store.find(name) ?? (await this.#compile(machine, manifest, reached))
+    } catch (thrown) {
+      if (!(thrown instanceof EdgefnError) || this.#deps.closing.aborted) throw thrown
+      store.refuse(name, thrown.message)
+      return this.#report(manifest, reached, thrown.message)
+    }
+    const form: CompiledModule = { level: reached, target, module, holder }
+    try {
+      await this.#deps.swap(manifest, form)
+    } catch (thrown) {
+      const { fault, message } = toEdgefnError(thrown)
+      if (fault !== 'guest') throw thrown
+      store.refuse(name, message)
+      return this.#report(manifest, reached, message)
+    }
+    this.#forms.set(keyOf(manifest), form)
+    log.info('A function runs compiled from now on.', {
+      function_id: manifest.function_id,
+      context: {
+        name: manifest.name,
+        version: manifest.version,
+        level: reached,
+        size_bytes: module.size_bytes,
+        duration_ms: Math.round(performance.now() - startedAt),
+      },
+    })
+  }
+
+  async #compile(
+    { target, stopMode }: Machine,
+    manifest: Manifest,
+    level: CompileLevel,
+  ): Promise<CompiledFile> {
+    const { store, command, closing, artifactPath } = this.#deps
+    const source = artifactPath(manifest)
+    if (source === null) throw new Error('The artifact is not in the cache now.')
+    const output = store.temporaryPath()
+    const job = {
+      kind: 'module',
+      source,
+      sha256: manifest.sha256,
+      level,
+      stop_mode: stopMode,
+      output,
+      cpu_seconds_max: SECONDS_MAX[level],
+    } as const
+    await runCompileProcess(command, job, closing)
+    this.#compiled[level] += 1
+    return store.take({ source: manifest.sha256, level, target }, output)
+  }
+
+  #report(manifest: Manifest, level: CompileLevel, reason: string): void {
+    this.#failed[level] += 1
+    this.#deps.log.warn('A function could not be compiled; it runs on the level below.', {
+      function_id: manifest.function_id,
+      error_type: 'internal',
+      error_message: reason,
+      context: {
+        name: manifest.name,
+        version: manifest.version,
+        level,
+        runs: this.formOf(manifest)?.level ?? 'interpreted',
+      },
+    })
+  }
+}
+
+function keyOf({ function_id, version, sha256 }: Manifest): string {
+  return `${function_id}/${version}/${sha256}`
+}

@@ -1,0 +1,71 @@
+/** Compiled modules in a worker: taken only when the node has signed them, and only while a holder is parked (DESIGN 3, 5). */
+
+import { createPublicKey } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+
+import type { Native } from '../../../../ffi/native.ts'
+import { park } from '../../../../ffi/parked-holder.ts'
+import { EdgefnError } from '../../../errors.ts'
+import type { CompiledFile, CompiledName } from '../../compiled.ts'
+import { holderName, verifyCompiled } from '../../compiled.ts'
+import type { WorkerFunction } from '../../ipc.ts'
+import { HOLDER } from '../lanes/control.ts'
+
+/** Milliseconds that a thread waits for another one to park the holder. */
+const parkMsMax = 5_000
+
+export class CompiledCode {
+  readonly #native: Native
+  readonly #key: KeyObject
+  /** One word that all threads of the process share: who has parked the holder. */
+  readonly #holder: Int32Array
+
+  /** `publicKey` is SPKI, DER, base64. */
+  constructor(native: Native, publicKey: string, holder: Int32Array) {
+    this.#native = native
+    this.#key = createPublicKey({
+      key: Buffer.from(publicKey, 'base64'),
+      format: 'der',
+      type: 'spki',
+    })
+    this.#holder = holder
+  }
+
+  /** The compiled form of a function, verified, with the holder parked. Throws EdgefnError `artifact_mismatch` or what fs throws. */
+  open(fn: WorkerFunction): Uint8Array<ArrayBuffer> {
+    const { compiled } = fn
+    if (compiled === null) throw new Error('The function is not compiled.')
+    const { level, target, module, holder } = compiled
+    const bytes = this.#read(module, { source: fn.sha256, level, target })
+    this.#parkHolder(() => this.#read(holder, holderName(target)))
+    return bytes
+  }
+
+  #read(file: CompiledFile, name: CompiledName): Uint8Array<ArrayBuffer> {
+    const bytes = new Uint8Array(readFileSync(file.path))
+    if (verifyCompiled(this.#key, bytes, file, name)) return bytes
+    const message = 'A compiled module is not the one that this node has signed.'
+    throw new EdgefnError('artifact_mismatch', message)
+  }
+
+  /** Returns when a holder is parked in this process, by this thread or by another. */
+  #parkHolder(read: () => Uint8Array<ArrayBuffer>): void {
+    for (;;) {
+      const seen = Atomics.compareExchange(this.#holder, 0, HOLDER.none, HOLDER.parking)
+      if (seen === HOLDER.parked) return
+      if (seen === HOLDER.none) break
+      if (Atomics.wait(this.#holder, 0, HOLDER.parking, parkMsMax) === 'timed-out') {
+        throw new EdgefnError('internal', 'The holder of the engine was not parked in time.')
+      }
+    }
+    let state: number = HOLDER.none
+    try {
+      park(this.#native, read())
+      state = HOLDER.parked
+    } finally {
+      Atomics.store(this.#holder, 0, state)
+      Atomics.notify(this.#holder, 0)
+    }
+  }
+}

@@ -1,0 +1,155 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+
+import { answer, failure, request, startRuntime } from './harness.ts'
+import type { RuntimeHarness } from './harness.ts'
+import { assemble, numberGuest } from './wat.ts'
+
+/** What a guest can do must not depend on the form in which it runs. */
+const TIERS = ['interpreted', 'O0', 'O2'] as const
+
+let runtime: RuntimeHarness
+
+beforeAll(async () => {
+  runtime = await startRuntime(4)
+})
+afterAll(async () => {
+  await runtime.close()
+  expect(runtime.defects).toEqual([])
+})
+
+describe.each(TIERS)('%s', (tier) => {
+  test.each(['echo-c', 'echo-as', 'echo-rust', 'wagi-echo-c', 'wagi-echo-rust'])(
+    '%s answers',
+    async (guest) => {
+      const fn = await runtime.compiled(await runtime.guest(guest), tier)
+      await runtime.invoker.prepare(fn)
+      const call = request('/a%20b?x=1', {
+        method: 'POST',
+        body: new TextEncoder().encode('höllo "w"\n'),
+      })
+      for (const _ of [1, 2, 3]) {
+        const { status, text } = answer(await runtime.invoker.invoke(fn, call))
+        expect(status).toBe(200)
+        expect(JSON.parse(text)).toMatchObject({ method: 'POST', body: 'höllo "w"\n' })
+      }
+    },
+  )
+
+  test('each misbehaviour is contained and named, and the next call is served', async () => {
+    const fn = await runtime.compiled(
+      await runtime.guest('misbehave-c', { max_execution_ms: 200 }),
+      tier,
+    )
+    const cases = [
+      ['/loop', 'execution_timeout'],
+      ['/alloc', 'memory_limit'],
+      ['/trap', 'function_trap'],
+      ['/oob', 'function_trap'],
+      ['/div0', 'function_trap'],
+      ['/recurse', 'stack_overflow'],
+      ['/write100m', 'invalid_response'],
+      ['/negative', 'function_error'],
+    ] as const
+    for (const [path, code] of cases) {
+      const outcome = await runtime.invoker.invoke(fn, request(path))
+      expect([path, failure(outcome)]).toEqual([path, code])
+      expect(answer(await runtime.invoker.invoke(fn, request('/echo'))).status).toBe(200)
+    }
+  })
+
+  const STACKS: [string, string, string][] = [
+    ['direct', '(func $f (result i32) (i32.add (call $f) (i32.const 1)))', '(call $f)'],
+    [
+      'mutual, with many locals',
+      `(func $f (result i32) (local ${'i64 '.repeat(300)}) (i32.add (call $g) (i32.const 1)))
+       (func $g (result i32) (local ${'v128 '.repeat(200)}) (i32.mul (call $f) (i32.const 3)))`,
+      '(call $f)',
+    ],
+    [
+      'through a table',
+      `(table 1 funcref) (elem (i32.const 0) $f)
+       (func $f (result i32) (i32.add (call_indirect (result i32) (i32.const 0)) (i32.const 1)))`,
+      '(call $f)',
+    ],
+    [
+      'with values that live across the call',
+      `(func $f (param i32) (result i32) ${'(i32.load (local.get 0))'.repeat(400)}
+         (call $f (i32.const 8)) ${'(i32.rotl)'.repeat(400)})`,
+      '(call $f (i32.const 4))',
+    ],
+  ]
+  test.each(STACKS)('recursion %s ends as stack_overflow', async (_name, fields, body) => {
+    const fn = await runtime.compiled(runtime.module(numberGuest(body, fields)), tier)
+    for (const _ of [1, 2, 3]) {
+      expect(failure(await runtime.invoker.invoke(fn, request('/')))).toBe('stack_overflow')
+    }
+  })
+
+  test('a chain of calls without recursion keeps within the stack', async () => {
+    const locals = 'v128 '.repeat(200)
+    const chain = Array.from({ length: 400 }, (_, i) => {
+      const next = i === 399 ? '(i32.const 1)' : `(call $f${i + 1} (local.get 0))`
+      return `(func $f${i} (param i32) (result i32) (local ${locals})
+        (local.set 7 (v128.load (local.get 0)))
+        (i32.add ${next} (i32x4.extract_lane 0 (local.get 7))))`
+    })
+    const bytes = numberGuest('(call $f0 (i32.const 64))', chain.join('\n'))
+    const fn = await runtime.compiled(runtime.module(bytes), tier)
+    const outcome = await runtime.invoker.invoke(fn, request('/'))
+    if (!outcome.ok) expect(outcome.code).toBe('stack_overflow')
+  })
+
+  const ENDLESS: [string, string, string][] = [
+    ['a loop', '(loop $l (br $l)) (i32.const 0)', ''],
+    ['a loop by br_table', '(loop $l (br_table $l $l (i32.const 0))) (i32.const 0)', ''],
+    [
+      'a loop of bulk operations',
+      '(loop $l (memory.fill (i32.const 0) (i32.const 1) (i32.const 65536)) (br $l)) (i32.const 0)',
+      '',
+    ],
+    [
+      'calls that double at each of forty levels',
+      '(call $d0) (i32.const 0)',
+      Array.from({ length: 40 }, (_, i) =>
+        i === 39
+          ? `(func $d${i} (i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (i32.const 1))))`
+          : `(func $d${i} (call $d${i + 1}) (call $d${i + 1}))`,
+      ).join('\n'),
+    ],
+    [
+      'a loop of calls through a table to the host',
+      '(loop $l (drop (call_indirect (result i32) (i32.const 0))) (br $l)) (i32.const 0)',
+      '(table 1 funcref) (elem (i32.const 0) $yield)',
+    ],
+    ['a loop of host calls', '(loop $l (drop (call $yield)) (br $l)) (i32.const 0)', ''],
+    [
+      'a row of host calls',
+      `${'(drop (call $random (i32.const 0) (i32.const 10000000)))'.repeat(300)} (i32.const 0)`,
+      '',
+    ],
+  ]
+  test.each(ENDLESS)('%s is stopped in time', async (_name, body, fields) => {
+    const imports = `(import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
+      (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))`
+    const bytes = numberGuest(body, `${imports} ${fields}`, 160)
+    const fn = await runtime.compiled(runtime.module(bytes, { max_execution_ms: 100 }), tier)
+    for (const _ of [1, 2]) {
+      const outcome = await runtime.invoker.invoke(fn, request('/'))
+      expect(failure(outcome)).toBe('execution_timeout')
+      expect(outcome.execution_ms).toBeLessThan(600)
+    }
+  })
+
+  test('a start function that loops or recurses is stopped like any other', async () => {
+    const guest = (start: string) =>
+      assemble(`(module (memory (export "memory") 1) (start $s) ${start}
+        (func (export "alloc") (param i32) (result i32) (i32.const 1024))
+        (func (export "handle") (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32) (i32.const -1)))`)
+    const loop = runtime.module(guest('(func $s (loop $l (br $l)))'), { max_execution_ms: 100 })
+    const recurse = runtime.module(guest('(func $s (call $s))'))
+    const looped = await runtime.invoker.invoke(await runtime.compiled(loop, tier), request('/'))
+    expect(failure(looped)).toBe('execution_timeout')
+    const deep = await runtime.invoker.invoke(await runtime.compiled(recurse, tier), request('/'))
+    expect(failure(deep)).toBe('stack_overflow')
+  })
+})
