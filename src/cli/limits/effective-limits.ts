@@ -64,12 +64,15 @@ const NOT_SHOWN: ReadonlySet<LimitKey> = new Set([
   'guestSeriesShownMax',
   'workerMemoryBytesDefault',
   'executorThreadsDefault',
+  'executorThreadsMax',
   'pageRowsMax',
   'pageRowsDefault',
 ])
 
 type Fixed = Pick<EffectiveLimit, 'per' | 'beyond'> &
   Partial<Pick<EffectiveLimit, 'source' | 'flag'>>
+
+const OPENS = '503 circuit_open'
 
 /** What is known of limits with one value for all functions; of others only name, unit and value are told. */
 const FIXED: { readonly [K in LimitKey]?: Fixed } = {
@@ -93,12 +96,25 @@ const FIXED: { readonly [K in LimitKey]?: Fixed } = {
   processInstancesMax: { per: 'worker', beyond: 'least recently used go' },
   queueRequestsMax: { per: 'worker', beyond: '503 overloaded' },
   queueFunctionRequestsMax: { per: 'version and worker', beyond: '503 overloaded' },
+  workerDeathsMax: { per: 'version and node, in the window', beyond: '503 function_quarantined' },
+  workerDeathsWindowMs: { per: 'version and node', beyond: 'forgotten' },
+  quarantineMsMin: { per: 'first quarantine', beyond: 'runs again' },
+  quarantineMsMax: { per: 'any quarantine', beyond: 'runs again' },
+  suspectWaitMsMax: { per: 'call of a suspect', beyond: 'runs beside others' },
+  breakerWindowMs: { per: 'function and node', beyond: 'forgotten' },
+  breakerCallsMin: { per: 'function and node, in the window', beyond: 'the breaker judges' },
+  breakerFailurePercent: { per: 'function and node, in the window', beyond: OPENS },
+  breakerOpenMsMin: { per: 'first opening', beyond: 'probes' },
+  breakerOpenMsMax: { per: 'any opening', beyond: 'probes' },
+  breakerProbesMax: { per: 'opening', beyond: 'closes when all succeed' },
+  breakerProbeRetryMs: { per: 'call beside the probes', beyond: 'worth another try' },
   httpAllowMax: { per: 'version', beyond: '400 at registration' },
   httpAllowCharsMax: { per: 'pattern of --allow-http', beyond: '400 at registration' },
 }
 
 /** The same by how the limit is called, for limits of one host function. */
 const BY_PREFIX: readonly (readonly [string, Fixed])[] = [
+  ['fetchLoops', { per: 'request that functions pass on', beyond: 'an error to the guest' }],
   ['fetch', { per: 'http_fetch', beyond: 'an error to the guest' }],
   ['kv', { per: 'kv_*', beyond: 'an error to the guest' }],
   ['guest', { per: 'metrics_increment', beyond: 'an error to the guest' }],

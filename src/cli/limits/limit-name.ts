@@ -3,7 +3,7 @@
 import { bytesText } from '../output.ts'
 
 export type LimitUnit =
-  'bytes' | 'ms' | 'seconds' | 'pages' | 'calls' | 'requests' | 'per second' | 'count'
+  'bytes' | 'ms' | 'seconds' | 'pages' | 'calls' | 'requests' | 'per second' | 'percent' | 'count'
 
 /** `poolIdleMsMax` → `pool_idle_ms`; a minimum keeps that word. */
 export function limitName(key: string): string {
@@ -14,7 +14,7 @@ export function limitName(key: string): string {
 
 export function unitOf(key: string): LimitUnit {
   if (/PerSecond(?:Max|Min|Default)?$/.test(key)) return 'per second'
-  const noun = /(Bytes|Ms|Seconds|Pages)(?:Max|Min|Default)?$/.exec(key)?.[1]
+  const noun = /(Bytes|Ms|Seconds|Pages|Percent)(?:Max|Min|Default)?$/.exec(key)?.[1]
   if (noun === undefined) return 'count'
   return noun.toLowerCase() as LimitUnit
 }

@@ -15,7 +15,7 @@ import type { FromThread, ThreadData, ToThread } from './messages.ts'
 /**
  * Milliseconds past its deadline after which a guest that could not be stopped is given up. Stopped ones are back within
  * milliseconds; the rest is for a machine that has no processor for the thread: on two cores with thirteen times the work that
- * they can do, the slowest of 300 stops was back 742 ms late.
+ * they can do, the slowest of 250 stops was back 742 ms late.
  */
 const stopMsMax = 2_000
 /** How long a thread may be busy with a call besides running its guest: parsing and rewriting the module, mostly. */
