@@ -20,6 +20,9 @@
 #define EDGEFN_H
 
 #include <stdint.h>
+#ifdef __wasi__
+#include <stdlib.h>
+#endif
 
 #ifdef __cplusplus
 extern "C" {
@@ -148,8 +151,8 @@ static inline int ef_starts_with(ef_text text, ef_text prefix) {
   return ef_equal(text, prefix);
 }
 
-/* Blocks of memory, each a list's next, its end and what it holds. They are taken from the end of the linear memory, which
-   malloc can live with, and are used again by every request. */
+/* Blocks of memory, which are used again by every request. Where there is a libc they are malloc's: it takes all memory there
+   is at its first call for its own. Elsewhere they are taken from the end of the linear memory. */
 typedef struct ef__block {
   struct ef__block *next;
   uint32_t size;
@@ -160,12 +163,16 @@ typedef struct ef__block {
 __attribute__((weak)) ef__block *ef__blocks;
 __attribute__((weak)) ef__block *ef__last;
 
-/* Memory from the host that is never given back; NULL when there is no more. */
+/* Memory that is never given back, in whole pages; NULL when there is no more. */
 static inline void *ef__pages(uint32_t bytes, uint32_t *taken) {
   uint32_t pages = (bytes + 65535u) / 65536u;
-  uint32_t before = (uint32_t)__builtin_wasm_memory_grow(0, pages);
   *taken = pages * 65536u;
+#ifdef __wasi__
+  return malloc(*taken);
+#else
+  uint32_t before = (uint32_t)__builtin_wasm_memory_grow(0, pages);
   return before == (uint32_t)-1 ? (void *)0 : (void *)(uintptr_t)(before * 65536u);
+#endif
 }
 
 /* `size` bytes until the handler returns; NULL when there is no memory. */
@@ -536,8 +543,12 @@ static inline ef_fetched ef_fetch(const char *method, const char *url, const cha
 
 /* The host's buffers, which stay the host's. */
 static inline void *ef__alloc(int32_t size) {
+#ifdef __wasi__
+  return malloc((size_t)(uint32_t)size);
+#else
   uint32_t taken;
   return size < 0 ? (void *)0 : ef__pages((uint32_t)size, &taken);
+#endif
 }
 
 static inline ef_request ef__request(EDGEFN_HANDLE_PARAMETERS) {
@@ -561,7 +572,8 @@ static inline ef_request ef__request(EDGEFN_HANDLE_PARAMETERS) {
     ef__handler(&given, &answer);                                                                    \
     return ef__finish(&answer);                                                                      \
   }                                                                                                  \
-  static void ef__handler(const ef_request *request_name, ef_response *response_name)
+  static void ef__handler(__attribute__((unused)) const ef_request *request_name,                    \
+                          __attribute__((unused)) ef_response *response_name)
 
 #ifdef __cplusplus
 }

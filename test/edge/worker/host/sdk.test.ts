@@ -122,6 +122,16 @@ describe.each(['sdk-c', 'sdk-bare-c', 'sdk-rust', 'sdk-as'])('%s', (name) => {
   })
 })
 
+test.each(['sdk-c', 'sdk-bare-c'])(
+  '%s has memory of its own beside that of malloc',
+  async (name) => {
+    const fn = await runtime.guest(name, { max_execution_ms: 30_000 })
+    for (let n = 0; n < 5; n += 1) {
+      expect(answer(await runtime.invoker.invoke(fn, request('/?op=memory'))).text).toBe('1')
+    }
+  },
+)
+
 test.each([
   ['example-c', 'Hello from C: POST /a\n'],
   ['example-rust', 'Hello from Rust: POST /a\n'],
