@@ -1,0 +1,130 @@
+/** Referees of ingest and rewriter: wabt and this runtime's engine judge what edgefn accepts, and what its rewriting does. */
+
+import { EdgefnError } from '../../src/errors.ts'
+import { decodeModule } from '../../src/wasm/decode.ts'
+import type { WasmModule } from '../../src/wasm/module.ts'
+import { normaliseModule } from '../../src/wasm/normalise.ts'
+import { safeguardModule } from '../../src/wasm/rewrite/safeguard.ts'
+import { validateAll } from '../wasm/wabt.ts'
+import { observe } from './execution.ts'
+import type { Observation } from './execution.ts'
+import { randomModule } from './random-module.ts'
+import { below, randomOf } from './random.ts'
+
+type Bytes = Uint8Array<ArrayBuffer>
+
+/** As in service, and so few that the few recursions of a random module are enough to use them up. */
+const cellsInService = 1_000_000
+const cellsFew = 150
+
+/** What became of one seed. `problems` is empty unless edgefn is at fault. */
+export interface Verdict {
+  readonly problems: readonly string[]
+  readonly accepted: boolean
+  readonly rewritten: boolean
+  readonly calls: number
+}
+
+function decoded(bytes: Bytes): WasmModule | null {
+  try {
+    return decodeModule(bytes)
+  } catch (thrown) {
+    if (thrown instanceof EdgefnError) return null
+    throw thrown
+  }
+}
+
+/** What ingest takes of a module, before its rules about exports and imports. */
+function ingested(bytes: Bytes): { module: WasmModule; normalised: Bytes } | null {
+  const module = decoded(bytes)
+  if (module === null) return null
+  const normalised = normaliseModule(module)
+  return WebAssembly.validate(normalised) ? { module, normalised } : null
+}
+
+function rewrite(normalised: Bytes, cells: number): Bytes | null {
+  return safeguardModule(decodeModule(normalised), cells)
+}
+
+/** Bytes changed, put in and taken out, at one to three places behind the header. */
+function mutated(bytes: Bytes, random: () => number): Bytes {
+  const out = [...bytes]
+  for (let edits = 1 + below(random, 3); edits > 0; edits -= 1) {
+    const at = 8 + below(random, Math.max(out.length - 8, 1))
+    const kind = below(random, 3)
+    if (kind === 0) out[at] = below(random, 256)
+    else if (kind === 1) out.splice(at, 0, below(random, 256))
+    else out.splice(at, 1)
+  }
+  return Uint8Array.from(out)
+}
+
+/** Judges the random module of a seed, and one mutation of it. */
+export async function judge(seed: number): Promise<Verdict> {
+  const bytes = randomModule(seed)
+  const mutant = mutated(bytes, randomOf(seed))
+  const problems = [...overAcceptance('the module', bytes), ...overAcceptance('the mutant', mutant)]
+  const taken = ingested(bytes)
+  if (taken === null) return { problems, accepted: false, rewritten: false, calls: 0 }
+  const { module, normalised } = taken
+  const rewritten = rewrite(normalised, cellsInService)
+  problems.push(...invalidForms([normalised, ...(rewritten === null ? [] : [rewritten])]))
+  const names = module.exports.filter(({ kind }) => kind === 'function').map(({ name }) => name)
+  const before = await observe(bytes, names, seed)
+  const after = await observe(rewritten ?? normalised, names, seed)
+  problems.push(...differences(before, after))
+  const few = rewrite(normalised, cellsFew)
+  if (few !== null)
+    problems.push(...differencesUnlessOverflown(before, await observe(few, names, seed)))
+  return {
+    problems: problems.map((problem) => `seed ${seed}: ${problem}`),
+    accepted: true,
+    rewritten: rewritten !== null,
+    calls: names.length,
+  }
+}
+
+/** What edgefn takes, wabt must take. */
+function overAcceptance(what: string, bytes: Bytes): string[] {
+  if (ingested(bytes) === null) return []
+  const [answer] = validateAll([bytes])
+  return answer?.ok === true ? [] : [`wabt refuses ${what}: ${answer?.output.trim()}`]
+}
+
+/** What edgefn makes of a valid module must be valid, for wabt and for this runtime. */
+export function invalidForms(forms: readonly Bytes[]): string[] {
+  const judged = validateAll(forms)
+  return forms.flatMap((bytes, at) => {
+    const found = judged[at]?.ok === true ? [] : [`wabt: ${judged[at]?.output.trim()}`]
+    return WebAssembly.validate(bytes) ? found : [...found, 'this runtime finds it invalid']
+  })
+}
+
+/** Both forms must show the same, and give back all stack cells. */
+function differences(before: readonly Observation[], after: readonly Observation[]): string[] {
+  return before.flatMap((first, at) => {
+    const second = after[at]
+    if (second === undefined) return [`${first.call} was not made again`]
+    if (second.depth !== null && second.depth !== cellsInService) {
+      return [`${first.call} left ${second.depth} of ${cellsInService} cells`]
+    }
+    const [was, is] = [first, second].map((each) => JSON.stringify({ ...each, depth: null }))
+    return was === is ? [] : [`before ${was}, after ${is}`]
+  })
+}
+
+/** With few cells a call may end early, by the counter's own trap, and in no other way. */
+function differencesUnlessOverflown(
+  before: readonly Observation[],
+  after: readonly Observation[],
+): string[] {
+  const pairs = before.flatMap((first, at) => {
+    const second = after[at]
+    return second === undefined || second.overflown ? [] : [[first, second] as const]
+  })
+  const full = (each: Observation) => ({ ...each, depth: null })
+  return differences(
+    pairs.map(([first]) => full(first)),
+    pairs.map(([, second]) => full(second)),
+  )
+}

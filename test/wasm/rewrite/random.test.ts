@@ -1,0 +1,39 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+
+import { expect, test } from 'bun:test'
+
+import { decodeModule } from '../../../src/wasm/decode.ts'
+import { normaliseModule } from '../../../src/wasm/normalise.ts'
+import { safeguardModule } from '../../../src/wasm/rewrite/safeguard.ts'
+import { LIMITS } from '../../../src/protocol/limits.ts'
+import { invalidForms, judge } from '../../fuzz/rewriting.ts'
+
+const GUESTS = resolve(import.meta.dir, '../../guests/build')
+const seeds = 120
+
+test('random modules are taken as wabt takes them, and do the same when they are rewritten', async () => {
+  const problems: string[] = []
+  const counts = { accepted: 0, rewritten: 0, calls: 0 }
+  for (let seed = 1; seed <= seeds; seed += 1) {
+    const verdict = await judge(seed)
+    problems.push(...verdict.problems)
+    counts.accepted += Number(verdict.accepted)
+    counts.rewritten += Number(verdict.rewritten)
+    counts.calls += verdict.calls
+  }
+  expect(problems).toEqual([])
+  // Refusals would agree as well: what was really run is counted. The seeds are fixed, binaryen's version is not.
+  expect(counts.accepted).toBeGreaterThan(seeds / 2)
+  expect(counts.rewritten).toBeGreaterThan(seeds / 6)
+  expect(counts.calls).toBeGreaterThan(seeds * 2)
+}, 120_000)
+
+const guests = readdirSync(GUESTS).filter((name) => name.endsWith('.wasm'))
+
+test.each(guests)('%s is valid for wabt and this runtime in every form it takes', (name) => {
+  const module = decodeModule(new Uint8Array(readFileSync(join(GUESTS, name))))
+  const normalised = normaliseModule(module)
+  const rewritten = safeguardModule(decodeModule(normalised), LIMITS.stackCellsMax)
+  expect(invalidForms([normalised, ...(rewritten === null ? [] : [rewritten])])).toEqual([])
+})
