@@ -382,6 +382,7 @@ export class NodeRuntime {
       processor: processorName(),
       log,
       closing,
+      memory: this.#memory,
       artifactPath: (manifest) => cache.path(manifest),
       swap: async (manifest, compiled) => {
         const slot = this.#slots.take(manifest.function_id)

@@ -1,10 +1,10 @@
-/** Runs one compile process at a time to its end, and ends it when it takes more time or memory than it may. */
+/** Runs one compile process at a time to its end, and ends it when it takes more time or memory than it may, or than there is. */
 
 import { EdgefnError } from '../../../errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
 import type { CompileAnswer, CompileJob } from '../../compile/job.ts'
 import { compileAnswerSchema } from '../../compile/job.ts'
-import { residentBytes } from '../supervise/proc.ts'
+import { preferForOom, residentBytes } from '../supervise/proc.ts'
 
 /** Milliseconds between looks at the process. */
 const lookMs = 100
@@ -15,16 +15,23 @@ const wordsMax = 500
 
 export type CompileCommand = (job: CompileJob) => string[]
 
+export interface CompileSignals {
+  readonly closing: AbortSignal
+  /** Aborts when the node is short of memory: hot instances need what a compilation takes. */
+  readonly shortage: AbortSignal
+}
+
 /**
- * Runs the job. Throws EdgefnError `internal` saying why it could not be done: the compiler's refusal, its crash, its limits.
- * Nothing of it runs any more then.
+ * Runs the job. Throws EdgefnError `internal` saying why it could not be done: the compiler's refusal, its crash, its limits;
+ * and an Error when the node, and not the job, is why. Nothing of it runs any more then.
  */
 export async function runCompileProcess(
   command: CompileCommand,
   job: CompileJob,
-  closing: AbortSignal,
+  { closing, shortage }: CompileSignals,
 ): Promise<CompileAnswer & { ok: true }> {
   const child = Bun.spawn({ cmd: command(job), stdin: 'ignore', stdout: 'pipe', stderr: 'pipe' })
+  preferForOom(child.pid)
   const wallMsMax = job.cpu_seconds_max * wallMsPerCpuSecond
   const startedAt = performance.now()
   let excess: string | null = null
@@ -40,18 +47,25 @@ export async function runCompileProcess(
     if (performance.now() - startedAt > wallMsMax) stop(`it took over ${wallMsMax} ms`)
   }, lookMs)
   const abort = () => stop('the node is shutting down')
+  const giveWay = () => stop('the node is short of memory')
   closing.addEventListener('abort', abort, { once: true })
+  shortage.addEventListener('abort', giveWay, { once: true })
   try {
     if (closing.aborted) abort()
+    if (shortage.aborted) giveWay()
     const [printed, words] = await Promise.all([
       new Response(child.stdout).text(),
       new Response(child.stderr).text(),
       child.exited,
     ])
+    if (child.signalCode === 'SIGKILL' && shortage.aborted) {
+      throw new Error('The compiler gave way, because the node is short of memory.')
+    }
     return read(printed, excess ?? ending(child, words))
   } finally {
     clearInterval(look)
     closing.removeEventListener('abort', abort)
+    shortage.removeEventListener('abort', giveWay)
   }
 }
 

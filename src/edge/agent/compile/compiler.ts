@@ -28,6 +28,12 @@ interface CompilerDeps {
   readonly processor: string
   readonly log: Log
   readonly closing: AbortSignal
+  readonly memory: {
+    /** Aborted while memory is short; another one after that. */
+    readonly shortage: AbortSignal
+    /** Resolves when it is not short. */
+    enough(): Promise<void>
+  }
   /** Path of the cached artifact; null when it is not there now. */
   artifactPath(manifest: Manifest): string | null
   /** Loads the compiled form in every worker and then sends calls to it. Throws why it cannot be. */
@@ -111,7 +117,9 @@ export class Compiler {
     try {
       const cpu_seconds_max = selfTestSecondsMax
       const job = { kind: 'self_test', stop_mode: stopMode, output, cpu_seconds_max } as const
-      const { engine } = await runCompileProcess(command, job, closing)
+      // Small, and what it finds out is for good: it gives way to nothing.
+      const { signal: shortage } = new AbortController()
+      const { engine } = await runCompileProcess(command, job, { closing, shortage })
       const target = compileTarget(engine, processor, stopMode)
       const holder = store.take(holderName(target), output)
       log.info('Compiled functions can be stopped on this machine.', {
@@ -135,6 +143,8 @@ export class Compiler {
       this.#running = null
       if (this.#deps.closing.aborted) return
       if (this.#next() !== null) return this.#work()
+      const { memory } = this.#deps
+      if (memory.shortage.aborted) void memory.enough().then(() => this.#work())
       if (this.#retry !== null) clearTimeout(this.#retry)
       this.#retry = this.#notBefore.size === 0 ? null : setTimeout(() => this.#work(), retryMs)
     })
@@ -158,7 +168,7 @@ export class Compiler {
 
   /** What to do next: no function waits for its first compiled form while another gets its second. */
   #next(): [Manifest, CompileLevel] | null {
-    if (this.#machine === null) return null
+    if (this.#machine === null || this.#deps.memory.shortage.aborted) return null
     for (const level of COMPILE_LEVELS) {
       for (const manifest of this.#wanted.values()) {
         if (this.#lacks(this.#machine, manifest, level)) return [manifest, level]
@@ -223,7 +233,7 @@ export class Compiler {
     manifest: Manifest,
     level: CompileLevel,
   ): Promise<CompiledFile> {
-    const { store, command, closing, artifactPath } = this.#deps
+    const { store, command, closing, memory, artifactPath } = this.#deps
     const source = artifactPath(manifest)
     if (source === null) throw new Error('The artifact is not in the cache now.')
     const output = store.temporaryPath()
@@ -236,7 +246,7 @@ export class Compiler {
       output,
       cpu_seconds_max: SECONDS_MAX[level],
     } as const
-    await runCompileProcess(command, job, closing)
+    await runCompileProcess(command, job, { closing, shortage: memory.shortage })
     this.#compiled[level] += 1
     return store.take({ source: manifest.sha256, level, target }, output)
   }

@@ -25,6 +25,8 @@ export interface NodeMemoryDeps {
   onChange(level: MemoryPressure): void
   /** The memory that is left; the machine's own word by default. */
   read?(): MemoryReading | null
+  /** Milliseconds, monotonic. */
+  now?(): number
 }
 
 const DETAILS: readonly [string, string, string] = [
@@ -37,23 +39,38 @@ export class NodeMemory {
   readonly #deps: NodeMemoryDeps
   readonly #groups: WorkerGroups | null
   readonly #watch: PressureWatch
+  #shortage = new AbortController()
+  #enough = Promise.withResolvers<void>()
 
   /** Throws `invalid_config` when a control group was named that cannot be used. */
   constructor(deps: NodeMemoryDeps) {
     this.#deps = deps
     this.#groups = this.#openGroups()
-    const { log, relieve, onChange, read = readMemory } = deps
-    const { memory_reserve_bytes: reserve_bytes } = deps.config
-    const now = () => performance.now()
+    this.#enough.resolve()
+    const { log, relieve, onChange, read = readMemory, now = () => performance.now() } = deps
     this.#watch = new PressureWatch({
-      ...{ reserve_bytes, now, onChange, log },
+      ...{ reserve_bytes: deps.config.memory_reserve_bytes, now, log },
       read: () => read(),
       tell: relieve,
+      onChange: (level) => {
+        this.#signal(level)
+        onChange(level)
+      },
     })
   }
 
   get pressure(): MemoryPressure {
     return this.#watch.level
+  }
+
+  /** Aborts when memory becomes short; another one is here when it no longer is. */
+  get shortage(): AbortSignal {
+    return this.#shortage.signal
+  }
+
+  /** Resolves when memory is not short. */
+  enough(): Promise<void> {
+    return this.#enough.promise
   }
 
   get check(): ReadyCheck {
@@ -86,6 +103,17 @@ export class NodeMemory {
       error_type: 'worker_lost',
       context: { worker: index, bytes_max: this.#deps.config.worker_memory_bytes_max },
     })
+  }
+
+  #signal(level: MemoryPressure): void {
+    const isShort = this.#shortage.signal.aborted
+    if (level > 0 && !isShort) {
+      this.#enough = Promise.withResolvers<void>()
+      this.#shortage.abort()
+    } else if (level === 0 && isShort) {
+      this.#shortage = new AbortController()
+      this.#enough.resolve()
+    }
   }
 
   #openGroups(): WorkerGroups | null {
