@@ -1,6 +1,7 @@
 /**
  * The one entry of the one binary: argv → mode, each loaded only when asked for (a control plane never loads libwasmedge).
- * The same file re-enters as worker process (`__worker`), compile process (`__compile`) and as thread of either.
+ * The same file re-enters as worker process (`__worker`, `__spare_` while it stands by), compile process (`__compile`) and as
+ * thread of either.
  */
 
 import { isMainThread, workerData } from 'node:worker_threads'
@@ -12,13 +13,16 @@ import type { WorkerOptions } from './edge/ipc.ts'
 const COMPILED_ROOT = '/$bunfs/'
 
 /** The command line that starts another process of this very program. */
-function ownCommand(mode: '__worker' | '__compile', options: WorkerOptions | CompileJob): string[] {
+function ownCommand(
+  mode: '__worker' | '__spare_' | '__compile',
+  options: WorkerOptions | CompileJob,
+): string[] {
   const entry = Bun.main.startsWith(COMPILED_ROOT) ? [] : [Bun.main]
   return [process.execPath, ...entry, mode, JSON.stringify(options)]
 }
 
 const COMMANDS = {
-  worker: (options: WorkerOptions) => ownCommand('__worker', options),
+  worker: (options: WorkerOptions) => ownCommand(options.spare ? '__spare_' : '__worker', options),
   compile: (job: CompileJob) => ownCommand('__compile', job),
 }
 
@@ -58,7 +62,7 @@ function main(): Promise<void> {
   process.noDeprecation = true // mqtt.js calls url.parse, and operators would read about it at every start.
   const [mode, ...rest] = process.argv.slice(2)
   if (!isMainThread) return runThread()
-  if (mode === '__worker') return runWorker(rest[0])
+  if (mode === '__worker' || mode === '__spare_') return runWorker(rest[0])
   if (mode === '__compile') return runCompile(rest[0])
   return runCommandLine(process.argv.slice(2))
 }

@@ -68,6 +68,10 @@ export const EDGE_OPTIONS = {
     placeholder: 'on|off',
     help: 'off: functions stay interpreted',
   }),
+  'spare-worker': defaulted(onOff, 'on', {
+    placeholder: 'on|off',
+    help: 'keep one more worker started, so that one that dies is replaced at once',
+  }),
   mqtt: defaulted(onOff, 'on', { placeholder: 'on|off', help: 'off: poll the control plane only' }),
   'heartbeat-interval': defaulted(duration('100ms', '1h'), `${LIMITS.heartbeatMsDefault / 1000}s`, {
     placeholder: 'TIME',
@@ -130,6 +134,7 @@ export function edgeConfig(values: Values<typeof EDGE_OPTIONS>): EdgeConfig {
     workers,
     executor_threads_max: values['executor-threads'],
     compile: values.compile,
+    spare_worker: values['spare-worker'],
     mqtt: values.mqtt,
     heartbeat_ms: values['heartbeat-interval'],
     sync_ms: values['sync-interval'],

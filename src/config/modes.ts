@@ -51,6 +51,8 @@ export interface EdgeConfig {
   readonly executor_threads_max: number
   /** Whether functions are compiled in the background; else they stay interpreted. */
   readonly compile: boolean
+  /** Whether a worker more is kept started, to take the place of one that dies. */
+  readonly spare_worker: boolean
   /** False switches MQTT off on this node. */
   readonly mqtt: boolean
   readonly heartbeat_ms: number

@@ -57,6 +57,8 @@ export const toWorkerSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('memory_pressure'), level: memoryPressureSchema }),
   /** Stop accepting, finish what runs, exit 0. */
   z.strictObject({ type: z.literal('drain') }),
+  /** To a spare: listen on this port from now on. Answered by `ready`. */
+  z.strictObject({ type: z.literal('serve'), port: z.int().min(0) }),
 ])
 export type ToWorker = z.infer<typeof toWorkerSchema>
 
@@ -64,6 +66,8 @@ export type ToWorker = z.infer<typeof toWorkerSchema>
 export const toAgentSchema = z.discriminatedUnion('type', [
   /** The worker listens and has no functions yet. */
   z.strictObject({ type: z.literal('ready'), pid: z.int(), port: z.int(), engine: z.string() }),
+  /** A spare has done what can be done before it is told to serve. */
+  z.strictObject({ type: z.literal('standby') }),
   /** The worker cannot run at all (no libwasmedge, port taken); it exits after this. */
   z.strictObject({ type: z.literal('failed'), error: ipcErrorSchema }),
   z.strictObject({
@@ -84,14 +88,16 @@ export const toAgentSchema = z.discriminatedUnion('type', [
 ])
 export type ToAgent = z.infer<typeof toAgentSchema>
 
-/** What the agent passes to a worker process on its command line, as one JSON argument after `__worker`. */
+/** What the agent passes to a worker process on its command line, as one JSON argument after `__worker` or `__spare_`. */
 export const workerOptionsSchema = z.strictObject({
   node_id: z.string(),
-  /** 0, 1, …: the worker's place; a replaced worker gets the place, and so the statistics file, of the dead one. */
+  /** 0, 1, …: the worker's seat; one that is started later gets the seat, and so the statistics file, of a dead one. */
   index: z.int().min(0),
+  /** It listens only when it is told to. */
+  spare: z.boolean(),
   listen: z.strictObject({ host: z.string(), port: z.int() }),
   stats_path: z.string(),
-  /** Shared by all workers of the node, of which there are `workers` (`edge/quota.ts`). */
+  /** Shared by all workers of the node, of which there are at most `workers`, a spare included (`edge/quota.ts`). */
   quotas_path: z.string(),
   /** What guests keep with `kv_put` (`edge/kv-files.ts`), and their counters (`edge/guest-metrics.ts`). */
   kv_dir: z.string(),

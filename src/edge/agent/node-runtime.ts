@@ -92,7 +92,7 @@ export class NodeRuntime {
   constructor(options: NodeRuntimeOptions) {
     this.#options = options
     const { config, run_dir } = options
-    this.#shared = openSharedFiles(run_dir, config.workers)
+    this.#shared = openSharedFiles(run_dir, config.workers + Number(config.spare_worker))
     this.#health = this.#makeHealth()
     this.#slots = new SlotTable(
       (slot) => this.#shared.clearSlot(slot),
@@ -261,17 +261,18 @@ export class NodeRuntime {
     return new Supervisor(
       {
         workers: config.workers,
+        spare: config.spare_worker,
         memory_bytes_max: config.worker_memory_bytes_max,
         listen: config.listen,
         log,
-        command: (index, port) =>
+        command: (index, port, spare) =>
           commands.worker({
             node_id: enrolment.current().node_id,
             index,
+            spare,
             listen: { host: config.listen.host, port },
             ...this.#shared.pathsOf(index),
             ...this.#functionData.paths,
-            workers: config.workers,
             log_level: config.log_level,
             log_pretty: process.stdout.isTTY === true,
             request_body_bytes_max: config.request_body_bytes_max,
@@ -290,7 +291,7 @@ export class NodeRuntime {
           this.#memory.workerEnded(index)
           this.#health.workerEnded(index, reason)
           const slots = [...this.#slots.entries()].map(([, slot]) => slot)
-          this.#shared.clearPlace(index, slots)
+          this.#shared.clearSeat(index, slots)
         },
       },
       this.#syncer.table(),

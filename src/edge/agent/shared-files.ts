@@ -12,28 +12,26 @@ import { VerdictFile } from '../verdicts.ts'
 export interface SharedFiles {
   /** What tells this agent's files from those of earlier ones. */
   readonly stamp: string
-  /** Of each worker place its own. */
+  /** Of each worker's seat its own. */
   readonly stats: readonly StatsFile[]
   readonly running: RunningFile
   readonly verdicts: VerdictFile
   readonly breakers: BreakerFile
-  /** Where the worker of a place finds them. */
-  pathsOf(place: number): Pick<WorkerOptions, SharedPath>
+  /** Where the worker in a seat finds them, and how many seats they are made for. */
+  pathsOf(seat: number): Pick<WorkerOptions, SharedPath | 'workers'>
   /** Forgets a function's record everywhere, before it is given to another one. */
   clearSlot(slot: number): void
   /** Forgets what a worker that is gone held: its gauges and the calls that it ran. */
-  clearPlace(place: number, slots: readonly number[]): void
+  clearSeat(seat: number, slots: readonly number[]): void
 }
 
 type SharedPath = 'stats_path' | 'quotas_path' | 'running_path' | 'verdicts_path' | 'breakers_path'
 
-/** Makes the files, with names that no earlier agent used: its workers may still write to theirs. */
-export function openSharedFiles(dir: string, places: number): SharedFiles {
+/** Makes the files for `seats` workers, a spare included, with names that no earlier agent used: its workers may still write to theirs. */
+export function openSharedFiles(dir: string, seats: number): SharedFiles {
   const stamp = `${process.pid}-${Date.now().toString(36)}`
   const pathOf = (name: string, kind: 'stats' | 'shared') => join(dir, `${name}.${stamp}.${kind}`)
-  const statsPaths = Array.from({ length: places }, (_, place) =>
-    pathOf(`worker-${place}`, 'stats'),
-  )
+  const statsPaths = Array.from({ length: seats }, (_, seat) => pathOf(`worker-${seat}`, 'stats'))
   const paths = {
     quotas_path: pathOf('quotas', 'shared'),
     running_path: pathOf('running', 'shared'),
@@ -41,8 +39,8 @@ export function openSharedFiles(dir: string, places: number): SharedFiles {
     breakers_path: pathOf('breakers', 'shared'),
   }
   const stats = statsPaths.map((path) => new StatsFile(path))
-  const quotas = new QuotaFile(paths.quotas_path, places)
-  const running = new RunningFile(paths.running_path, places)
+  const quotas = new QuotaFile(paths.quotas_path, seats)
+  const running = new RunningFile(paths.running_path, seats)
   const verdicts = new VerdictFile(paths.verdicts_path)
   const breakers = new BreakerFile(paths.breakers_path)
   return {
@@ -51,16 +49,16 @@ export function openSharedFiles(dir: string, places: number): SharedFiles {
     running,
     verdicts,
     breakers,
-    pathsOf: (place) => ({ stats_path: statsPaths[place] ?? '', ...paths }),
+    pathsOf: (seat) => ({ stats_path: statsPaths[seat] ?? '', ...paths, workers: seats }),
     clearSlot(slot) {
       for (const file of stats) file.clear(slot)
       quotas.clear(slot)
       verdicts.clear(slot)
       breakers.clear(slot)
     },
-    clearPlace(place, slots) {
-      stats[place]?.clearGauges(slots)
-      quotas.clearWorker(place, slots)
+    clearSeat(seat, slots) {
+      stats[seat]?.clearGauges(slots)
+      quotas.clearWorker(seat, slots)
     },
   }
 }

@@ -15,6 +15,11 @@ export interface AgentLink {
   send(message: ToAgent): boolean
   /** Sends, and resolves when the message is out (or cannot be), for use before an exit. */
   sendLast(message: ToAgent): Promise<void>
+  /**
+   * Tells the agent that this process stands by, and resolves with the port when it is told to serve; null when it is told to
+   * end instead, or the agent is gone. To be called before `open`.
+   */
+  standBy(): Promise<number | null>
   /** Starts handing over messages. Messages that do not match the schema are logged and dropped. */
   open(handlers: AgentHandlers): void
 }
@@ -50,5 +55,22 @@ export function createAgentLink(log: Log): AgentLink {
     })
   }
 
-  return { connected, send, sendLast, open }
+  function standBy(): Promise<number | null> {
+    const told = Promise.withResolvers<number | null>()
+    const onMessage = (raw: unknown) => {
+      const parsed = toWorkerSchema.safeParse(raw)
+      if (parsed.data?.type === 'serve') told.resolve(parsed.data.port)
+      if (parsed.data?.type === 'drain') told.resolve(null)
+    }
+    const onEnd = () => told.resolve(null)
+    process.on('message', onMessage)
+    for (const event of ['disconnect', 'SIGTERM', 'SIGINT']) process.on(event, onEnd)
+    send({ type: 'standby' })
+    return told.promise.finally(() => {
+      process.off('message', onMessage)
+      for (const event of ['disconnect', 'SIGTERM', 'SIGINT']) process.off(event, onEnd)
+    })
+  }
+
+  return { connected, send, sendLast, standBy, open }
 }

@@ -11,7 +11,8 @@ import { StatsFile } from '../stats.ts'
 import { VerdictFile } from '../verdicts.ts'
 import { createAdmission } from './admit/admission.ts'
 import { createGuard } from './admit/guard.ts'
-import { createAgentLink } from './agent-link.ts'
+import { createAgentLink, type AgentLink } from './agent-link.ts'
+import { renameCommand, SPARE_WORD, WORKER_WORD } from './command-word.ts'
 import type { HostOptions } from './host/host.ts'
 import { startThread } from './lanes/executor-thread.ts'
 import { createInvoker } from './pool/invoker.ts'
@@ -35,6 +36,8 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     const nowMs = openLibc().monotonicMs
     const host = hostOptions(options)
     const verdicts = new VerdictFile(options.verdicts_path)
+    // There is always a process in the first seat, be it a spare.
+    if (options.index === 0) startKeeper(host, log)
     const { invoker, engine } = await createInvoker({
       entry: Bun.main,
       threads_max: options.executor_threads_max,
@@ -43,7 +46,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
       stats,
       host,
       fetch_allow_private: options.fetch_allow_private,
-      running: { path: options.running_path, places: options.workers, place: options.index },
+      running: { path: options.running_path, seats: options.workers, seat: options.index },
       verdicts,
       onDefect: (reason, stuck) => {
         log.error('The worker is broken and will be replaced', {
@@ -62,12 +65,23 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     })
     const breakers = new BreakerFile(options.breakers_path)
     const guard = createGuard({ verdicts, breakers, now: Date.now })
+    const listen = await whenToServe(options, link)
+    if (listen === null) process.exit(0)
     const worker = new WorkerService({
-      ...{ options, link, log, stats, quotas, admission, guard, invoker, engine },
+      ...{
+        options: { ...options, listen },
+        link,
+        log,
+        stats,
+        quotas,
+        admission,
+        guard,
+        invoker,
+        engine,
+      },
       nowMs,
     })
     worker.open()
-    if (options.index === 0) startKeeper(host, log)
     void defect.promise.then((reason) => worker.drain(reason, 1))
     process.exit(await worker.ended())
   } catch (thrown) {
@@ -76,6 +90,18 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     await link.sendLast({ type: 'failed', error: { code, message } })
     process.exit(1)
   }
+}
+
+/** The address to listen on, at once or when a spare is told to serve; null: it is not needed any more. */
+async function whenToServe(
+  { spare, listen }: WorkerOptions,
+  link: AgentLink,
+): Promise<WorkerOptions['listen'] | null> {
+  if (!spare) return listen
+  const port = await link.standBy()
+  if (port === null) return null
+  renameCommand(SPARE_WORD, WORKER_WORD)
+  return { ...listen, port }
 }
 
 function hostOptions(options: WorkerOptions): HostOptions {

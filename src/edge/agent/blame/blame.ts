@@ -82,11 +82,11 @@ export class Blame {
     return [...this.#quarantines.values()].filter(({ until }) => until > now)
   }
 
-  /** The process of a place has ended; `reason` is null when it was to end. Nothing writes the place's cells then. */
-  workerEnded(place: number, reason: string | null): void {
+  /** The process of a seat has ended; `reason` is null when it was to end. Nothing writes the seat's cells then. */
+  workerEnded(seat: number, reason: string | null): void {
     const { running, slots, now } = this.#deps
-    const cells = running.read(place)
-    running.clear(place)
+    const cells = running.read(seat)
+    running.clear(seat)
     if (reason === null) return
     this.#counts.set(reason, (this.#counts.get(reason) ?? 0) + 1)
     const keys = new Set<VersionKey>()

@@ -75,14 +75,14 @@ export class FunctionHealth {
   }
 
   /** A worker's process has ended; `reason` is null when it was to end. */
-  workerEnded(place: number, reason: string | null): void {
+  workerEnded(seat: number, reason: string | null): void {
     const { shared, now } = this.#deps
     if (reason !== null) {
-      for (const { slot, version } of shared.running.read(place)) {
+      for (const { slot, version } of shared.running.read(seat)) {
         shared.breakers.workerDied(slot, version, now())
       }
     }
-    this.#blame.workerEnded(place, reason)
+    this.#blame.workerEnded(seat, reason)
   }
 
   /** Why a version may not be loaded or run now; null when it may. */

@@ -6,6 +6,7 @@ import type { IpcError, MemoryPressure, WorkerFunction, WorkerOptions } from '..
 import type { Assignment } from '../node-state.ts'
 import { WorkerPlace } from './worker-place.ts'
 import type { FetchRequest, WorkerProcess } from './worker-process.ts'
+import { WorkerSource } from './worker-source.ts'
 
 /** How often the workers' memory is looked at; a guest can take some 300 MB in this time. */
 export const memoryCheckMs = 100
@@ -18,25 +19,28 @@ export type WorkerCommand = (options: WorkerOptions) => string[]
 
 export interface SupervisorOptions {
   readonly workers: number
+  /** Whether one more process is kept started, to take the place of one that dies. */
+  readonly spare: boolean
   readonly memory_bytes_max: number
   readonly listen: { readonly host: string; readonly port: number }
   readonly log: Log
-  /** The command line of the worker in a place that listens on `port`. */
-  command(index: number, port: number): string[]
+  /** The command line of the worker in a seat: one that listens on `port`, or a spare. */
+  command(seat: number, port: number, spare: boolean): string[]
   /** Answers a worker that lacks an artifact with the path, or throws. */
   onFetch(request: FetchRequest): Promise<string>
-  onStarted(index: number, pid: number): void
+  onStarted(seat: number, pid: number): void
   /**
-   * The process of a place has ended; nothing writes its part of the shared memory until another is started. `reason` is
+   * The process in a seat has ended; nothing writes its part of the shared memory until another is started. `reason` is
    * null when it was to end.
    */
-  onExit(index: number, reason: string | null): void
+  onExit(seat: number, reason: string | null): void
   /** Why a function may not be run on this node now; null when it may. */
   refusal(fn: WorkerFunction): EdgefnError | null
 }
 
 export class Supervisor {
   readonly #options: SupervisorOptions
+  readonly #source: WorkerSource
   readonly #places: WorkerPlace[]
   readonly #started = Promise.withResolvers<number>()
   #table: Assignment
@@ -51,6 +55,7 @@ export class Supervisor {
     this.#table = table
     this.#port = options.listen.port
     this.#started.promise.catch(() => {})
+    this.#source = this.#makeSource()
     this.#places = Array.from({ length: options.workers }, (_, index) => this.#place(index))
   }
 
@@ -97,7 +102,8 @@ export class Supervisor {
   }
 
   get pids(): number[] {
-    return this.#places.map((place) => place.pid).filter((pid) => pid !== null)
+    const pids = [...this.#places.map((place) => place.pid), this.#source.sparePid]
+    return pids.filter((pid) => pid !== null)
   }
 
   /**
@@ -146,25 +152,33 @@ export class Supervisor {
     if (this.#memoryTimer !== null) clearInterval(this.#memoryTimer)
     this.#started.reject(new EdgefnError('shutting_down', 'The node is shutting down.'))
     for (const wake of this.#servingWaiters.splice(0)) wake()
-    await Promise.all(this.#places.map((place) => place.close()))
+    await Promise.all([...this.#places.map((place) => place.close()), this.#source.close()])
+  }
+
+  #makeSource(): WorkerSource {
+    const { workers, spare, log, command, onStarted, onExit } = this.#options
+    return new WorkerSource({
+      ...{ workers, spare, log, onStarted, onExit },
+      command: (seat, isSpare) => command(seat, this.#port, isSpare),
+      onFetch: (request, worker) => void this.#answerFetch(request, worker),
+    })
   }
 
   #place(index: number): WorkerPlace {
-    const { log, memory_bytes_max, command, onStarted, onExit, refusal } = this.#options
+    const { log, memory_bytes_max, refusal } = this.#options
     return new WorkerPlace({
       index,
       log: log.with({ worker: index }),
       memory_bytes_max,
-      command: () => command(index, this.#port),
+      source: this.#source,
+      port: () => this.#port,
       table: () => this.#table,
-      onFetch: (request, worker) => void this.#answerFetch(request, worker),
-      onStarted: (pid) => onStarted(index, pid),
       onServing: (port) => {
         this.#port = port
         this.#started.resolve(port)
         for (const wake of this.#servingWaiters.splice(0)) wake()
+        if (this.serving === this.#places.length) this.#source.fill()
       },
-      onExit: (reason) => onExit(index, reason),
       mayRun: (fn) => refusal(fn) === null,
       onFailed: (error, deaths) => this.#failed(index, error, deaths),
     })

@@ -5,37 +5,23 @@ import type { Log } from '../../../telemetry/log.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { Assignment } from '../node-state.ts'
 import { residentBytes } from './proc.ts'
-import type { FetchRequest, WorkerExit } from './worker-process.ts'
-import { WorkerProcess } from './worker-process.ts'
+import { restartDelayMs } from './restart-delay.ts'
+import type { WorkerExit, WorkerProcess } from './worker-process.ts'
+import type { WorkerSource } from './worker-source.ts'
 
 /** A worker that dies younger than this died of its start. */
 const youngMs = 5_000
-/** Waits before a replacement when workers keep dying young: none at first, then 50 ms doubling to 5 s. */
-const restartMsMin = 50
-const restartMsMax = 5_000
-
-/** Wait before the replacement of the `youngDeaths`-th worker in a row that died young. */
-export function restartDelayMs(youngDeaths: number): number {
-  if (youngDeaths <= 1) return 0
-  return Math.min(restartMsMax, restartMsMin * 2 ** Math.min(youngDeaths - 2, 20))
-}
-
 interface WorkerPlaceOptions {
   readonly index: number
   readonly log: Log
   readonly memory_bytes_max: number
-  command(): readonly string[]
+  readonly source: WorkerSource
+  /** Port that the workers listen on; 0: the system chooses. */
+  port(): number
   /** The table a new worker gets; asked at the moment it is ready. */
   table(): Assignment
-  onFetch(request: FetchRequest, worker: WorkerProcess): void
-  onStarted(pid: number): void
   /** The worker listens and has the table. */
   onServing(port: number): void
-  /**
-   * Before a replacement is started; nothing writes the place's shared memory then. `reason` as in `WorkerExit`, and null
-   * when the place is closing.
-   */
-  onExit(reason: string | null): void
   /** Whether a function may be run; asked before a new worker warms it. */
   mayRun(fn: WorkerFunction): boolean
   /** A worker reported that it cannot run, or died before it was ready. */
@@ -104,7 +90,6 @@ export class WorkerPlace {
     let youngDeaths = 0
     while (!this.#closing.signal.aborted) {
       const exit = await this.#live(youngDeaths)
-      this.#options.onExit(this.#closing.signal.aborted ? null : exit.reason)
       if (this.#closing.signal.aborted) return
       youngDeaths = exit.lived_ms < youngMs ? youngDeaths + 1 : 0
       this.#restarts += 1
@@ -125,16 +110,19 @@ export class WorkerPlace {
 
   /** One process from start to end. Never throws. */
   async #live(youngDeaths: number): Promise<WorkerExit> {
-    const { command, log, onFetch, onStarted, onFailed } = this.#options
+    const { source, onFailed } = this.#options
+    const startedAt = performance.now()
     try {
-      const worker = new WorkerProcess({ command: command(), log, onFetch })
+      const worker = source.start()
       this.#process = worker
-      onStarted(worker.pid)
       void this.#bringUp(worker).catch((thrown) => {
         onFailed(toEdgefnError(thrown), youngDeaths + 1)
         worker.kill('start_failed')
       })
-      return await worker.exited
+      const exit = await worker.exited
+      source.ended(worker, this.#closing.signal.aborted ? null : exit.reason)
+      // Since it has the place: it may have been a spare for days.
+      return { ...exit, lived_ms: performance.now() - startedAt }
     } catch (thrown) {
       const message = `The worker process could not be started: ${errorMessage(thrown)}`
       onFailed(new EdgefnError('internal', message, { cause: thrown }), youngDeaths + 1)
@@ -148,6 +136,7 @@ export class WorkerPlace {
 
   /** Table first, so that the worker serves at once; then one warm instance of each function. */
   async #bringUp(worker: WorkerProcess): Promise<void> {
+    await worker.serve(this.#options.port())
     const { port } = await worker.ready
     this.#ready = true
     const table = this.#options.table()

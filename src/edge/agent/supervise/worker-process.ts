@@ -11,6 +11,7 @@ import { artifactKey, type Assignment } from '../node-state.ts'
 /** A worker silent for longer than this is hung and is killed. */
 const startMsMax = 30_000
 const prepareMsMax = 15_000
+const serveMsMax = 5_000
 const assignMsMax = 10_000
 /** How long a draining worker may finish its calls, and a signalled one may take to go. */
 const drainMsMax = 10_000
@@ -32,6 +33,9 @@ export type KillReason = 'memory_limit' | 'hung' | 'start_failed' | 'closing'
 
 interface WorkerProcessOptions {
   readonly command: readonly string[]
+  readonly seat: number
+  /** It listens only when it is told to by `serve`. */
+  readonly spare: boolean
   readonly log: Log
   onFetch(request: FetchRequest, worker: WorkerProcess): void
 }
@@ -43,12 +47,15 @@ interface Waiter<T> {
 
 export class WorkerProcess {
   readonly pid: number
+  readonly seat: number
   /** Settles once: the worker listens, or why it never will. */
   readonly ready: Promise<WorkerReady>
   readonly exited: Promise<WorkerExit>
   readonly #log: Log
   readonly #child: Bun.Subprocess<'ignore', 'inherit', 'inherit'>
   readonly #becameReady = Promise.withResolvers<WorkerReady>()
+  /** A spare can be told to serve; null for a worker that does so by itself. */
+  readonly #standsBy: PromiseWithResolvers<null> | null
   readonly #prepares = new Map<string, Waiter<IpcError | null>[]>()
   readonly #assigns = new Map<string, Waiter<null>[]>()
   #dead = false
@@ -57,6 +64,9 @@ export class WorkerProcess {
   /** Starts the process. Throws what spawn throws (no such file, no memory). */
   constructor(options: WorkerProcessOptions) {
     this.#log = options.log
+    this.seat = options.seat
+    this.#standsBy = options.spare ? Promise.withResolvers<null>() : null
+    this.#standsBy?.promise.catch(() => {})
     this.ready = this.#becameReady.promise
     this.ready.catch(() => {})
     const startedAt = performance.now()
@@ -77,7 +87,16 @@ export class WorkerProcess {
       },
     })
     this.pid = this.#child.pid
-    void this.#limit(this.ready, startMsMax, 'start').catch(() => {})
+    const started = this.#standsBy?.promise ?? this.ready
+    void this.#limit<unknown>(started, startMsMax, 'start').catch(() => {})
+  }
+
+  /** Has a spare listen, which then is a worker like any other; does nothing to one that is no spare. */
+  async serve(port: number): Promise<void> {
+    if (this.#standsBy === null) return
+    await this.#standsBy.promise
+    this.send({ type: 'serve', port })
+    await this.#limit(this.ready, serveMsMax, 'serve')
   }
 
   /** Loads and warms a function. Throws the worker's own error, or `worker_lost` when it died or hung over it. */
@@ -172,6 +191,8 @@ export class WorkerProcess {
     switch (message.type) {
       case 'ready':
         return this.#becameReady.resolve(message)
+      case 'standby':
+        return this.#standsBy?.resolve(null)
       case 'failed':
         return this.#becameReady.reject(fromIpcError(message.error))
       case 'prepared':
@@ -187,6 +208,7 @@ export class WorkerProcess {
     this.#dead = true
     const error = this.#lost()
     this.#becameReady.reject(error)
+    this.#standsBy?.reject(error)
     for (const waiters of [this.#prepares, this.#assigns]) {
       for (const waiter of [...waiters.values()].flat()) waiter.reject(error)
       waiters.clear()

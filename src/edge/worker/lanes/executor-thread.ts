@@ -5,7 +5,7 @@ import type { MessagePort } from 'node:worker_threads'
 
 import { EdgefnError, errorMessage, isErrorCode } from '../../../errors.ts'
 import type { WorkerFunction } from '../../ipc.ts'
-import type { RunningPlace } from '../../running.ts'
+import type { RunningSeat } from '../../running.ts'
 import type { GuestRequest } from '../call.ts'
 import type { HostOptions } from '../host/host.ts'
 import type { RunReport } from '../runtime/runner.ts'
@@ -24,7 +24,7 @@ const otherMsMax = 60_000
 export interface ExecutorThreadOptions {
   readonly entry: string
   readonly control: SharedArrayBuffer
-  readonly running: RunningPlace
+  readonly running: RunningSeat
   readonly index: number
   readonly host: HostOptions
   /** Public key of what the node compiles. */

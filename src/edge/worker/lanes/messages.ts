@@ -6,7 +6,7 @@
 import type { MessagePort } from 'node:worker_threads'
 
 import type { IpcError, WorkerFunction } from '../../ipc.ts'
-import type { RunningPlace } from '../../running.ts'
+import type { RunningSeat } from '../../running.ts'
 import type { FetchOutcome } from '../../stats.ts'
 import type { GuestRequest } from '../call.ts'
 import type { HostOptions } from '../host/host.ts'
@@ -37,7 +37,7 @@ export type ThreadData =
   | {
       readonly edgefn_thread: 'executor'
       readonly control: SharedArrayBuffer
-      readonly running: RunningPlace
+      readonly running: RunningSeat
       readonly index: number
       readonly host: HostOptions
       /** Public key of what the node compiles (SPKI, DER, base64). */

@@ -39,12 +39,12 @@ function runExecutor(data: ThreadData & { edgefn_thread: 'executor' }): void {
   const port = parentPort
   if (port === null) throw new Error('An executor runs only as a thread.')
   const post = (message: FromThread) => port.postMessage(message)
-  const marks = new RunningFile(running.path, running.places)
+  const marks = new RunningFile(running.path, running.seats)
   /** Whoever finds this process dead reads whose module it had in hand. */
   function marked(fn: WorkerFunction, run: () => RunReport): RunReport {
-    marks.begin(running.place, index, fn.slot, fn.version)
+    marks.begin(running.seat, index, fn.slot, fn.version)
     const report = run()
-    marks.end(running.place, index)
+    marks.end(running.seat, index)
     return report
   }
   let runner: Runner

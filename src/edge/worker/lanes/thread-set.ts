@@ -4,7 +4,7 @@ import type { Worker } from 'node:worker_threads'
 
 import { errorMessage } from '../../../errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
-import type { RunningPlace } from '../../running.ts'
+import type { RunningSeat } from '../../running.ts'
 import { RunningFile } from '../../running.ts'
 import type { StatsFile } from '../../stats.ts'
 import type { HostOptions } from '../host/host.ts'
@@ -24,7 +24,7 @@ export interface ThreadSetOptions {
   readonly host: HostOptions
   /** Ranges of addresses that `http_fetch` may reach besides public ones. */
   readonly fetch_allow_private: readonly string[]
-  readonly running: RunningPlace
+  readonly running: RunningSeat
   /** A thread is gone or cannot be stopped: the process must be replaced, for its core may be burning. */
   readonly onDefect: (reason: string, stuck: StuckGuest | null) => void
 }
@@ -49,8 +49,8 @@ export class ThreadSet {
     this.max = options.max
     this.#total = Math.min(options.max * reserveFactor, LIMITS.executorThreadsMax)
     this.#options = options
-    this.#running = new RunningFile(options.running.path, options.running.places)
-    this.#running.occupy(options.running.place, process.pid)
+    this.#running = new RunningFile(options.running.path, options.running.seats)
+    this.#running.occupy(options.running.seat, process.pid)
     this.#control = new SharedArrayBuffer(controlBytes(this.#total))
     this.#fetches = new FetchThread({
       entry: options.entry,
@@ -177,7 +177,7 @@ export class ThreadSet {
       nowMs: this.#options.nowMs,
       connectFetches: () => this.#fetches.connect(),
       onLost: (reason, stuck) => {
-        this.#running.lost(this.#options.running.place, index)
+        this.#running.lost(this.#options.running.seat, index)
         if (stuck !== null) this.#options.stats.addWorker('guest_stop_defects', 1)
         this.#tellLost(index)
         this.#options.onDefect(reason, stuck)

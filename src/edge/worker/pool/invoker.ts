@@ -1,7 +1,7 @@
 /** Puts threads and dispatcher together: the `Invoker` that the ingress calls. */
 
 import { openLibc } from '../../../../ffi/libc.ts'
-import type { RunningPlace } from '../../running.ts'
+import type { RunningSeat } from '../../running.ts'
 import type { StatsFile } from '../../stats.ts'
 import type { VerdictFile } from '../../verdicts.ts'
 import type { Invoker } from '../call.ts'
@@ -22,7 +22,7 @@ export interface InvokerOptions {
   readonly host: HostOptions
   /** Ranges of addresses that `http_fetch` may reach besides public ones. */
   readonly fetch_allow_private: readonly string[]
-  readonly running: RunningPlace
+  readonly running: RunningSeat
   readonly verdicts: VerdictFile
   /** Called when a thread is lost; the worker should finish what it can and exit, to be replaced. `stuck` is why, if a guest. */
   readonly onDefect: (reason: string, stuck: StuckGuest | null) => void

@@ -13,7 +13,7 @@ import { VerdictFile } from '../../../../src/edge/verdicts.ts'
 import { LIMITS } from '../../../../src/protocol/limits.ts'
 import { makeDir, quietLog, removeDir } from '../fixtures/node.ts'
 
-const places = 2
+const seats = 2
 
 let dir: string
 let database: IndexDatabase
@@ -35,7 +35,7 @@ afterEach(() => {
 
 /** An agent's part of it; `run` names the files, which each agent has anew. */
 function open(run: string) {
-  const running = new RunningFile(join(dir, `running.${run}`), places)
+  const running = new RunningFile(join(dir, `running.${run}`), seats)
   const verdicts = new VerdictFile(join(dir, `verdicts.${run}`))
   const slots: SlotTable = new SlotTable(
     (slot) => verdicts.clear(slot),
@@ -53,11 +53,11 @@ function open(run: string) {
   opened.push(blame)
   const slotOf = (id: string) => slots.take(id) ?? -1
   /** A worker dies while these run in it, each in a thread of its own. */
-  function die(place: number, ...fns: [string, number][]): void {
+  function die(seat: number, ...fns: [string, number][]): void {
     for (const [thread, [id, version]] of fns.entries()) {
-      running.begin(place, thread, slotOf(id), version)
+      running.begin(seat, thread, slotOf(id), version)
     }
-    blame.workerEnded(place, 'SIGSEGV')
+    blame.workerEnded(seat, 'SIGSEGV')
   }
   const refusal = (id: string, version: number) =>
     verdicts.refusal({ slot: slotOf(id), version, name: id })?.code ?? null
@@ -106,7 +106,7 @@ test('of a worker with a thread that was given up, only what that thread ran is 
   running.lost(1, 3)
   blame.workerEnded(1, 'exit')
   expect([...blame.blamed.keys()]).toEqual(['k'])
-  // Neither the mark nor the cells are there for the next process of the place.
+  // Neither the mark nor the cells are there for the next process of the seat.
   expect(running.read(1)).toEqual([])
 })
 

@@ -3,7 +3,7 @@
 import { expect, test } from 'bun:test'
 
 import { SlotTable } from '../../../../src/edge/agent/supervise/slots.ts'
-import { restartDelayMs } from '../../../../src/edge/agent/supervise/worker-place.ts'
+import { restartDelayMs } from '../../../../src/edge/agent/supervise/restart-delay.ts'
 import { LIMITS } from '../../../../src/protocol/limits.ts'
 
 test('a function that leaves and returns keeps its slot and so its counters', () => {

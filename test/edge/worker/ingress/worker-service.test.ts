@@ -22,6 +22,7 @@ async function startWorker(port = 0) {
   const options = {
     node_id: 'n1',
     index: 0,
+    spare: false,
     listen: { host: '127.0.0.1', port },
     stats_path: statsPath,
     quotas_path: join(directory, 'quotas'),

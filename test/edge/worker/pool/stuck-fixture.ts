@@ -22,7 +22,7 @@ const threads = new ThreadSet({
   max: 1,
   stats,
   host: hostOptionsIn(directory),
-  running: { path: join(directory, 'running'), places: 2, place: 1 },
+  running: { path: join(directory, 'running'), seats: 2, seat: 1 },
   compile_key: new TestCompiler(directory).publicKey,
   nowMs: openLibc().monotonicMs,
   fetch_allow_private: [],

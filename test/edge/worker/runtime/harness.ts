@@ -57,7 +57,7 @@ export async function startRuntime(
     pool_bytes_max: poolBytesMax,
     host: hostOptionsIn(dir),
     fetch_allow_private: fetchAllowPrivate,
-    running: { path: join(dir, 'running'), places: 1, place: 0 },
+    running: { path: join(dir, 'running'), seats: 1, seat: 0 },
     verdicts,
     compile_key: compiler.publicKey,
     onDefect: (reason) => defects.push(reason),
