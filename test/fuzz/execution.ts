@@ -1,6 +1,7 @@
 /** Runs a random module in this runtime's own engine and writes down all that can be seen of it, to compare two forms of it. */
 
 import { DEPTH_EXPORT } from '../../src/wasm/rewrite/depth.ts'
+import { START_EXPORT } from '../../src/wasm/rewrite/safeguard.ts'
 import { pick, randomOf } from './random.ts'
 
 /** What one call showed. */
@@ -11,9 +12,9 @@ export interface Observation {
   /** What it logged on the way. */
   readonly logs: readonly string[]
   readonly memory: string
-  /** Stack cells left afterwards, where they are counted and the call did not trap. */
+  /** Bytes of stack left afterwards, where they are counted and the call did not trap. */
   readonly depth: number | null
-  /** Whether the counter of stack cells ended it. */
+  /** Whether the counter of stack ended it. */
   readonly overflown: boolean
 }
 
@@ -41,6 +42,8 @@ function observeCall(module: WebAssembly.Module, name: string, random: () => num
   const support = Object.fromEntries(kinds.map((kind) => [kind, log(kind)]))
   const instance = new WebAssembly.Instance(module, { 'fuzzing-support': support })
   const exported = instance.exports as Record<string, unknown>
+  // The host calls the start function of a rewritten module itself.
+  ;(exported[START_EXPORT] as (() => void) | undefined)?.()
   const args = Array.from({ length: 6 }, () => pick(random, NUMBERS))
   const outcome = outcomeOf(exported[name] as Exported, args)
   const depth = exported[DEPTH_EXPORT] as (() => number) | undefined

@@ -85,7 +85,10 @@ interface Instruction {
 function instructionsOf(module: WasmModule, at: number, body: Body): Instruction[] {
   const reader = new Reader(module.bytes, body.code, body.end, 'a function')
   const cursor = new InstructionCursor(module, reader)
-  cursor.begin(functionType(module, module.importedFunctions + at), countLocals(module, body))
+  cursor.begin(
+    functionType(module, module.importedFunctions + at),
+    countLocals(module, body).declared,
+  )
   const found: Instruction[] = []
   while (cursor.next()) found.push({ start: cursor.start, end: reader.at, opcode: cursor.opcode })
   return found

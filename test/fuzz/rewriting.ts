@@ -1,10 +1,11 @@
 /** Referees of ingest and rewriter: wabt and this runtime's engine judge what edgefn accepts, and what its rewriting does. */
 
 import { EdgefnError } from '../../src/errors.ts'
+import { LIMITS } from '../../src/protocol/limits.ts'
 import { decodeModule } from '../../src/wasm/decode.ts'
 import type { WasmModule } from '../../src/wasm/module.ts'
 import { normaliseModule } from '../../src/wasm/normalise.ts'
-import { safeguardModule } from '../../src/wasm/rewrite/safeguard.ts'
+import { safeguardForCompiler, safeguardModule } from '../../src/wasm/rewrite/safeguard.ts'
 import { validateAll } from '../wasm/wabt.ts'
 import { observe } from './execution.ts'
 import type { Observation } from './execution.ts'
@@ -14,13 +15,14 @@ import { below, randomOf } from './random.ts'
 type Bytes = Uint8Array<ArrayBuffer>
 
 /** As in service, and so few that the few recursions of a random module are enough to use them up. */
-const cellsInService = 1_000_000
-const cellsFew = 150
+const bytesInService = LIMITS.stackBytesMax
+const bytesFew = 2_000
 
 /** What became of one seed. `problems` is empty unless edgefn is at fault. */
 export interface Verdict {
   readonly problems: readonly string[]
   readonly accepted: boolean
+  /** Whether the interpreter gets another form of it. */
   readonly rewritten: boolean
   readonly calls: number
 }
@@ -42,8 +44,24 @@ function ingested(bytes: Bytes): { module: WasmModule; normalised: Bytes } | nul
   return WebAssembly.validate(normalised) ? { module, normalised } : null
 }
 
-function rewrite(normalised: Bytes, cells: number): Bytes | null {
-  return safeguardModule(decodeModule(normalised), cells)
+/** A module as it runs, or only as it must be valid: with polls it runs nowhere but in service. */
+interface Form {
+  readonly what: string
+  readonly bytes: Bytes
+  readonly runs: boolean
+}
+
+/** All that the rewriter makes of a module. */
+export function formsOf(normalised: Bytes, stackBytes: number): Form[] {
+  const module = decodeModule(normalised)
+  const interpreted = safeguardModule(module, stackBytes)
+  const compiled = (polls: boolean) =>
+    safeguardForCompiler(module, { stackBytes, measured: null, polls }).bytes
+  return [
+    ...(interpreted === null ? [] : [{ what: 'interpreted', bytes: interpreted, runs: true }]),
+    { what: 'compiled', bytes: compiled(false), runs: true },
+    { what: 'compiled with polls', bytes: compiled(true), runs: false },
+  ]
 }
 
 /** Bytes changed, put in and taken out, at one to three places behind the header. */
@@ -67,19 +85,23 @@ export async function judge(seed: number): Promise<Verdict> {
   const taken = ingested(bytes)
   if (taken === null) return { problems, accepted: false, rewritten: false, calls: 0 }
   const { module, normalised } = taken
-  const rewritten = rewrite(normalised, cellsInService)
-  problems.push(...invalidForms([normalised, ...(rewritten === null ? [] : [rewritten])]))
   const names = module.exports.filter(({ kind }) => kind === 'function').map(({ name }) => name)
   const before = await observe(bytes, names, seed)
-  const after = await observe(rewritten ?? normalised, names, seed)
-  problems.push(...differences(before, after))
-  const few = rewrite(normalised, cellsFew)
-  if (few !== null)
-    problems.push(...differencesUnlessOverflown(before, await observe(few, names, seed)))
+  const forms = formsOf(normalised, bytesInService)
+  problems.push(...invalidForms([normalised, ...forms.map((form) => form.bytes)]))
+  for (const { what, bytes: form } of forms.filter(({ runs }) => runs)) {
+    const after = await observe(form, names, seed)
+    problems.push(...differences(before, after, bytesInService).map((each) => `${what}: ${each}`))
+  }
+  for (const { what, bytes: form } of formsOf(normalised, bytesFew).filter(({ runs }) => runs)) {
+    const after = await observe(form, names, seed)
+    const found = differencesUnlessOverflown(before, after)
+    problems.push(...found.map((each) => `${what}, little stack: ${each}`))
+  }
   return {
     problems: problems.map((problem) => `seed ${seed}: ${problem}`),
     accepted: true,
-    rewritten: rewritten !== null,
+    rewritten: forms.some(({ what }) => what === 'interpreted'),
     calls: names.length,
   }
 }
@@ -100,31 +122,32 @@ export function invalidForms(forms: readonly Bytes[]): string[] {
   })
 }
 
-/** Both forms must show the same, and give back all stack cells. */
-function differences(before: readonly Observation[], after: readonly Observation[]): string[] {
+/** Both forms must show the same, and give back all of the stack. */
+function differences(
+  before: readonly Observation[],
+  after: readonly Observation[],
+  stackBytes: number,
+): string[] {
   return before.flatMap((first, at) => {
     const second = after[at]
     if (second === undefined) return [`${first.call} was not made again`]
-    if (second.depth !== null && second.depth !== cellsInService) {
-      return [`${first.call} left ${second.depth} of ${cellsInService} cells`]
+    if (second.depth !== null && second.depth !== stackBytes) {
+      return [`${first.call} left ${second.depth} of ${stackBytes} bytes of stack`]
     }
     const [was, is] = [first, second].map((each) => JSON.stringify({ ...each, depth: null }))
     return was === is ? [] : [`before ${was}, after ${is}`]
   })
 }
 
-/** With few cells a call may end early, by the counter's own trap, and in no other way. */
+/** With little stack a call may end early, by the counter's own trap, and in no other way. */
 function differencesUnlessOverflown(
   before: readonly Observation[],
   after: readonly Observation[],
 ): string[] {
-  const pairs = before.flatMap((first, at) => {
-    const second = after[at]
-    return second === undefined || second.overflown ? [] : [[first, second] as const]
-  })
-  const full = (each: Observation) => ({ ...each, depth: null })
+  const kept = after.map((each) => !each.overflown)
   return differences(
-    pairs.map(([first]) => full(first)),
-    pairs.map(([, second]) => full(second)),
+    before.filter((_, at) => kept[at]),
+    after.filter((_, at) => kept[at]),
+    bytesFew,
   )
 }
