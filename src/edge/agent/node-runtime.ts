@@ -110,14 +110,14 @@ export class NodeRuntime {
       join(config.data_dir, 'compiled'),
       LIMITS.compiledBytesMax,
     )
-    this.#compiler = this.#makeCompiler()
-    this.#cacheCare = this.#makeCacheCare()
-    this.#syncer = this.#makeSyncer()
     this.#memory = new NodeMemory({
       ...{ config, log: options.log },
       relieve: (level) => this.#supervisor.relieve(level),
       onChange: () => this.#heartbeat.beatNow(),
     })
+    this.#compiler = this.#makeCompiler()
+    this.#cacheCare = this.#makeCacheCare()
+    this.#syncer = this.#makeSyncer()
     this.#supervisor = this.#makeSupervisor()
     this.#mqtt = this.#makeMqtt()
     this.#report = this.#makeReport()
