@@ -8,8 +8,6 @@ import { preferForOom, residentBytes } from '../supervise/proc.ts'
 
 /** Milliseconds between looks at the process. */
 const lookMs = 100
-/** At the lowest priority a process may wait for a processor much longer than it uses one. */
-const wallMsPerCpuSecond = 10_000
 /** Characters of the compiler's own words that are kept. */
 const wordsMax = 500
 
@@ -21,6 +19,18 @@ export interface CompileSignals {
   readonly shortage: AbortSignal
 }
 
+export interface CompileLimits {
+  /** Resident bytes of the process. */
+  readonly bytesMax: number
+  /** At the lowest priority a process may wait for a processor much longer than it uses one. */
+  readonly wallMsPerCpuSecond: number
+}
+
+const COMPILE_LIMITS: CompileLimits = {
+  bytesMax: LIMITS.compileBytesMax,
+  wallMsPerCpuSecond: 10_000,
+}
+
 /**
  * Runs the job. Throws EdgefnError `internal` saying why it could not be done: the compiler's refusal, its crash, its limits;
  * and an Error when the node, and not the job, is why. Nothing of it runs any more then.
@@ -29,10 +39,11 @@ export async function runCompileProcess(
   command: CompileCommand,
   job: CompileJob,
   { closing, shortage }: CompileSignals,
+  limits = COMPILE_LIMITS,
 ): Promise<CompileAnswer & { ok: true }> {
   const child = Bun.spawn({ cmd: command(job), stdin: 'ignore', stdout: 'pipe', stderr: 'pipe' })
   preferForOom(child.pid)
-  const wallMsMax = job.cpu_seconds_max * wallMsPerCpuSecond
+  const wallMsMax = job.cpu_seconds_max * limits.wallMsPerCpuSecond
   const startedAt = performance.now()
   let excess: string | null = null
   const stop = (reason: string) => {
@@ -41,9 +52,7 @@ export async function runCompileProcess(
   }
   const look = setInterval(() => {
     const bytes = residentBytes(child.pid) ?? 0
-    if (bytes > LIMITS.compileBytesMax) {
-      stop(`it took over ${LIMITS.compileBytesMax} bytes of memory`)
-    }
+    if (bytes > limits.bytesMax) stop(`it took over ${limits.bytesMax} bytes of memory`)
     if (performance.now() - startedAt > wallMsMax) stop(`it took over ${wallMsMax} ms`)
   }, lookMs)
   const abort = () => stop('the node is shutting down')

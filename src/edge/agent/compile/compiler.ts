@@ -9,6 +9,7 @@ import type { Manifest } from '../../../protocol/manifest.ts'
 import type { Log } from '../../../telemetry/log.ts'
 import type { CompiledFile, CompiledModule, CompileLevel, StopMode } from '../../compiled.ts'
 import { COMPILE_LEVELS, compileTarget, holderName } from '../../compiled.ts'
+import { pause } from '../pause.ts'
 import type { CompileCommand } from './compile-process.ts'
 import { runCompileProcess } from './compile-process.ts'
 import type { CompiledStore } from './compiled-store.ts'
@@ -20,6 +21,7 @@ const SECONDS_MAX: Readonly<Record<CompileLevel, number>> = {
 const selfTestSecondsMax = 20
 /** Milliseconds after which something is tried again that failed for a reason of the node's. */
 const retryMs = 30_000
+const testAgainMs = 60_000
 
 interface CompilerDeps {
   readonly store: CompiledStore
@@ -79,16 +81,20 @@ export class Compiler {
     return this.#forms.get(keyOf(manifest)) ?? null
   }
 
-  /** Tests this machine and begins. Resolves when it is known how functions are compiled here, if at all. */
+  /**
+   * Tests this machine and begins. Resolves when it is known how functions are compiled here. Until a test passes they stay
+   * interpreted; it is repeated, because a machine may just have been too busy for it.
+   */
   async open(): Promise<void> {
-    this.#machine = (await this.#test('polls')) ?? (await this.#test('interruptible'))
-    if (this.#machine === null) {
-      if (!this.#deps.closing.aborted) {
-        this.#deps.log.error('Functions are not compiled on this node; they stay interpreted.', {
-          error_type: 'internal',
-        })
-      }
-      return
+    const { closing, log } = this.#deps
+    while (this.#machine === null && !closing.aborted) {
+      this.#machine = (await this.#test('polls')) ?? (await this.#test('interruptible'))
+      if (this.#machine !== null) break
+      log.error('Functions stay interpreted: how compiled ones are stopped could not be proven.', {
+        error_type: 'internal',
+        context: { retry_ms: testAgainMs },
+      })
+      await pause(testAgainMs, closing)
     }
     this.#work()
   }

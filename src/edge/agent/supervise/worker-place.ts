@@ -3,6 +3,7 @@
 import { EdgefnError, errorMessage, toEdgefnError } from '../../../errors.ts'
 import type { Log } from '../../../telemetry/log.ts'
 import type { WorkerFunction } from '../../ipc.ts'
+import { pause } from '../pause.ts'
 import type { Assignment } from '../node-state.ts'
 import { residentBytes } from './proc.ts'
 import { restartDelayMs } from './restart-delay.ts'
@@ -166,11 +167,3 @@ export class WorkerPlace {
 
 /** The replacement gets the current table by itself. */
 function ignoreLoss(): void {}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>()
-  if (signal.aborted || ms === 0) return Promise.resolve()
-  const handle = setTimeout(resolve, ms)
-  signal.addEventListener('abort', () => resolve(), { once: true })
-  return promise.finally(() => clearTimeout(handle))
-}

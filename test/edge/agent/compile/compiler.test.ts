@@ -1,0 +1,192 @@
+import { afterEach, expect, test } from 'bun:test'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+
+import type { CompileCommand } from '../../../../src/edge/agent/compile/compile-process.ts'
+import { runCompileProcess } from '../../../../src/edge/agent/compile/compile-process.ts'
+import { CompiledStore } from '../../../../src/edge/agent/compile/compiled-store.ts'
+import { Compiler } from '../../../../src/edge/agent/compile/compiler.ts'
+import type { CompiledModule } from '../../../../src/edge/compiled.ts'
+import { EdgefnError, errorMessage } from '../../../../src/errors.ts'
+import type { Manifest } from '../../../../src/protocol/manifest.ts'
+import { createLog } from '../../../../src/telemetry/log.ts'
+import { decodeModule } from '../../../../src/wasm/decode.ts'
+import { normaliseModule } from '../../../../src/wasm/normalise.ts'
+import { makeManifest } from '../fixtures/manifests.ts'
+import { until } from '../fixtures/node.ts'
+
+const MAIN = resolve(import.meta.dir, '../../../../src/main.ts')
+const GUEST = resolve(import.meta.dir, '../../../guests/build/hello-c.wasm')
+
+const real: CompileCommand = (job) => [process.execPath, MAIN, '__compile', JSON.stringify(job)]
+
+const dirs: string[] = []
+const compilers: { close: () => Promise<void> }[] = []
+afterEach(async () => {
+  for (const { close } of compilers.splice(0)) await close()
+  for (const dir of dirs.splice(0)) rmSync(dir, { recursive: true, force: true })
+})
+
+function makeDir(): string {
+  const dir = mkdtempSync(join(tmpdir(), 'edgefn-compiler-'))
+  dirs.push(dir)
+  return dir
+}
+
+function artifact(dir: string): { manifest: Manifest; path: string } {
+  const bytes = normaliseModule(decodeModule(new Uint8Array(readFileSync(GUEST))))
+  const path = join(dir, 'artifact.wasm')
+  writeFileSync(path, bytes)
+  return { manifest: makeManifest({ bytes }), path }
+}
+
+interface Setting {
+  readonly dir: string
+  readonly command?: CompileCommand
+  readonly refuse?: (compiled: CompiledModule) => boolean
+}
+
+/** A compiler over a real store and real processes; what it would have the workers do is noted. */
+function start({ dir, command = real, refuse = () => false }: Setting) {
+  const { manifest, path } = artifact(dir)
+  const store = new CompiledStore(join(dir, 'compiled'), 2 ** 30)
+  const closing = new AbortController()
+  const levels: string[] = []
+  const lines: string[] = []
+  const compiler = new Compiler({
+    store,
+    command,
+    processor: 'test',
+    log: createLog({ component: 'test', level: 'info', write: (line) => lines.push(line) }),
+    closing: closing.signal,
+    memory: { shortage: new AbortController().signal, enough: () => Promise.resolve() },
+    artifactPath: () => path,
+    swap: async (_manifest, compiled) => {
+      if (refuse(compiled)) throw new EdgefnError('function_load_failed', 'No.')
+      levels.push(compiled.level)
+    },
+  })
+  compilers.push({
+    close: async () => {
+      closing.abort()
+      await compiler.close()
+    },
+  })
+  const opened = compiler.open().then(() => compiler.want([manifest]))
+  const said = (word: string) => lines.some((line) => line.includes(word))
+  return { compiler, store, manifest, levels, opened, said }
+}
+
+test('a function is compiled soon and then well, and a restarted node has the better form at once', async () => {
+  const dir = makeDir()
+  const first = start({ dir })
+  await until('compiled', () => first.levels.length === 2, 30_000)
+  expect(first.levels).toEqual(['O0', 'O2'])
+  expect(first.compiler.formOf(first.manifest)?.level).toBe('O2')
+  await compilers.splice(0)[0]?.close()
+
+  const second = start({ dir })
+  await until('compiled', () => second.levels.length === 1, 30_000)
+  expect(second.levels).toEqual(['O2'])
+  expect(second.compiler.counts.compiled).toEqual({ O0: 0, O2: 0 })
+}, 60_000)
+
+test('a file that was changed on disk is not used, and made anew', async () => {
+  const dir = makeDir()
+  const first = start({ dir })
+  await until('compiled', () => first.levels.length === 2, 30_000)
+  await compilers.splice(0)[0]?.close()
+  for (const name of readdirSync(join(dir, 'compiled')).filter((each) => each.endsWith('.wasm'))) {
+    const path = join(dir, 'compiled', name)
+    const bytes = readFileSync(path)
+    bytes[bytes.length - 5] = (bytes[bytes.length - 5] ?? 0) ^ 1
+    writeFileSync(path, bytes)
+  }
+  const second = start({ dir })
+  await until('compiled', () => second.levels.length === 2, 30_000)
+  expect(second.compiler.counts.compiled).toEqual({ O0: 1, O2: 1 })
+}, 60_000)
+
+test('a compiler that crashes at a level costs that level only, is told, and is not asked again', async () => {
+  const dir = makeDir()
+  let crashes = 0
+  const command: CompileCommand = (job) => {
+    if (job.kind !== 'module' || job.level !== 'O0') return real(job)
+    crashes += 1
+    return ['sh', '-c', 'kill -SEGV $$']
+  }
+  const { levels, said, compiler, manifest } = start({ dir, command })
+  await until('compiled', () => levels.length === 1, 30_000)
+  expect(levels).toEqual(['O2'])
+  expect(said('SIGSEGV')).toBe(true)
+  expect(compiler.counts.failed).toEqual({ O0: 1, O2: 0 })
+  compiler.want([manifest])
+  expect(crashes).toBe(1)
+}, 60_000)
+
+test('a form that the workers refuse leaves the function at the one below', async () => {
+  const { levels, said, compiler, manifest } = start({
+    dir: makeDir(),
+    refuse: ({ level }) => level === 'O2',
+  })
+  await until('compiled', () => said('could not be compiled'), 30_000)
+  expect(levels).toEqual(['O0'])
+  expect(compiler.formOf(manifest)?.level).toBe('O0')
+  expect(said('"runs":"O0"')).toBe(true)
+}, 60_000)
+
+const JOB = {
+  kind: 'module',
+  source: '/dev/null',
+  sha256: 'a'.repeat(64) as never,
+  level: 'O0',
+  stop_mode: 'polls',
+  output: '/dev/null',
+  cpu_seconds_max: 1,
+} as const
+
+test.each([
+  [
+    'takes too long',
+    ['sleep', '60'],
+    { bytesMax: 2 ** 40, wallMsPerCpuSecond: 300 },
+    'over 300 ms',
+  ],
+  [
+    'takes too much memory',
+    [process.execPath, '-e', 'const b = new Uint8Array(400e6).fill(1); setTimeout(() => b, 60e3)'],
+    { bytesMax: 2 ** 28, wallMsPerCpuSecond: 60_000 },
+    'bytes of memory',
+  ],
+  ['answers nonsense', ['echo', 'hello'], { bytesMax: 2 ** 40, wallMsPerCpuSecond: 9e3 }, 'code 0'],
+])(
+  'a compile process that %s is ended and named',
+  async (_what, command, limits, words) => {
+    const never = new AbortController().signal
+    const failed = await runCompileProcess(
+      () => command,
+      JOB,
+      { closing: never, shortage: never },
+      limits,
+    ).then(
+      () => null,
+      (thrown: unknown) => errorMessage(thrown),
+    )
+    expect(failed).toContain(words)
+  },
+  60_000,
+)
+
+test('the real process keeps to its processor time', async () => {
+  const never = new AbortController().signal
+  const burn = 'ulimit -t 1; while :; do :; done'
+  const failed = await runCompileProcess(() => ['bash', '-c', burn], JOB, {
+    closing: never,
+    shortage: never,
+  }).then(
+    () => null,
+    (thrown: unknown) => errorMessage(thrown),
+  )
+  expect(failed).toMatch(/processor time|SIGKILL/)
+}, 60_000)
