@@ -62,6 +62,11 @@ export class RunningFile {
     Atomics.store(this.#cells, seat * SEAT_CELLS + HEADER.lost, thread + 1)
   }
 
+  /** Whether one of its threads was given up. */
+  hasLost(seat: number): boolean {
+    return Atomics.load(this.#cells, seat * SEAT_CELLS + HEADER.lost) > 0
+  }
+
   /** What ran in a seat when its process ended: what its lost thread ran, else what all of its threads did. */
   read(seat: number): RunningSlot[] {
     const lost = Atomics.load(this.#cells, seat * SEAT_CELLS + HEADER.lost)

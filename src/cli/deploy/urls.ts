@@ -17,7 +17,7 @@ export interface CallableUrl {
   readonly curl: string
 }
 
-/** One URL per route, on the first online node of the deployment that has the route. Regex routes have no one URL. */
+/** One URL per route, on the first node of the deployment that has the route and is there. Regex routes have no one URL. */
 export async function callableUrls(
   client: ApiClient,
   deployment: DeploymentView,
@@ -27,9 +27,11 @@ export async function callableUrls(
     deployment.targets.filter(({ state }) => state === 'deployed').map(({ node_id: id }) => id),
   )
   if (serving.size === 0 || routes.length === 0) return []
-  const nodes = await client.list('/nodes', nodeViewSchema, { status: 'online' })
-  // A node that was told to take any free port does not know it when it registers.
-  const usable = nodes.filter((node) => serving.has(node.id) && node.http_port !== 0)
+  const nodes = await client.list('/nodes', nodeViewSchema)
+  // A degraded node serves, too. One that was told to take any free port does not know it when it registers.
+  const usable = nodes.filter(
+    ({ id, status, http_port: port }) => serving.has(id) && status !== 'offline' && port !== 0,
+  )
   return routes.flatMap((route) => {
     const node = usable.find(({ pop_id: pop }) => selectsPop(route.pop_selector, pop))
     return node === undefined || route.path_type === 'regex' ? [] : [callableUrl(node, route)]

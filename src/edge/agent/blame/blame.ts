@@ -86,15 +86,17 @@ export class Blame {
   workerEnded(seat: number, reason: string | null): void {
     const { running, slots, now } = this.#deps
     const cells = running.read(seat)
+    // It ended itself, because a guest in it could not be stopped.
+    const why = running.hasLost(seat) && reason === 'exit' ? 'stuck' : reason
     running.clear(seat)
-    if (reason === null) return
-    this.#counts.set(reason, (this.#counts.get(reason) ?? 0) + 1)
+    if (why === null) return
+    this.#counts.set(why, (this.#counts.get(why) ?? 0) + 1)
     const keys = new Set<VersionKey>()
     for (const { slot, version } of cells) {
       const function_id = slots().functionOf(slot)
       if (function_id !== null) keys.add(artifactKey({ function_id, version }))
     }
-    if (keys.size > 0) this.#judge(reason, [...keys], now())
+    if (keys.size > 0) this.#judge(why, [...keys], now())
   }
 
   /** A function has a slot from now on, which must say what was decided about it before. */

@@ -18,7 +18,7 @@ export type VersionKey = string
 export interface Death {
   /** Milliseconds since the epoch. */
   readonly at: number
-  /** Why the process ended: a signal's name, or a `KillReason`, or `exit`. */
+  /** Why the process ended: a signal's name, a `KillReason`, `stuck` or `exit`. */
   readonly reason: string
   /** What ran in it, each version once. */
   readonly running: readonly VersionKey[]

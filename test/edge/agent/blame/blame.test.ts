@@ -106,6 +106,7 @@ test('of a worker with a thread that was given up, only what that thread ran is 
   running.lost(1, 3)
   blame.workerEnded(1, 'exit')
   expect([...blame.blamed.keys()]).toEqual(['k'])
+  expect([...blame.deaths]).toEqual([['stuck', 1]])
   // Neither the mark nor the cells are there for the next process of the seat.
   expect(running.read(1)).toEqual([])
 })
