@@ -51,7 +51,7 @@ function runExecutor(data: ThreadData & { edgefn_thread: 'executor' }): void {
   try {
     const engine = new Engine(host)
     const { holder } = new ControlHeader(control)
-    const compiledCode = new CompiledCode(engine.native, compile_key, holder)
+    const compiledCode = new CompiledCode(engine.native, compile_key, holder, hostLog(host))
     runner = new Runner(engine, new CallSlot(control, index), compiledCode)
     post({ type: 'ready', engine: engine.version })
   } catch (thrown) {

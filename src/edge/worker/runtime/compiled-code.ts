@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs'
 import type { Native } from '../../../../ffi/native.ts'
 import { park } from '../../../../ffi/parked-holder.ts'
 import { EdgefnError } from '../../../errors.ts'
+import type { Log } from '../../../telemetry/log.ts'
 import type { CompiledFile, CompiledName } from '../../compiled.ts'
 import { holderName, verifyCompiled } from '../../compiled.ts'
 import type { WorkerFunction } from '../../ipc.ts'
@@ -17,13 +18,15 @@ const parkMsMax = 5_000
 
 export class CompiledCode {
   readonly #native: Native
+  readonly #log: Log
   readonly #key: KeyObject
   /** One word that all threads of the process share: who has parked the holder. */
   readonly #holder: Int32Array
 
   /** `publicKey` is SPKI, DER, base64. */
-  constructor(native: Native, publicKey: string, holder: Int32Array) {
+  constructor(native: Native, publicKey: string, holder: Int32Array, log: Log) {
     this.#native = native
+    this.#log = log
     this.#key = createPublicKey({
       key: Buffer.from(publicKey, 'base64'),
       format: 'der',
@@ -40,6 +43,14 @@ export class CompiledCode {
     const bytes = this.#read(module, { source: fn.sha256, level, target })
     this.#parkHolder(() => this.#read(holder, holderName(target)))
     return bytes
+  }
+
+  /** Says that the interpreter runs a function whose compiled form cannot be had. */
+  degraded(fn: WorkerFunction, reason: unknown): void {
+    this.#log.failure('A compiled function cannot be loaded; it is interpreted here.', reason, {
+      function_id: fn.function_id,
+      context: { version: fn.version, level: fn.compiled?.level },
+    })
   }
 
   #read(file: CompiledFile, name: CompiledName): Uint8Array<ArrayBuffer> {

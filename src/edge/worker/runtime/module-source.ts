@@ -23,8 +23,6 @@ export interface LoadedFunction {
   readonly code_bytes: number
   /** Bytes that the tables of an instance may come to. */
   readonly table_bytes: number
-  /** Why the compiled form could not be had, so that the interpreter runs instead; null when nothing went wrong. */
-  readonly degraded: string | null
 }
 
 /**
@@ -42,19 +40,18 @@ export function loadFunction(
   const module = decodeModule(wrapped)
   requirePages(module, fn.memory_pages)
   const table_bytes = tableBytesMax(module)
-  let degraded: string | null = null
   if (fn.compiled !== null) {
     try {
       engine.loadModule(poolKey(fn), compiledCode.open(fn), true)
-      return { code_bytes: threadCodeBytes(fn), table_bytes, degraded }
+      return { code_bytes: threadCodeBytes(fn), table_bytes }
     } catch (thrown) {
       if (strict) throw thrown
-      degraded = errorMessage(thrown)
+      compiledCode.degraded(fn, thrown)
     }
   }
   const rewritten = safeguardModule(module, LIMITS.stackBytesMax)
   engine.loadModule(poolKey(fn), rewritten ?? wrapped, false)
-  return { code_bytes: module.instructions * bytesPerInstruction, table_bytes, degraded }
+  return { code_bytes: module.instructions * bytesPerInstruction, table_bytes }
 }
 
 /** The engine gives a module that starts with more memory than its limit the limit, and says nothing. */

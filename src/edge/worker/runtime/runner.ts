@@ -32,11 +32,9 @@ export interface RunReport {
   readonly code_bytes: number
   /** Whether the thread holds the module now. */
   readonly loaded: boolean
-  /** Why the interpreter runs a function that is to run compiled; null when it does not. */
-  readonly degraded: string | null
 }
 
-const NOT_LOADED: LoadedFunction = { code_bytes: 0, table_bytes: 0, degraded: null }
+const NOT_LOADED: LoadedFunction = { code_bytes: 0, table_bytes: 0 }
 
 /** The request that a warm-up runs under; no guest sees it. */
 const WARM_UP: GuestRequest = {
@@ -165,9 +163,9 @@ export class Runner {
     host.current = null
     const execution_ms = host.libc.monotonicMs() - startedMs
     const loaded = this.#engine.hasModule(poolKey(fn))
-    const { code_bytes, table_bytes, degraded } = this.#loaded.get(poolKey(fn)) ?? NOT_LOADED
+    const { code_bytes, table_bytes } = this.#loaded.get(poolKey(fn)) ?? NOT_LOADED
     const outcome = outcomeOf(result, context, cold, execution_ms)
-    return { outcome, alive, bytes, table_bytes, code_bytes, loaded, degraded }
+    return { outcome, alive, bytes, table_bytes, code_bytes, loaded }
   }
 
   #instance(abi: KeptAbi, invocation: Invocation, fn: WorkerFunction, id: number): KeptInstance {

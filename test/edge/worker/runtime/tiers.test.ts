@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 
+import { readFileSync, writeFileSync } from 'node:fs'
+
 import { answer, failure, request, startRuntime } from './harness.ts'
 import type { RuntimeHarness } from './harness.ts'
 import { assemble, numberGuest } from './wat.ts'
@@ -152,4 +154,42 @@ describe.each(TIERS)('%s', (tier) => {
     const deep = await runtime.invoker.invoke(await runtime.compiled(recurse, tier), request('/'))
     expect(failure(deep)).toBe('stack_overflow')
   })
+})
+
+describe('a compiled form that is not the one the node has signed', () => {
+  test('is refused when it is tried, and gives way to the interpreter when it is called', async () => {
+    const fn = await runtime.compiled(await runtime.guest('echo-c'), 'O0')
+    const path = fn.compiled?.module.path ?? ''
+    const bytes = readFileSync(path)
+    bytes[bytes.length - 9] = (bytes[bytes.length - 9] ?? 0) ^ 1
+    writeFileSync(path, bytes)
+    expect(runtime.invoker.prepare(fn)).rejects.toMatchObject({ code: 'artifact_mismatch' })
+    expect(answer(await runtime.invoker.invoke(fn, request('/'))).status).toBe(200)
+  })
+
+  test('does not run under the name of another module', async () => {
+    const one = await runtime.compiled(await runtime.guest('echo-c'), 'O0')
+    const other = await runtime.guest('hello-c')
+    const mixed = { ...other, compiled: one.compiled }
+    expect(runtime.invoker.prepare(mixed)).rejects.toMatchObject({ code: 'artifact_mismatch' })
+  })
+})
+
+describe.each(['O0', 'O2'] as const)('%s', (tier) => {
+  test('host functions work at the bottom of the deepest recursion', async () => {
+    // The deepest that returns is found first; at each depth the host is called with all that JavaScript needs of the stack.
+    const body = `(block (result i32) (call $down (i32.load8_u (local.get 2))))`
+    const fields = `(import "edgefn" "kv_put" (func $kv (param i32 i32 i32 i32 i32) (result i32)))
+      (import "edgefn" "log" (func $log (param i32 i32 i32)))
+      (global $left (mut i32) (i32.const 0))
+      (func $down (param i32) (result i32)
+        (drop (call $kv (i32.const 0) (i32.const 4) (i32.const 0) (i32.const 100) (i32.const 0)))
+        (call $log (i32.const 1) (i32.const 0) (i32.const 64))
+        (i32.rotl (call $down (i32.add (local.get 0) (i32.const 1))) (i32.const 1)))`
+    const fn = await runtime.compiled(
+      runtime.module(numberGuest(body, fields), { max_execution_ms: 20_000 }),
+      tier,
+    )
+    expect(failure(await runtime.invoker.invoke(fn, request('/')))).toBe('stack_overflow')
+  }, 60_000)
 })
