@@ -1,5 +1,6 @@
 /** The hostile corpus: every guest that somebody thought of, one class of attack each. */
 
+import { ABIS } from './abis.ts'
 import { CALLS } from './calls.ts'
 import { ENDINGS } from './endings.ts'
 import type { HostileGuest } from './guest.ts'
@@ -17,4 +18,5 @@ export const CORPUS: readonly HostileGuest[] = [
   ...RESPONSES,
   ...CALLS,
   ...SHAPES,
+  ...ABIS,
 ]

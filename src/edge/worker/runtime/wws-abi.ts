@@ -6,6 +6,7 @@ import { EdgefnError, errorMessage } from '../../../errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { GuestRequest, GuestResponse } from '../call.ts'
+import { parseGuestJson } from '../guest-json.ts'
 import type { CallContext } from '../host/context.ts'
 import { inStore } from '../host/kv/functions.ts'
 import { KvUnavailable } from '../host/kv/open-stores.ts'
@@ -78,7 +79,7 @@ function readKv({ context, engine }: Invocation): Kv {
     inStore(context, engine.host, (store, nowMs) => store.get(KV_KEY, nowMs) ?? EMPTY),
   )
   try {
-    return kvSchema.parse(JSON.parse(Buffer.from(value).toString('utf8')))
+    return kvSchema.parse(parseGuestJson(value))
   } catch {
     // Nothing, or what a version of another ABI has written there.
     return {}
@@ -129,7 +130,7 @@ function bodyText(body: Uint8Array): string {
 function readAnswer(output: Uint8Array): Answer {
   let value: unknown
   try {
-    value = JSON.parse(Buffer.from(output).toString('utf8'))
+    value = parseGuestJson(output)
   } catch (thrown) {
     throw invalid(`The function did not answer in JSON: ${errorMessage(thrown)}.`)
   }

@@ -7,6 +7,7 @@ import { END_CALL } from '../../../../../ffi/host-module.ts'
 import { EXTISM_OLD_PREFIX } from '../../../../wasm/extism-imports.ts'
 import type { GuestLogLevel } from '../../call.ts'
 import { FETCH_CODES } from '../../fetch/outcome.ts'
+import { parseGuestJson } from '../../guest-json.ts'
 import type { CallContext } from '../context.ts'
 import type { Host, HostFunctionBody, HostFunctionTable } from '../host.ts'
 import { fetchWhole } from '../whole-fetch.ts'
@@ -142,7 +143,7 @@ const httpRequest: KernelFunction = (plugin, call, context, host) => {
 }
 
 function readHttpRequest(plugin: PluginCall, address: number): Omit<WholeRequest, 'body'> {
-  const json: unknown = JSON.parse(decoder.decode(plugin.kernel.block(address)))
+  const json = parseGuestJson(plugin.kernel.block(address))
   const { url, method, headers } = httpRequestSchema.parse(json)
   const latin1 = (text: string) => Buffer.from(text, 'utf8').toString('latin1')
   return {
