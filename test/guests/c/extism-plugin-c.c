@@ -54,6 +54,12 @@ EXTISM_EXPORT("handle") int32_t handle(void) {
     set_var("http.status", "99");
   } else if (is(path, "/bad-header")) {
     set_var("http.headers", "no colon\n");
+  } else if (is(path, "/long-header")) {
+    char *field = malloc(70001);
+    memset(field, 'x', 70000);
+    memcpy(field, "X-Long: ", 8);
+    field[70000] = 0;
+    set_var("http.headers", field);
   } else if (is(path, "/constructed")) {
     output_text(constructed == 1 ? "once" : "not once");
   } else if (is(path, "/log")) {

@@ -10,7 +10,7 @@ import { poolKey } from '../call.ts'
 import { Kernel } from '../host/extism/kernel.ts'
 import { PluginCall, PluginVariables } from '../host/extism/plugin-call.ts'
 import type { KeptInstance } from './abi-table.ts'
-import { assembleResponse, invalid } from './cgi.ts'
+import { assembleResponse, checkFieldBytes, invalid } from './cgi.ts'
 import type { Engine } from './engine.ts'
 import { initialise } from './initialise.ts'
 import type { Guest, Invocation } from './invocation.ts'
@@ -80,6 +80,7 @@ export class ExtismInstance implements KeptInstance {
     }
     const result = this.#result.getI32(0)
     if (result !== 0 || plugin.error !== 0) throw pluginError(invocation, plugin, result)
+    checkFieldBytes(headers?.length ?? 0)
     const { address, length } = plugin.output
     const body = length === 0 ? new Uint8Array(0) : plugin.kernel.read(address, length)
     return assembleResponse(readStatus(status), headers ?? new Uint8Array(0), body)

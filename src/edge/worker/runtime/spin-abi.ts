@@ -106,7 +106,10 @@ function lowerRequest(allocator: Allocator, request: GuestRequest): ValueArray {
   const method = METHODS.indexOf(request.method)
   if (method < 0) throw new EdgefnError('method_not_allowed', 'Spin has no such method.')
   const uri = allocator.bytes(encoder.encode(request.target))
-  const headers = allocator.pairs([...request.headers, ...spinHeaders(request)])
+  const own = spinHeaders(request)
+  // A client may send fields of these names too; they must not be taken for what the host says.
+  const sent = request.headers.filter(([name]) => !own.some(([each]) => each === name))
+  const headers = allocator.pairs([...sent, ...own])
   // Query parameters were given here once; Spin 1 passes none.
   const params = allocator.pairs([])
   const body = allocator.bytes(request.body)

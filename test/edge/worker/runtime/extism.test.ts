@@ -74,6 +74,7 @@ test('status and header fields come from variables, for one call', async () => {
   expect(answer(await call('/method')).status).toBe(200)
   expect(failure(await call('/bad-status'))).toBe('invalid_response')
   expect(failure(await call('/bad-header'))).toBe('invalid_response')
+  expect(failure(await call('/long-header'))).toBe('invalid_response')
   expect(answer(await call('/method')).headers.get('x-made')).toBeUndefined()
 })
 

@@ -33,6 +33,7 @@ test('a module gets the request as lists and strings of its own, and gives its r
       ['host', 'example.com'],
       ['x-one', '1'],
       ['x-empty', ''],
+      ['spin-client-addr', 'somebody else'],
     ],
     route_path: '/a%20b',
     remote_address: '::1',
