@@ -18,8 +18,9 @@ const patienceMs = 30_000
 export async function until<T>(
   what: string,
   probe: () => Promise<T | null | undefined | false> | T | null | undefined | false,
+  ms = patienceMs,
 ): Promise<T> {
-  const giveUpAt = performance.now() + patienceMs
+  const giveUpAt = performance.now() + ms
   let last: unknown
   while (performance.now() < giveUpAt) {
     try {

@@ -232,6 +232,12 @@ function agentMetrics(figures: AgentFigures): MetricJson[] {
       'Compilations of functions, by level and result.',
       compilations(figures.compiles),
     ),
+    metric(
+      'edgefn_functions',
+      'gauge',
+      'Functions that are served, by the form in which they run.',
+      functionForms(figures.compiles),
+    ),
     gauge('edgefn_compiled_bytes', 'Bytes of compiled functions.', figures.compiled.bytes),
     gauge('edgefn_cache_files', 'Cached artifacts.', cache.files),
     metric('process_cpu_seconds_total', 'counter', 'Processor time of the agent.', [
@@ -251,4 +257,14 @@ function compilations(counts: CompileCounts | null): Values {
     single(counts.compiled[level], { level, result: 'success' }),
     single(counts.failed[level], { level, result: 'failure' }),
   ])
+}
+
+function functionForms(counts: CompileCounts | null): Values {
+  if (counts === null) return []
+  const { served, functions } = counts
+  const interpreted = functions - COMPILE_LEVELS.reduce((sum, level) => sum + served[level], 0)
+  return [
+    single(interpreted, { form: 'interpreted' }),
+    ...COMPILE_LEVELS.map((level) => single(served[level], { form: level })),
+  ]
 }

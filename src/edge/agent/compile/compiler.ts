@@ -45,6 +45,9 @@ interface CompilerDeps {
 export interface CompileCounts {
   readonly compiled: Readonly<Record<CompileLevel, number>>
   readonly failed: Readonly<Record<CompileLevel, number>>
+  /** Functions that are served at each level; the others are interpreted. */
+  readonly served: Readonly<Record<CompileLevel, number>>
+  readonly functions: number
 }
 
 /** What the self-test has found out: how guests are stopped here, and the files that follow from it. */
@@ -73,7 +76,13 @@ export class Compiler {
   }
 
   get counts(): CompileCounts {
-    return { compiled: this.#compiled, failed: this.#failed }
+    const served = { O0: 0, O2: 0 }
+    for (const manifest of this.#wanted.values()) {
+      const form = this.formOf(manifest)
+      if (form !== null) served[form.level] += 1
+    }
+    const functions = this.#wanted.size
+    return { compiled: this.#compiled, failed: this.#failed, served, functions }
   }
 
   /** Level at which a version is served; null when it is interpreted. */
