@@ -56,6 +56,7 @@ export const OPCODE = {
   return: 0x0f,
   call: 0x10,
   callIndirect: 0x11,
+  memoryGrow: 0x40,
   refFunc: 0xd2,
 } as const
 

@@ -25,6 +25,8 @@ export interface FunctionProfile {
   readonly refers: boolean
   /** Whether it has operations that may take long (`stop-points.ts`). */
   readonly long: boolean
+  /** Whether one of those is `memory.grow`. */
+  readonly grows: boolean
   /** Parameters, locals (two for each vector) and the most operands it has on the stack at once. */
   readonly cells: number
 }
@@ -49,6 +51,7 @@ function profileBody(
   let indirectCalls = 0
   let instructions = 0
   let long = false
+  let grows = false
   let loops = false
   let refers = false
   const locals = countLocals(module, body)
@@ -66,6 +69,7 @@ function profileBody(
       referenced.add(cursor.immediate)
       refers = true
     } else if (takesLong(cursor.opcode)) long = true
+    if (cursor.opcode === OPCODE.memoryGrow) grows = true
     heights.step(cursor)
   }
   const cells = type.params.length + locals.cells + heights.highest
@@ -78,6 +82,7 @@ function profileBody(
     loops,
     refers,
     long,
+    grows,
     cells,
   }
 }

@@ -13,6 +13,7 @@ import { Reader } from '../reader.ts'
 import { Appendix, EXPORT_KIND } from './appendix.ts'
 import { buildCallGraph } from './call-graph.ts'
 import { DepthCounter } from './depth.ts'
+import { GrowthNote } from './growth.ts'
 import { planPolls } from './poll-plan.ts'
 import { POLL } from './polls.ts'
 import type { FunctionProfile } from './profile.ts'
@@ -52,7 +53,8 @@ export function safeguardModule(
   if (!counts && !long && module.start === null) return null
   const appendix = new Appendix(module)
   const counter = counts ? new DepthCounter(appendix, stackBytes) : null
-  const rewriting: Rewriting = { ...survey, module, counter, stopPoint: STOP_POINT, compiled: null }
+  const growth = noteGrowth(survey, appendix)
+  const rewriting = { ...survey, module, counter, growth, stopPoint: STOP_POINT, compiled: null }
   const start = exportStart(module, appendix)
   const code = rewriteCode(rewriting, appendix)
   return encodeModule(module, { ...appendix.changes(null), ...start, [SECTION.code]: code })
@@ -80,6 +82,7 @@ export function safeguardForCompiler(
   const trampolines = new Trampolines(module, appendix, survey.referenced)
   const trampolineCount = appendix.bodies.length
   const counter = stack.counted.includes(1) ? new DepthCounter(appendix, stackBytes) : null
+  const growth = noteGrowth(survey, appendix)
   const start = exportStart(module, appendix)
   appendix.export(MEMORY_EXPORT, EXPORT_KIND.memory, 0)
   const heavy = planPolls(module, profiles, survey.graph, stack.counted)
@@ -88,6 +91,7 @@ export function safeguardForCompiler(
       ...survey,
       module,
       counter,
+      growth,
       stopPoint: polls ? POLL : STOP_POINT,
       compiled: { trampolines, heavy, poll: polls ? POLL : NOTHING },
     },
@@ -131,6 +135,8 @@ interface Rewriting extends Survey {
   readonly module: WasmModule
   /** Null when no function is counted. */
   readonly counter: DepthCounter | null
+  /** Null when no function grows the memory. */
+  readonly growth: GrowthNote | null
   readonly stopPoint: Uint8Array
   /** What only compiled code needs: polls in loops and at calls of heavy functions, references to trampolines. */
   readonly compiled: {
@@ -145,6 +151,10 @@ function surveyModule(module: WasmModule, measured: ArrayLike<number> | null): S
   const profiles = profileBodies(module, referenced)
   const graph = buildCallGraph(module, profiles, referenced)
   return { profiles, referenced, graph, stack: planStack(module, profiles, graph, measured) }
+}
+
+function noteGrowth({ profiles }: Survey, appendix: Appendix): GrowthNote | null {
+  return profiles.some((profile) => profile.grows) ? new GrowthNote(appendix) : null
 }
 
 function exportStart(
@@ -168,7 +178,7 @@ function rewriteCode(rewriting: Rewriting, appendix: Appendix): SectionChange {
 
 /** One body, its size not included. */
 function rewriteBody(rewriting: Rewriting, at: number, body: Body): Uint8Array {
-  const { module, profiles, stack, stopPoint, compiled } = rewriting
+  const { module, profiles, stack, growth, stopPoint, compiled } = rewriting
   const profile = profiles[at]
   if (profile === undefined) throw new Error(`Body ${at} has no profile.`)
   const counted = stack.counted[module.importedFunctions + at] === 1
@@ -195,6 +205,10 @@ function rewriteBody(rewriting: Rewriting, at: number, body: Body): Uint8Array {
     if (takesLong(opcode) || (compiled?.heavy[at] === 1 && isCall(opcode))) {
       copyUpTo(cursor.start, cursor.start)
       out.raw(stopPoint)
+      if (growth !== null && opcode === OPCODE.memoryGrow) {
+        copyUpTo(reader.at, reader.at)
+        out.raw(growth.note)
+      }
     } else if (counter !== null && opcode === OPCODE.return) {
       // The bytes are given back at the end only, so it must be passed: a branch to the outermost block leads there.
       copyUpTo(cursor.start, reader.at)

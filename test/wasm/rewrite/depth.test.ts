@@ -245,7 +245,7 @@ function traceOf(bytes: Uint8Array): string[] {
   }
   const instance = new WebAssembly.Instance(module, imports)
   for (const [name, value] of Object.entries(instance.exports)) {
-    if (typeof value !== 'function' || value.length > 0 || name === DEPTH_EXPORT) continue
+    if (typeof value !== 'function' || value.length > 0 || name.startsWith('edgefn:')) continue
     try {
       trace.push(`${name} = ${String(value())}`)
     } catch (thrown) {

@@ -2,7 +2,7 @@
 
 import { NativeError, RESULT } from '../../../../ffi/handles.ts'
 import { EdgefnError } from '../../../errors.ts'
-import { LIMITS, PAGE_BYTES } from '../../../protocol/limits.ts'
+import { LIMITS } from '../../../protocol/limits.ts'
 import type { CallContext } from '../host/context.ts'
 
 /** The guest ended itself, in a way that may be a success (`proc_exit(0)`). */
@@ -23,15 +23,18 @@ export function exitError(exit: GuestExit): EdgefnError {
   })
 }
 
+/** Traps that a guest runs into when it goes on without the memory that it did not get. */
+const TRAPS_WITHOUT_MEMORY: readonly number[] = [RESULT.unreachable, RESULT.out_of_bounds]
+
 /**
- * Turns a result code of the library into what to throw; null when the invocation succeeded. `memoryBytes` is the size of
- * the guest's memory now: a trap with not one page left to grow is reported as the memory limit [R6.5].
+ * Turns a result code of the library into what to throw; null when the invocation succeeded. A trap, or an exit that is no
+ * success, is reported as the memory limit when `lacksMemory` says that the guest last asked for memory in vain [R6.5].
  */
 export function failureOf(
   code: number,
   libraryMessage: string,
   context: CallContext,
-  memoryBytes: number,
+  lacksMemory: () => boolean,
 ): Error | null {
   if (code === RESULT.success) return null
   if (code === RESULT.interrupted || context.end === 'deadline') return timeout(context)
@@ -39,29 +42,25 @@ export function failureOf(
     const message = `The response is over ${LIMITS.responseBodyBytesMax} bytes.`
     return new EdgefnError('invalid_response', message)
   }
-  if (code === RESULT.terminated) return new GuestExit(context.exitCode)
-  const limit = context.fn.memory_pages
-  if (memoryBytes >= limit * PAGE_BYTES && code === RESULT.unreachable) {
-    return memoryLimit(limit)
+  const gaveUp = code === RESULT.terminated && context.exitCode !== 0
+  if ((gaveUp || TRAPS_WITHOUT_MEMORY.includes(code)) && lacksMemory()) {
+    return memoryLimit(context.fn.memory_pages)
   }
+  if (code === RESULT.terminated) return new GuestExit(context.exitCode)
   return new EdgefnError('function_trap', `The function trapped: ${libraryMessage}.`, {
     details: { trap: libraryMessage },
   })
 }
 
 /** The same for what instantiation throws: the start function's trap, or the engine's refusal. */
-export function instantiationFailure(
-  thrown: unknown,
-  context: CallContext,
-  memoryBytes: number,
-): unknown {
+export function instantiationFailure(thrown: unknown, context: CallContext): unknown {
   if (!(thrown instanceof NativeError)) return thrown
   const isRefusal = thrown.code >= 0x100 && thrown.code < 0x400
   if (isRefusal || thrown.code === 0) {
     const message = `The engine refuses the module: ${thrown.message}.`
     return new EdgefnError('function_load_failed', message, { cause: thrown })
   }
-  return failureOf(thrown.code, thrown.message, context, memoryBytes) ?? thrown
+  return failureOf(thrown.code, thrown.message, context, () => false) ?? thrown
 }
 
 export function timeout(context: CallContext): EdgefnError {

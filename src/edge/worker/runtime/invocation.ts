@@ -6,6 +6,7 @@ import type { StoppableExecutor } from '../../../../ffi/native.ts'
 import { ValueArray } from '../../../../ffi/values.ts'
 import { EdgefnError } from '../../../errors.ts'
 import { DEPTH_EXPORT } from '../../../wasm/rewrite/depth.ts'
+import { GROWTH_EXPORT } from '../../../wasm/rewrite/growth.ts'
 import { MEMORY_EXPORT, START_EXPORT } from '../../../wasm/rewrite/safeguard.ts'
 import type { CallContext } from '../host/context.ts'
 import type { CallSlot } from '../lanes/control.ts'
@@ -18,6 +19,8 @@ export interface Guest {
   readonly memory: MemoryHandle
   /** Says how much stack is left (`wasm/rewrite/depth.ts`); null in a module whose calls are not counted. */
   readonly depth: FunctionHandle | null
+  /** Says what the last `memory.grow` answered (`wasm/rewrite/growth.ts`); null in a module that has none. */
+  readonly growth: FunctionHandle | null
   /** Address of the page that its code polls; 0 when it is interpreted. */
   readonly pollPage: number
 }
@@ -46,7 +49,7 @@ export class Invocation {
       instance = engine.instantiate(key, this.#executor.executor)
     } catch (thrown) {
       if (!engine.hasAddressSpace(this.#executor.executor)) throw noMemory()
-      throw instantiationFailure(thrown, this.context, engine.host.memory.bytes)
+      throw instantiationFailure(thrown, this.context)
     }
     try {
       const guest = this.#guestOf(key, instance)
@@ -81,8 +84,10 @@ export class Invocation {
     if (code === RESULT.success) return
     // A poll that was told to stop faults like any access out of bounds.
     this.#checkDeadline()
-    if (code === RESULT.unreachable && this.#overflowed(guest)) throw stackOverflow()
-    const failure = failureOf(code, native.message(code), this.context, host.memory.bytes)
+    if (code === RESULT.unreachable && this.#saysMinusOne(guest.depth)) throw stackOverflow()
+    const failure = failureOf(code, native.message(code), this.context, () =>
+      this.#saysMinusOne(guest.growth),
+    )
     if (failure !== null) throw failure
   }
 
@@ -95,16 +100,20 @@ export class Invocation {
       throw noMemory()
     }
     const depth = native.findFunction(instance, DEPTH_EXPORT)
-    return { instance, memory, depth, pollPage: this.engine.mapPollPage(key, memory) }
+    const growth = native.findFunction(instance, GROWTH_EXPORT)
+    return { instance, memory, depth, growth, pollPage: this.engine.mapPollPage(key, memory) }
   }
 
-  /** Whether the unreachable that was reached is the one before which the depth counter is set to -1. */
-  #overflowed({ depth }: Guest): boolean {
-    if (depth === null) return false
+  /**
+   * Asks one of the functions that rewriting adds. The depth counter is -1 where the unreachable that was reached is the one
+   * behind it; the last growth is -1 where there was no more memory.
+   */
+  #saysMinusOne(fn: FunctionHandle | null): boolean {
+    if (fn === null) return false
     const { native, types } = this.engine
     const result = new ValueArray(types, ['i32'])
     const nothing = new ValueArray(types, [])
-    const code = native.invoke(this.#executor.executor, depth, nothing, result)
+    const code = native.invoke(this.#executor.executor, fn, nothing, result)
     return code === RESULT.success && result.getI32(0) === -1
   }
 

@@ -134,7 +134,10 @@ describe.each(TIERS)('%s', (tier) => {
     const imports = `(import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
       (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))`
     const bytes = numberGuest(body, `${imports} ${fields}`, 160)
-    const fn = await runtime.compiled(runtime.module(bytes, { max_execution_ms: 100 }), tier)
+    const fn = await runtime.compiled(
+      runtime.module(bytes, { memory_pages: 160, max_execution_ms: 100 }),
+      tier,
+    )
     for (const _ of [1, 2]) {
       const outcome = await runtime.invoker.invoke(fn, request('/'))
       expect(failure(outcome)).toBe('execution_timeout')
