@@ -68,6 +68,7 @@ describe('defaults', () => {
       metrics_listen: { host: '127.0.0.1', port: 9090 },
       workers: 3,
       executor_threads_max: 8,
+      spare_worker: true,
       compile: true,
       mqtt: true,
       heartbeat_ms: 30_000,

@@ -110,4 +110,4 @@ test('a spare worker takes the place of one that died, and another spare is star
     )
   })
   expect((await call(agent, '/f'))?.['pid']).toBe(pid)
-})
+}, 30_000)
