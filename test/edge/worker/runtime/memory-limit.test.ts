@@ -37,6 +37,12 @@ for (const [name, guest, target, pages] of IN_VAIN) {
   })
 }
 
+test('a compiled guest is told by the same', async () => {
+  const fn = await runtime.compiled(await runtime.guest('wagi-posix-c', { memory_pages: 40 }), 'O0')
+  expect(failure(await runtime.invoker.invoke(fn, request('/greedy')))).toBe('memory_limit')
+  expect(failure(await runtime.invoker.invoke(fn, request('/abort')))).toBe('function_trap')
+})
+
 test('a guest that copes with the refusal answers', async () => {
   expect(answer(await call('wagi-posix-c', '/careful', 40)).text).toMatch(/^\d+ blocks\n$/)
 })

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 
 import type { GuestRequest, Outcome } from '../../../../src/edge/worker/call.ts'
 import { answer, failure, request, startRuntime } from './harness.ts'
@@ -33,16 +33,31 @@ function exitCode(outcome: Outcome): unknown {
 
 const messages = (outcome: Outcome) => outcome.logs.map(({ message }) => message)
 
-test('WASI called past libc answers what it should, argument by argument', async () => {
-  const outcome = await call('wagi-wasi-c', '/wasi?x=1&%22y%22', { body: bytes('0123456789') })
-  expect(answer(outcome).text).toMatch(/^through two\n\d+ checks, 0 failed\n$/)
-  // Renumbered onto descriptor 2, stdout is still the response; the log has what went to 2 before.
-  expect(messages(outcome)).toEqual(['to the log'])
-})
+/** The host is the same for guests in any form, and the way to it is not. */
+describe.each(['interpreted', 'O0'] as const)('%s', (form) => {
+  const run = async (guest: string, target: string, changes: Partial<GuestRequest>) => {
+    const fn = await runtime.compiled(await runtime.guest(guest), form)
+    return runtime.invoker.invoke(fn, request(target, changes))
+  }
 
-test('poll_oneoff waits for the earliest subscription and reports what is ready', async () => {
-  const outcome = await call('wagi-poll-c', '/', { body: bytes('0123456789') })
-  expect(answer(outcome).text).toMatch(/^\d+ checks, 0 failed\n$/)
+  test('WASI called past libc answers what it should, argument by argument', async () => {
+    const changes = { body: bytes('0123456789') }
+    const outcome = await run('wagi-wasi-c', '/wasi?x=1&%22y%22', changes)
+    expect(answer(outcome).text).toMatch(/^through two\n\d+ checks, 0 failed\n$/)
+    // Renumbered onto descriptor 2, stdout is still the response; the log has what went to 2 before.
+    expect(messages(outcome)).toEqual(['to the log'])
+  })
+
+  test('poll_oneoff waits for the earliest subscription and reports what is ready', async () => {
+    const outcome = await run('wagi-poll-c', '/', { body: bytes('0123456789') })
+    expect(answer(outcome).text).toMatch(/^\d+ checks, 0 failed\n$/)
+  })
+
+  test('libc behaves as POSIX programs expect', async () => {
+    const changes = { method: 'POST', body: bytes('first line\nsecond\nlast without end') }
+    const outcome = await run('wagi-posix-c', '/checks', changes)
+    expect(answer(outcome).text).toMatch(/^\d+ checks, 0 failed\n$/)
+  })
 })
 
 test('all 46 functions link, and those that nothing is behind answer with their errno', async () => {
@@ -84,12 +99,6 @@ test('all 46 functions link, and those that nothing is behind answer with their 
       ['sock_shutdown', '57'],
     ]),
   )
-})
-
-test('libc behaves as POSIX programs expect', async () => {
-  const changes = { method: 'POST', body: bytes('first line\nsecond\nlast without end') }
-  const outcome = await call('wagi-posix-c', '/checks', changes)
-  expect(answer(outcome).text).toMatch(/^\d+ checks, 0 failed\n$/)
 })
 
 test('a C program ends as it does elsewhere, and what it had buffered leaves with it or not', async () => {
