@@ -66,8 +66,8 @@ export class KvStores {
   }
 
   /**
-   * Does `work` with a function's store, again and again while others have it locked or its log is full, until the deadline. `call` is the
-   * call it is done for. Throws KvLate and KvUnavailable.
+   * Does `work` with a function's store, again and again while others have it locked or its log is full, until the
+   * deadline. `call` is the call it is done for. Throws KvLate and KvUnavailable.
    */
   use<T>(functionId: string, call: object, deadline: Deadline, work: (store: KvStore) => T): T {
     for (let retryMs = 0.1; ; retryMs = Math.min(retryMs * 2, retryMsMax)) {
