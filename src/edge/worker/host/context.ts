@@ -18,7 +18,7 @@ const decoder = new TextDecoder()
 
 export class CallContext {
   readonly fn: WorkerFunction
-  readonly request: GuestRequest
+  request: GuestRequest
   /** Monotonic milliseconds (`Libc.monotonicMs`). */
   readonly startedMs: number
   readonly deadlineMs: number
@@ -84,6 +84,16 @@ export class CallContext {
   takeOutput(): Uint8Array<ArrayBuffer> {
     if (this.#output.length === this.#outputBytes) return this.#output
     return this.#output.slice(0, this.#outputBytes)
+  }
+
+  /** Makes ready for another instance in the same call: what the one before wrote, read and closed counts for nothing. */
+  beginAgain(request: GuestRequest): void {
+    this.request = request
+    this.end = null
+    this.exitCode = 0
+    this.stdinOffset = 0
+    this.#outputBytes = 0
+    this.#streams = null
   }
 
   /** Records a guest's message, cut to `logMessageBytesMax`. */

@@ -8,42 +8,72 @@ import { poolKey } from '../call.ts'
 import { parseCgiResponse } from './cgi.ts'
 import { exitError, GuestExit } from './guest-call.ts'
 import type { Guest, Invocation } from './invocation.ts'
+import { declaredRoute, ROUTES_EXPORT } from './wagi-routes.ts'
 
 /** Runs the command once. Throws EdgefnError: a trap, an exit code above 0, the time limit, a malformed response. */
 export function runWagi(invocation: Invocation, fn: WorkerFunction): GuestResponse {
   const { context } = invocation
   context.stdin = context.request.body
-  runCommand(invocation, fn, fn.entrypoint === 'handle' ? '_start' : fn.entrypoint)
+  const entrypoint = fn.entrypoint === 'handle' ? '_start' : fn.entrypoint
+  runCommand(invocation, fn, entrypoint, entrypoint === '_start')
   return parseCgiResponse(context.takeOutput())
 }
 
 /**
- * Runs a WASI command whose stdout is its response from `entrypoint` to its end, in an instance of its own. Throws EdgefnError, for an exit
- * code above 0 too.
+ * Runs a WASI command whose stdout is its response from `entrypoint` to its end, in an instance of its own; with `routes`
+ * from what the module declares for the request, if it declares routes. Throws EdgefnError, for an exit code above 0 too.
  */
-export function runCommand(invocation: Invocation, fn: WorkerFunction, entrypoint: string): void {
-  invocation.context.answersOnStdout = true
-  const exitCode = startCommand(invocation, fn, entrypoint)
-  if (exitCode !== 0) throw exitError(new GuestExit(exitCode))
-  invocation.engine.host.memory.detach()
+export function runCommand(
+  invocation: Invocation,
+  fn: WorkerFunction,
+  entrypoint: string,
+  routes = false,
+): void {
+  const { context, engine } = invocation
+  context.answersOnStdout = true
+  let again: string | null = null
+  withInstance(invocation, fn, (guest) => {
+    if (!routes || engine.native.findFunction(guest.instance, ROUTES_EXPORT) === null) {
+      return runExport(invocation, guest, entrypoint)
+    }
+    runExport(invocation, guest, ROUTES_EXPORT)
+    const declared = declaredRoute(context.takeOutput(), context.request)
+    context.beginAgain(declared?.request ?? context.request)
+    again = declared?.entrypoint ?? entrypoint
+  })
+  const name: string | null = again
+  if (name !== null) withInstance(invocation, fn, (guest) => runExport(invocation, guest, name))
+  engine.host.memory.detach()
 }
 
-function startCommand(invocation: Invocation, fn: WorkerFunction, entrypoint: string): number {
-  const { engine } = invocation
+/** Runs in a new instance. One whose start function has exited with 0 has done what it does. */
+function withInstance(
+  invocation: Invocation,
+  fn: WorkerFunction,
+  run: (guest: Guest) => void,
+): void {
   let guest: Guest | null = null
   try {
     guest = invocation.instantiate(poolKey(fn))
-    const start = engine.native.findFunction(guest.instance, entrypoint)
-    if (start === null) {
-      throw new EdgefnError('function_load_failed', `The module does not export ${entrypoint}.`)
-    }
-    const nothing = new ValueArray(engine.types, [])
-    invocation.invoke(guest, start, nothing, nothing)
-    return 0
+    run(guest)
   } catch (thrown) {
-    if (thrown instanceof GuestExit) return thrown.exitCode
-    throw thrown
+    if (!(thrown instanceof GuestExit)) throw thrown
+    if (thrown.exitCode !== 0) throw exitError(thrown)
   } finally {
     if (guest !== null) invocation.discard(guest.instance)
+  }
+}
+
+function runExport(invocation: Invocation, guest: Guest, name: string): void {
+  const { engine } = invocation
+  const start = engine.native.findFunction(guest.instance, name)
+  if (start === null) {
+    throw new EdgefnError('function_load_failed', `The module does not export ${name}.`)
+  }
+  const nothing = new ValueArray(engine.types, [])
+  try {
+    invocation.invoke(guest, start, nothing, nothing)
+  } catch (thrown) {
+    if (!(thrown instanceof GuestExit) || thrown.exitCode !== 0) throw thrown
   }
 }

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'bun:test'
 
 import type { GuestRequest } from '../../../../src/edge/worker/call.ts'
 import { startOrigin, text } from '../fetch/origin.ts'
-import { answer, request, startRuntime } from './harness.ts'
+import { answer, failure, request, startRuntime } from './harness.ts'
 import type { RuntimeHarness } from './harness.ts'
 import { assemble } from './wat.ts'
 
@@ -135,4 +135,74 @@ test('a module sends requests by wasi_experimental_http', async () => {
   } finally {
     await origin.close()
   }
+})
+
+/** A module whose `_routes` prints `routes`, and whose other exports print their names and their routes. */
+const declaring = (routes: string, exit = '') =>
+  runtime.module(
+    assemble(`(module
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_close" (func $close (param i32) (result i32)))
+    (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+    (import "wasi_snapshot_preview1" "environ_get" (func $environ (param i32 i32) (result i32)))
+    (memory (export "memory") 2)
+    (data (i32.const 1024) "\\n_start\\n") (data (i32.const 1040) "\\non_exact\\n")
+    (data (i32.const 1056) "\\non_wild\\n") (data (i32.const 2048) "${routes.replaceAll('\n', '\\n')}")
+    (func $say (param $at i32) (param $length i32)
+      (i32.store (i32.const 0) (local.get $at)) (i32.store (i32.const 4) (local.get $length))
+      (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))
+    (func $env (drop (call $environ (i32.const 4096) (i32.const 8192)))
+      (call $say (i32.const 8192) (i32.const 4096)))
+    (func (export "_routes") (call $say (i32.const 2048) (i32.const ${routes.length}))
+      (drop (call $close (i32.const 1))) ${exit})
+    (func (export "_start") (call $say (i32.const 1024) (i32.const 8)) (call $env))
+    (func (export "on_exact") (call $say (i32.const 1040) (i32.const 10)) (call $env))
+    (func (export "on_wild") (call $say (i32.const 1056) (i32.const 9)) (call $env)))`),
+  )
+
+test('a module may declare routes of its own, the last that fits wins', async () => {
+  const text = '/exact on_exact\n/wild/... on_exact\n\n/wild/... on_wild\n/wild/main _start\n'
+  for (const fn of [declaring(text), declaring(text, '(call $exit (i32.const 0))')]) {
+    const tell = async (target: string) => {
+      const { text: said } = answer(
+        await runtime.invoker.invoke(fn, request(target, { route_path: '/base' })),
+      )
+      const variable = (name: string) => new RegExp(`\0${name}=([^\0]*)\0`).exec(said)?.[1]
+      return [
+        said.split('\n')[0],
+        variable('SCRIPT_NAME'),
+        variable('PATH_INFO'),
+        variable('X_MATCHED_ROUTE'),
+      ]
+    }
+    expect(await tell('/base')).toEqual(['_start', '/base', '', '/base/...'])
+    expect(await tell('/base/exact?x=1')).toEqual(['on_exact', '/base/exact', '', '/base/exact'])
+    expect(await tell('/base/exact/x')).toEqual(['_start', '/base', '/exact/x', '/base/...'])
+    expect(await tell('/base/wild')).toEqual(['on_wild', '/base/wild', '', '/base/wild/...'])
+    expect(await tell('/base/wild/a/b')).toEqual([
+      'on_wild',
+      '/base/wild',
+      '/a/b',
+      '/base/wild/...',
+    ])
+    expect(await tell('/base/wilder')).toEqual(['_start', '/base', '/wilder', '/base/...'])
+    expect(await tell('/base/wild/main')).toEqual([
+      '_start',
+      '/base/wild/main',
+      '',
+      '/base/wild/main',
+    ])
+  }
+})
+
+test('routes that are none, or lead nowhere, fail the call', async () => {
+  const outcome = async (routes: string, exit = '') =>
+    failure(await runtime.invoker.invoke(declaring(routes, exit), request('/x')))
+  expect(await outcome('/x\n')).toBe('invalid_response')
+  expect(await outcome('/x on_exact more\n')).toBe('invalid_response')
+  expect(await outcome('/x nothing\n')).toBe('function_load_failed')
+  expect(await outcome('/x memory\n')).toBe('function_load_failed')
+  expect(await outcome('/x on_exact\n', '(call $exit (i32.const 3))')).toBe('function_error')
+  expect(await outcome('/x on_exact\n', 'unreachable')).toBe('function_trap')
+  expect(await outcome('/x _routes\n')).toBe('invalid_response')
 })
