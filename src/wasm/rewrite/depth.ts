@@ -17,11 +17,12 @@ const CODE = {
   block: 0x02,
   if: 0x04,
   end: 0x0b,
+  localGet: 0x20,
+  localTee: 0x22,
   globalGet: 0x23,
   globalSet: 0x24,
   i32Const: 0x41,
   i32LessUnsigned: 0x49,
-  i32Add: 0x6a,
   i32Subtract: 0x6b,
 } as const
 
@@ -44,12 +45,18 @@ export class DepthCounter {
 
   /**
    * Stands before the instructions of a function: takes its bytes and opens the block from which they return. A branch to
-   * the function's own label, as it was counted before, reaches that block instead.
+   * the function's own label, as it was counted before, reaches that block instead. `saved` is a local that nobody else uses:
+   * it keeps what was left before.
    */
-  prologue(type: FunctionType, frameBytes: number): Uint8Array {
-    const load = [CODE.globalGet, ...this.#global, CODE.i32Const, ...signedBytes(frameBytes)]
+  prologue(type: FunctionType, frameBytes: number, saved: number): Uint8Array {
+    const local = unsignedBytes(saved)
+    const frame = [CODE.i32Const, ...signedBytes(frameBytes)]
     return Uint8Array.of(
-      ...load,
+      CODE.globalGet,
+      ...this.#global,
+      CODE.localTee,
+      ...local,
+      ...frame,
       CODE.i32LessUnsigned,
       CODE.if,
       EMPTY_BLOCK,
@@ -59,7 +66,9 @@ export class DepthCounter {
       ...this.#global,
       CODE.unreachable,
       CODE.end,
-      ...load,
+      CODE.localGet,
+      ...local,
+      ...frame,
       CODE.i32Subtract,
       CODE.globalSet,
       ...this.#global,
@@ -72,13 +81,10 @@ export class DepthCounter {
    * Stands behind them: gives the bytes back. `stopPoint` is for what deep recursion does on its way back, which may be a
    * lot and need no branch.
    */
-  epilogue(frameBytes: number, stopPoint: Uint8Array): Uint8Array {
+  epilogue(saved: number, stopPoint: Uint8Array): Uint8Array {
     return Uint8Array.of(
-      CODE.globalGet,
-      ...this.#global,
-      CODE.i32Const,
-      ...signedBytes(frameBytes),
-      CODE.i32Add,
+      CODE.localGet,
+      ...unsignedBytes(saved),
       CODE.globalSet,
       ...this.#global,
       ...stopPoint,

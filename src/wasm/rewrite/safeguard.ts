@@ -121,6 +121,15 @@ const addedFrameBytesMax = 48 * 1024
 
 const NOTHING = new Uint8Array(0)
 
+/** A group of one local. */
+const ONE_I32 = Uint8Array.of(1, 0x7f)
+
+/**
+ * Instructions of a counted function up to which compiled code polls on the way in only: all that the stack holds of such
+ * functions return within milliseconds.
+ */
+const unpolledReturnMax = 1_000
+
 /** A memory that starts with no page and stays so. */
 const NO_PAGES: SectionChange = { added: 1, bytes: Uint8Array.of(1, 0, 0) }
 
@@ -190,11 +199,16 @@ function rewriteBody(rewriting: Rewriting, at: number, body: Body): Uint8Array {
   const type = functionType(module, module.importedFunctions + at)
   const reader = new Reader(module.bytes, body.code, body.end, 'a function')
   const cursor = new InstructionCursor(module, reader)
-  cursor.begin(type, countLocals(module, body).declared)
+  const { declared } = countLocals(module, body)
+  const saved = type.params.length + declared
+  cursor.begin(type, declared)
   const out = new Writer(body.end - body.start + 64)
-  out.raw(module.bytes.subarray(body.start, body.code))
-  if (counter !== null && compiled !== null) out.raw(compiled.poll)
-  if (counter !== null) out.raw(counter.prologue(type, frameBytes))
+  if (counter === null) out.raw(module.bytes.subarray(body.start, body.code))
+  else {
+    writeLocals(out, module, body)
+    if (compiled !== null) out.raw(compiled.poll)
+    out.raw(counter.prologue(type, frameBytes, saved))
+  }
   let copied = body.code
   const copyUpTo = (end: number, next: number) => {
     out.raw(module.bytes.subarray(copied, end))
@@ -223,8 +237,19 @@ function rewriteBody(rewriting: Rewriting, at: number, body: Body): Uint8Array {
     }
   }
   copyUpTo(body.end, body.end)
-  if (counter !== null) out.raw(counter.epilogue(frameBytes, stopPoint))
+  if (counter !== null) {
+    const long = compiled === null || profile.instructions > unpolledReturnMax
+    out.raw(counter.epilogue(saved, long ? stopPoint : NOTHING))
+  }
   return out.done()
+}
+
+/** The locals of a body, and one more i32. */
+function writeLocals(out: Writer, module: WasmModule, body: Body): void {
+  const reader = new Reader(module.bytes, body.start, body.code, 'locals')
+  out.u32(reader.u32() + 1)
+  out.raw(module.bytes.subarray(reader.at, body.code))
+  out.raw(ONE_I32)
 }
 
 function needsWalk({ compiled }: Rewriting, at: number, profile: FunctionProfile): boolean {

@@ -1,0 +1,135 @@
+/**
+ * What the rewriting costs compiled code: each kernel compiled as it is and as edgefn runs it, called in turns in the same
+ * process. Prints medians in milliseconds and the ratio of the two. Usage: bun scripts/bench-rewriting.ts [ROUNDS]
+ */
+
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+import { compileModule } from '../ffi/compiler.ts'
+import { handle, RESULT } from '../ffi/handles.ts'
+import { openLibc } from '../ffi/libc.ts'
+import { openWasmedge } from '../ffi/library.ts'
+import { GuestMemory } from '../ffi/memory.ts'
+import { Native } from '../ffi/native.ts'
+import { HOLDER_MODULE, park } from '../ffi/parked-holder.ts'
+import { readValueTypes, ValueArray } from '../ffi/values.ts'
+import { LIMITS } from '../src/protocol/limits.ts'
+import { decodeModule } from '../src/wasm/decode.ts'
+import { PAGE_OF_POLLS_BYTES, POLL_PAGE_OFFSET } from '../src/wasm/rewrite/polls.ts'
+import { MEMORY_EXPORT, safeguardForCompiler } from '../src/wasm/rewrite/safeguard.ts'
+
+const KERNELS: Readonly<Record<string, string>> = {
+  'fib(30), recursion': `(func $fib (param i32) (result i32)
+      (if (result i32) (i32.lt_u (local.get 0) (i32.const 2)) (then (local.get 0)) (else
+        (i32.add (call $fib (i32.sub (local.get 0) (i32.const 1))) (call $fib (i32.sub (local.get 0) (i32.const 2)))))))
+    (func (export "run") (result i32) (call $fib (i32.const 30)))`,
+  'sieve of 400 000': `(func (export "run") (result i32) (local $i i32) (local $j i32) (local $n i32)
+      (memory.fill (i32.const 0) (i32.const 0) (i32.const 400000))
+      (local.set $i (i32.const 2))
+      (loop $outer
+        (if (i32.eqz (i32.load8_u (local.get $i))) (then
+          (local.set $n (i32.add (local.get $n) (i32.const 1)))
+          (local.set $j (i32.add (local.get $i) (local.get $i)))
+          (block $done (loop $inner
+            (br_if $done (i32.ge_u (local.get $j) (i32.const 400000)))
+            (i32.store8 (local.get $j) (i32.const 1))
+            (local.set $j (i32.add (local.get $j) (local.get $i)))
+            (br $inner)))))
+        (br_if $outer (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 400000))))
+      (local.get $n))`,
+  'hash of 4 MB, a short loop': `(func (export "run") (result i32) (local $i i32) (local $h i32)
+      (local.set $h (i32.const 0x811c9dc5))
+      (loop $l
+        (local.set $h (i32.mul (i32.xor (local.get $h) (i32.load8_u (i32.and (local.get $i) (i32.const 0xffff)))) (i32.const 16777619)))
+        (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 4000000))))
+      (local.get $h))`,
+  'matrix product 96 x 96': `(func (export "run") (result i32) (local $i i32) (local $j i32) (local $k i32) (local $s f64)
+      (local.set $i (i32.const 0))
+      (loop $a (local.set $j (i32.const 0))
+        (loop $b (local.set $k (i32.const 0)) (local.set $s (f64.const 0))
+          (loop $c
+            (local.set $s (f64.add (local.get $s) (f64.mul
+              (f64.load (i32.shl (i32.add (i32.mul (local.get $i) (i32.const 96)) (local.get $k)) (i32.const 3)))
+              (f64.load offset=80000 (i32.shl (i32.add (i32.mul (local.get $k) (i32.const 96)) (local.get $j)) (i32.const 3))))))
+            (br_if $c (i32.lt_u (local.tee $k (i32.add (local.get $k) (i32.const 1))) (i32.const 96))))
+          (f64.store offset=160000 (i32.shl (i32.add (i32.mul (local.get $i) (i32.const 96)) (local.get $j)) (i32.const 3)) (local.get $s))
+          (br_if $b (i32.lt_u (local.tee $j (i32.add (local.get $j) (i32.const 1))) (i32.const 96))))
+        (br_if $a (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 96))))
+      (i32.const 1))`,
+  'a chain of small calls': `(func $f (param i32) (result i32) (i32.xor (call $g (local.get 0)) (i32.const 5)))
+    (func $g (param i32) (result i32) (i32.rotl (local.get 0) (i32.const 3)))
+    (func (export "run") (result i32) (local $i i32) (local $x i32)
+      (loop $l (local.set $x (call $f (local.get $x)))
+        (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 3000000))))
+      (local.get $x))`,
+}
+
+const rounds = Number(process.argv[2] ?? 15)
+const dir = mkdtempSync(join(tmpdir(), 'edgefn-bench-'))
+const lib = openWasmedge()
+const libc = openLibc()
+const native = new Native(lib)
+const types = readValueTypes(lib)
+const nothing = new ValueArray(types, [])
+
+function assemble(text: string): Uint8Array<ArrayBuffer> {
+  const built = Bun.spawnSync(['wat2wasm', '-', '--output=-'], { stdin: Buffer.from(text) })
+  if (built.exitCode !== 0) throw new Error(built.stderr.toString())
+  return new Uint8Array(built.stdout)
+}
+
+function compile(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  const path = join(dir, 'compiled.wasm')
+  compileModule(lib, bytes, path, { level: 'O2', interruptible: false })
+  return new Uint8Array(readFileSync(path))
+}
+
+/** Loads a compiled module; what comes back runs it once and returns its milliseconds. */
+function load(compiled: Uint8Array<ArrayBuffer>): () => number {
+  const store = native.createStore()
+  const { executor } = native.createExecutor(store, 64)
+  const instance = native.instantiate(executor, store, native.loadModule(compiled, true))
+  const memory = native.findMemory(instance, MEMORY_EXPORT)
+  if (memory !== null) {
+    const page = new GuestMemory(lib, libc).baseOf(memory) + POLL_PAGE_OFFSET
+    libc.mapZeros(page, PAGE_OF_POLLS_BYTES)
+  }
+  const run = handle(native.findFunction(instance, 'run'), 'FunctionInstance')
+  const result = new ValueArray(types, ['i32'])
+  return () => {
+    const startedAt = performance.now()
+    const code = native.invoke(executor, run, nothing, result)
+    if (code !== RESULT.success) throw new Error(native.message(code))
+    return performance.now() - startedAt
+  }
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0
+}
+
+park(native, compile(HOLDER_MODULE))
+let product = 1
+for (const [name, body] of Object.entries(KERNELS)) {
+  const module = assemble(`(module (memory (export "memory") 8) ${body})`)
+  const rewritten = safeguardForCompiler(decodeModule(module), {
+    stackBytes: LIMITS.stackBytesMax,
+    measured: null,
+    polls: true,
+  })
+  const plain = load(compile(module))
+  const guarded = load(compile(rewritten.bytes))
+  const times = Array.from({ length: rounds }, () => [plain(), guarded()] as const)
+  const ratio = median(times.map(([before, after]) => after / before))
+  product *= ratio
+  const [before, after] = [0, 1].map((at) => median(times.map((pair) => pair[at] ?? 0)))
+  console.log(
+    `${name.padEnd(28)} as it is ${before?.toFixed(2)} ms   rewritten ${after?.toFixed(2)} ms   x ${ratio.toFixed(3)}`,
+  )
+}
+const mean = product ** (1 / Object.keys(KERNELS).length)
+console.log(`${'geometric mean'.padEnd(28)} x ${mean.toFixed(3)}`)
+rmSync(dir, { recursive: true })
+process.exit(0)
