@@ -1,8 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 
+import fc from 'fast-check'
+
 import type { GuestRequest, Outcome } from '../../../../src/edge/worker/call.ts'
+import { HOST_IMPORTS } from '../../../../src/wasm/host-imports.ts'
 import { answer, failure, request, startRuntime } from './harness.ts'
 import type { RuntimeHarness } from './harness.ts'
+import { assemble } from './wat.ts'
 
 let runtime: RuntimeHarness
 
@@ -59,6 +63,53 @@ describe.each(['interpreted', 'O0'] as const)('%s', (form) => {
     expect(answer(outcome).text).toMatch(/^\d+ checks, 0 failed\n$/)
   })
 })
+
+/** Calls of a command, one after the other, with whatever is in its memory as lists, subscriptions and buffers. */
+function callsAtRandom(
+  calls: readonly (readonly [number, readonly number[]])[],
+  memory: Uint8Array,
+) {
+  const functions = HOST_IMPORTS.filter(
+    ({ module, name }) => module === 'wasi_snapshot_preview1' && name !== 'proc_exit',
+  )
+  const imports = functions.map(
+    ({ name, params }, at) =>
+      `(import "wasi_snapshot_preview1" "${name}" (func $f${at} (param ${params.join(' ')}) (result i32)))`,
+  )
+  const made = calls.map(([pick, values]) => {
+    const at = pick % functions.length
+    const args = functions[at]?.params.map((type, index) => `(${type}.const ${values[index] ?? 0})`)
+    // An errno is below 77; anything else traps.
+    return `(if (i32.gt_u (call $f${at} ${args?.join(' ')}) (i32.const 76)) (then (unreachable)))`
+  })
+  const data = [...memory].map((byte) => `\\${byte.toString(16).padStart(2, '0')}`).join('')
+  return assemble(`(module ${imports.join('\n')} (memory (export "memory") 1)
+    (data (i32.const 0) "${data}") (func (export "_start") ${made.join('\n')}))`)
+}
+
+test('whatever programs ask in whatever order, they get an errno, or are stopped', async () => {
+  // Small numbers are descriptors and counts, larger ones reach into the memory, some beyond it.
+  const number = fc.oneof(fc.nat(4), fc.nat(400), fc.integer())
+  const calls = fc.array(fc.tuple(fc.nat(1000), fc.array(number, { minLength: 9, maxLength: 9 })), {
+    minLength: 1,
+    maxLength: 12,
+  })
+  const word = fc.oneof(fc.nat(8), fc.nat(400), fc.integer())
+  const memory = fc
+    .array(word, { minLength: 100, maxLength: 100 })
+    .map((words) => new Uint8Array(Int32Array.from(words).buffer))
+  await fc.assert(
+    fc.asyncProperty(calls, memory, async (made, bytes) => {
+      const fn = runtime.module(callsAtRandom(made, bytes), { max_execution_ms: 50 })
+      const outcome = await runtime.invoker.invoke(fn, request('/', { body: bytes }))
+      runtime.invoker.assign([])
+      // Most say nothing that is a response; what they may not do is trap, or hold up the thread.
+      if (!outcome.ok) expect(['invalid_response', 'execution_timeout']).toContain(outcome.code)
+      expect(outcome.execution_ms).toBeLessThan(1_000)
+    }),
+    { numRuns: 200 },
+  )
+}, 60_000)
 
 test('all 46 functions link, and those that nothing is behind answer with their errno', async () => {
   const { text } = answer(await call('wasi-all', '/'))
