@@ -99,32 +99,38 @@ test('the engine takes exactly the proposals of the allow-list, whatever its ver
   }
 })
 
-test('a worker full of instances gives up the oldest for a new one, and goes on serving', async () => {
-  runtime = await startRuntime(2)
-  const fn = runtime.module(numberGuest('(i32.const 7)'))
-  const over = 20
-  const functions = Array.from({ length: LIMITS.processInstancesMax + over }, (_, slot) => ({
-    ...fn,
-    slot,
-    function_id: Bun.randomUUIDv7() as typeof fn.function_id,
-  }))
-  for (const each of functions) await runtime.invoker.prepare(each)
-  runtime.invoker.assign(functions)
-  const { stats } = runtime
-  const alive = () => functions.filter(({ slot }) => stats.get(slot, 'instances') > 0).length
-  expect(alive()).toBe(LIMITS.processInstancesMax)
-  expect(stats.getWorker('pool_evictions')).toBe(over)
-  for (const each of [...functions.slice(0, 3), ...functions.slice(-3)]) {
-    expect(answer(await runtime.invoker.invoke(each, request('/'))).text).toBe('0000000007')
-  }
-  expect(alive()).toBe(LIMITS.processInstancesMax)
-  expect(runtime.defects).toEqual([])
-}, 120_000)
+const FORMS = ['interpreted', 'O0'] as const
+test.each(FORMS)(
+  'a worker full of %s instances gives up the oldest for a new one',
+  async (form) => {
+    runtime = await startRuntime(2, 2 ** 34)
+    const fn = await runtime.compiled(runtime.module(numberGuest('(i32.const 7)')), form)
+    const over = 20
+    const functions = Array.from({ length: LIMITS.processInstancesMax + over }, (_, slot) => ({
+      ...fn,
+      slot,
+      function_id: Bun.randomUUIDv7() as typeof fn.function_id,
+    }))
+    for (const each of functions) await runtime.invoker.prepare(each)
+    runtime.invoker.assign(functions)
+    const { stats } = runtime
+    const alive = () => functions.filter(({ slot }) => stats.get(slot, 'instances') > 0).length
+    expect(alive()).toBe(LIMITS.processInstancesMax)
+    expect(stats.getWorker('pool_evictions')).toBe(over)
+    for (const each of [...functions.slice(0, 3), ...functions.slice(-3)]) {
+      expect(answer(await runtime.invoker.invoke(each, request('/'))).text).toBe('0000000007')
+    }
+    expect(alive()).toBe(LIMITS.processInstancesMax)
+    expect(runtime.defects).toEqual([])
+  },
+  120_000,
+)
 
 test('an instance whose memory got no address space is an error, not a wrong answer', async () => {
   runtime = await startRuntime(2)
   const kept = runtime.module(numberGuest('(i32.const 7)'))
   const command = await runtime.guest('wagi-hello-c')
+  const compiled = await runtime.compiled(runtime.module(numberGuest('(i32.const 7)')), 'O0')
   const call = (fn: typeof kept) => (runtime as RuntimeHarness).invoker.invoke(fn, request('/'))
   // Threads share the address space, and this thread takes it all: 12 GiB for each memory (RELIABILITY finding 6).
   const native = new Native(openWasmedge())
@@ -141,7 +147,7 @@ test('an instance whose memory got no address space is an error, not a wrong ans
       reserved = found !== null && memory.isReserved(found)
     }
     expect(instances.length).toBeWithin(LIMITS.processInstancesMax, 12_000)
-    for (const fn of [kept, command]) {
+    for (const fn of [kept, command, compiled]) {
       const outcome = await call(fn)
       expect(failure(outcome)).toBe('function_load_failed')
       expect(outcome.ok || outcome.message).toContain('no linear memory')
@@ -150,6 +156,7 @@ test('an instance whose memory got no address space is an error, not a wrong ans
     for (const instance of instances) native.deleteInstance(instance)
   }
   expect(answer(await call(kept)).text).toBe('0000000007')
+  expect(answer(await call(compiled)).text).toBe('0000000007')
   expect(answer(await call(command)).status).toBe(200)
 }, 120_000)
 
