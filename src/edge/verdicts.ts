@@ -9,7 +9,7 @@ import type { WorkerFunction } from './ipc.ts'
 import { mapShared } from './shared-file.ts'
 
 /** Int32 cells of a record; the end of the quarantine takes two of them, as one Float64. */
-const CELL = { quarantined: 0, deaths: 1, until: 2, apart: 4 } as const
+const CELL = { quarantined: 0, deaths: 1, until: 2, apart: 4, apartMs: 5 } as const
 const RECORD_CELLS = 8
 const BYTES = 4
 
@@ -45,13 +45,20 @@ export class VerdictFile {
     Atomics.store(this.#cells, slot * RECORD_CELLS + CELL.quarantined, 0)
   }
 
-  /** Marks a version that is run beside no other marked one, because one of them ends workers; 0: none is. */
-  keepApart(slot: number, version: number): void {
+  /**
+   * Marks a version that is run beside no other marked one, because one of them ends workers; its calls wait for that as long
+   * as `waitMs`. Version 0: none is.
+   */
+  keepApart(slot: number, version: number, waitMs: number): void {
+    this.#cells[slot * RECORD_CELLS + CELL.apartMs] = waitMs
     Atomics.store(this.#cells, slot * RECORD_CELLS + CELL.apart, version)
   }
 
-  isKeptApart(slot: number, version: number): boolean {
-    return Atomics.load(this.#cells, slot * RECORD_CELLS + CELL.apart) === version
+  /** How long calls of a version wait so as not to run beside another marked one; 0: it is not marked. */
+  apartMs(slot: number, version: number): number {
+    const at = slot * RECORD_CELLS
+    if (Atomics.load(this.#cells, at + CELL.apart) !== version) return 0
+    return this.#cells[at + CELL.apartMs] ?? 0
   }
 
   /** Why a call of the function may not run now; null when it may. */
@@ -68,7 +75,7 @@ export class VerdictFile {
   /** Forgets a slot, before it is given to another function. */
   clear(slot: number): void {
     this.release(slot)
-    this.keepApart(slot, 0)
+    this.keepApart(slot, 0, 0)
   }
 }
 

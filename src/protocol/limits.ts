@@ -93,8 +93,12 @@ export const LIMITS = {
   workerDeathsWindowMs: 10 * 60_000,
   quarantineMsMin: 10 * 60_000,
   quarantineMsMax: 24 * 3600_000,
-  /** Milliseconds that a suspect of a worker's death waits at most until no other suspect runs beside it. */
-  suspectWaitMsMax: 50,
+  /**
+   * Milliseconds that a suspect of workers' deaths waits at most until no other suspect runs beside it: as many at first as
+   * the least says, then four times as many with each death that does not tell which of them it was.
+   */
+  suspectWaitMsMin: 50,
+  suspectWaitMsMax: 3_200,
   /**
    * The circuit breaker of a function: it opens when in the window at least so many calls ended and so large a part of them
    * failed; stays open as long as the least says and, when its probes fail, twice as long each time up to the most; and
@@ -171,6 +175,7 @@ const RELATIONS: readonly (readonly [boolean, string])[] = [
   [LIMITS.breakerOpenMsMin <= LIMITS.breakerOpenMsMax, 'breakerOpenMsMin'],
   [LIMITS.breakerProbesMax < LIMITS.breakerCallsMin, 'breakerProbesMax'],
   [LIMITS.quarantineMsMin <= LIMITS.quarantineMsMax, 'quarantineMsMin'],
+  [LIMITS.suspectWaitMsMin <= LIMITS.suspectWaitMsMax, 'suspectWaitMsMin'],
   [LIMITS.suspectWaitMsMax < LIMITS.queueWaitMsMax, 'suspectWaitMsMax'],
   [LIMITS.backoffMsMin < LIMITS.backoffMsMax, 'backoffMsMin'],
   [LIMITS.fetchUrlBytesMax < LIMITS.fetchRequestHeadBytesMax, 'fetchUrlBytesMax'],

@@ -100,6 +100,7 @@ const FIXED: { readonly [K in LimitKey]?: Fixed } = {
   workerDeathsWindowMs: { per: 'version and node', beyond: 'forgotten' },
   quarantineMsMin: { per: 'first quarantine', beyond: 'runs again' },
   quarantineMsMax: { per: 'any quarantine', beyond: 'runs again' },
+  suspectWaitMsMin: { per: 'call of a suspect, at first', beyond: 'runs beside others' },
   suspectWaitMsMax: { per: 'call of a suspect', beyond: 'runs beside others' },
   breakerWindowMs: { per: 'function and node', beyond: 'forgotten' },
   breakerCallsMin: { per: 'function and node, in the window', beyond: 'the breaker judges' },

@@ -9,8 +9,8 @@ import { quarantineError } from '../../verdicts.ts'
 import type { BlameStore, Quarantine } from '../cache/blame-store.ts'
 import { artifactKey } from '../node-state.ts'
 import type { SlotTable } from '../supervise/slots.ts'
-import type { Death, VersionKey } from './rule.ts'
-import { guilty, keptApart, recent } from './rule.ts'
+import type { Death, Separation, VersionKey } from './rule.ts'
+import { guilty, recent, separation } from './rule.ts'
 
 export interface BlameDeps {
   readonly running: RunningFile
@@ -31,7 +31,7 @@ export class Blame {
   readonly #quarantines: Map<VersionKey, Quarantine>
   readonly #counts = new Map<string, number>()
   readonly #blamed = new Map<string, number>()
-  #apart: ReadonlySet<VersionKey> = new Set()
+  #separation: Separation
   #timer: ReturnType<typeof setTimeout> | null = null
 
   /** Goes on with what the store holds. */
@@ -42,7 +42,7 @@ export class Blame {
     this.#deaths = recent(record.deaths, now)
     this.#quarantines = new Map(record.quarantines.map((each) => [artifactKey(each), each]))
     this.#forgetOld(now)
-    this.#apart = keptApart(this.#deaths)
+    this.#separation = separation(this.#deaths)
     this.#schedule()
   }
 
@@ -107,8 +107,9 @@ export class Blame {
       .filter((each) => each.function_id === functionId)
       .sort((a, b) => b.since - a.since)[0]
     if (held !== undefined) verdicts.quarantine(slot, held)
-    for (const key of this.#apart) {
-      if (functionIdOf(key) === functionId) verdicts.keepApart(slot, versionOf(key))
+    const { apart, waitMs } = this.#separation
+    for (const key of apart) {
+      if (functionIdOf(key) === functionId) verdicts.keepApart(slot, versionOf(key), waitMs)
     }
   }
 
@@ -158,14 +159,15 @@ export class Blame {
 
   #keepApart(): void {
     const { verdicts } = this.#deps
-    const before = this.#apart
-    this.#apart = keptApart(this.#deaths)
+    const before = this.#separation.apart
+    this.#separation = separation(this.#deaths)
+    const { apart, waitMs } = this.#separation
     const marks = new Map<string, number>()
     for (const key of before) marks.set(functionIdOf(key), 0)
-    for (const key of this.#apart) marks.set(functionIdOf(key), versionOf(key))
+    for (const key of apart) marks.set(functionIdOf(key), versionOf(key))
     for (const [functionId, version] of marks) {
       const slot = this.#slotOf(functionId)
-      if (slot !== null) verdicts.keepApart(slot, version)
+      if (slot !== null) verdicts.keepApart(slot, version, waitMs)
     }
   }
 

@@ -41,14 +41,24 @@ export function guilty(deaths: readonly Death[]): Map<VersionKey, number> {
   return found
 }
 
-/** The versions of which no two may run in one worker at once. */
-export function keptApart(deaths: readonly Death[]): Set<VersionKey> {
+/** The versions of which no two may run in one worker at once, and how long a call waits for that at most. */
+export interface Separation {
+  readonly apart: ReadonlySet<VersionKey>
+  readonly waitMs: number
+}
+
+/** Each death that says nothing more makes suspects wait four times as long: one of them may have been running for long. */
+export function separation(deaths: readonly Death[]): Separation {
   const proven = provenIn(deaths)
   const unexplained = deaths.filter(
     (death) => death.running.filter((key) => proven.has(key)).length !== 1,
   )
-  if (unexplained.length < 2) return new Set()
-  return new Set(unexplained.flatMap((death) => death.running))
+  if (unexplained.length < 2) return { apart: new Set(), waitMs: 0 }
+  const waitMs = LIMITS.suspectWaitMsMin * 4 ** Math.min(unexplained.length - 2, 10)
+  return {
+    apart: new Set(unexplained.flatMap((death) => death.running)),
+    waitMs: Math.min(waitMs, LIMITS.suspectWaitMsMax),
+  }
 }
 
 function provenIn(deaths: readonly Death[]): Set<VersionKey> {

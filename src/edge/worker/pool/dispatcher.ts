@@ -18,7 +18,7 @@ import { holdersMax, instanceCodeBytes, instanceCost, type Instance } from './in
 import { LoadedCode } from './loaded-code.ts'
 import { Pool, POOL_LIMITS } from './pool.ts'
 import { clientGone, failedOutcome, overloaded } from './refusals.ts'
-import { Suspects } from './suspects.ts'
+import { suspectLookMs, Suspects } from './suspects.ts'
 import { WaitingList } from './waiting-list.ts'
 
 /** Milliseconds between looks for instances that have been idle too long. */
@@ -184,7 +184,7 @@ export class Dispatcher implements Invoker {
       job.settle(refused)
       return true
     }
-    if (this.#mustWaitForSuspects(job)) return false
+    if (this.#mustWaitForTurn(job)) return false
     if (!this.#threads.hasRoom(job.pool.leased)) return false
     if (job.kind === 'call' && job.pool.leased >= this.#threadsMax(job.fn)) return false
     const instance = this.#lease(job)
@@ -194,14 +194,13 @@ export class Dispatcher implements Invoker {
     return true
   }
 
-  /** Whether a suspect runs that the job's function must not run beside; the job is looked at again when it need not wait. */
-  #mustWaitForSuspects(job: Job): boolean {
-    const waitMs = this.#suspects.waitMs(job.fn, performance.now() - job.since)
-    if (waitMs === 0) return false
+  /** Whether the job's function is a suspect whose turn it is not; then the job is looked at again soon. */
+  #mustWaitForTurn(job: Job): boolean {
+    if (!this.#suspects.mustWait(job.fn, job.since, performance.now())) return false
     this.#suspectTimer ??= setTimeout(() => {
       this.#suspectTimer = null
       this.#startWaiting()
-    }, Math.ceil(waitMs))
+    }, suspectLookMs)
     return true
   }
 

@@ -141,15 +141,15 @@ test('a quarantine ends after its time, the next is twice as long, and a day wit
 
 test('deaths that are not explained mark all that ran in them, also in a slot taken later, until they are', () => {
   const { verdicts, slotOf, die } = open('1')
-  const marked = () => ['k', 'a'].map((id) => verdicts.isKeptApart(slotOf(id), 1))
+  const marked = () => ['k', 'a'].map((id) => verdicts.apartMs(slotOf(id), 1))
   die(0, ['k', 1], ['a', 1])
-  expect(marked()).toEqual([false, false])
+  expect(marked()).toEqual([0, 0])
   die(0, ['k', 1], ['a', 1])
-  expect(marked()).toEqual([true, true])
+  expect(marked()).toEqual([50, 50])
   const next = open('2')
-  expect(next.verdicts.isKeptApart(next.slotOf('a'), 1)).toBe(true)
+  expect(next.verdicts.apartMs(next.slotOf('a'), 1)).toBe(50)
   die(0, ['k', 1])
-  expect(marked()).toEqual([false, false])
+  expect(marked()).toEqual([0, 0])
 })
 
 test('a damaged record is forgotten, and the node starts', () => {

@@ -5,7 +5,7 @@ import { describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
 
 import type { Death } from '../../../../src/edge/agent/blame/rule.ts'
-import { guilty, keptApart, recent } from '../../../../src/edge/agent/blame/rule.ts'
+import { guilty, recent, separation } from '../../../../src/edge/agent/blame/rule.ts'
 import { LIMITS } from '../../../../src/protocol/limits.ts'
 
 /**
@@ -28,7 +28,7 @@ function judge(rows: readonly (readonly string[])[]): {
       deaths = deaths.filter((death) => !death.running.includes(key))
     }
   }
-  return { quarantined, deaths, apart: keptApart(deaths) }
+  return { quarantined, deaths, apart: new Set(separation(deaths).apart) }
 }
 
 describe('three deaths are enough', () => {
@@ -77,6 +77,14 @@ test('a function that was proven by one death is not blamed for what another pro
   // `a` was alone in a worker that the system killed; beside `k` nothing is known of it.
   const { quarantined } = judge([['a'], ['k', 'a'], ['k'], ['k', 'a'], ['k'], ['k']])
   expect(quarantined).toEqual(['k'])
+})
+
+test('suspects wait four times as long with each death that tells nothing, up to a limit', () => {
+  const waits = [0, 1, 2, 3, 4, 5, 9].map((count) => {
+    const death: Death = { at: 0, reason: 'exit', running: ['k', 'a'] }
+    return separation(Array.from({ length: count }, () => death)).waitMs
+  })
+  expect(waits).toEqual([0, 0, 50, 200, 800, 3200, 3200])
 })
 
 test('deaths stop to count after the window, and a clock that was set back loses none', () => {

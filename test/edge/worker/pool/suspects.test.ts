@@ -3,7 +3,6 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 
 import type { WorkerFunction } from '../../../../src/edge/ipc.ts'
-import { LIMITS } from '../../../../src/protocol/limits.ts'
 import { answer, failure, request, startRuntime } from '../runtime/harness.ts'
 import type { RuntimeHarness } from '../runtime/harness.ts'
 
@@ -36,19 +35,51 @@ async function msBeside(sleeper: WorkerFunction, sleepMs: number, fn: WorkerFunc
   return Math.min(...times)
 }
 
+/** Milliseconds for which the suspects of these tests wait at most. */
+const waitMs = 200
+
 test('a suspect waits until no other one runs beside it, but never longer than its limit', async () => {
   const sleeper = await warm('misbehave-c')
   const fn = await warm('hello-c')
-  runtime.verdicts.keepApart(sleeper.slot, sleeper.version)
+  runtime.verdicts.keepApart(sleeper.slot, sleeper.version, waitMs)
   // One suspect alone waits for nobody, and nobody waits who is none.
-  expect(await msBeside(sleeper, 300, fn)).toBeLessThan(LIMITS.suspectWaitMsMax)
-  runtime.verdicts.keepApart(fn.slot, fn.version)
-  expect(await msBeside(sleeper, 300, fn)).toBeWithin(LIMITS.suspectWaitMsMax - 1, 300)
+  expect(await msBeside(sleeper, 600, fn)).toBeLessThan(waitMs)
+  runtime.verdicts.keepApart(fn.slot, fn.version, waitMs)
+  expect(await msBeside(sleeper, 600, fn)).toBeWithin(waitMs - 1, 600)
   // It goes on as soon as the other has ended.
-  expect(await msBeside(sleeper, 1, fn)).toBeLessThan(LIMITS.suspectWaitMsMax)
+  expect(await msBeside(sleeper, 1, fn)).toBeLessThan(waitMs)
   runtime.verdicts.clear(sleeper.slot)
   runtime.verdicts.clear(fn.slot)
-})
+}, 20_000)
+
+test('a suspect gets its turn alone, however busy another one is', async () => {
+  const busy = await warm('misbehave-c')
+  const fn = await warm('misbehave-c')
+  for (const { slot, version } of [busy, fn]) runtime.verdicts.keepApart(slot, version, 2_000)
+  let stopped = false
+  // Two clients, so that one call of it always runs when another ends.
+  const clients = [0, 40].map(async (delayMs) => {
+    await Bun.sleep(delayMs)
+    while (!stopped) answer(await runtime.invoker.invoke(busy, request('/sleep/80')))
+  })
+  for (let round = 0; round < 3; round += 1) {
+    const beside = new Set<number>()
+    const from = performance.now()
+    let done = false
+    const call = runtime.invoker.invoke(fn, request('/sleep/60')).finally(() => (done = true))
+    while (!done) {
+      const slots = runtime.running.read(0).map(({ slot }) => slot)
+      if (slots.includes(fn.slot)) for (const slot of slots) beside.add(slot)
+      await Bun.sleep(1)
+    }
+    answer(await call)
+    expect(performance.now() - from).toBeLessThan(1_900)
+    expect([...beside]).toEqual([fn.slot])
+  }
+  stopped = true
+  await Promise.all(clients)
+  for (const { slot } of [busy, fn]) runtime.verdicts.clear(slot)
+}, 20_000)
 
 test('a call that waits when its version is quarantined is not run', async () => {
   const fn = await warm('misbehave-c')

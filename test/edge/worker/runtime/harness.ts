@@ -8,6 +8,7 @@ import { openLibc } from '../../../../ffi/libc.ts'
 import type { WorkerFunction } from '../../../../src/edge/ipc.ts'
 import { workerFunctionSchema } from '../../../../src/edge/ipc.ts'
 import { StatsFile } from '../../../../src/edge/stats.ts'
+import { RunningFile } from '../../../../src/edge/running.ts'
 import { VerdictFile } from '../../../../src/edge/verdicts.ts'
 import type { GuestRequest, Invoker, Outcome } from '../../../../src/edge/worker/call.ts'
 import { createInvoker } from '../../../../src/edge/worker/pool/invoker.ts'
@@ -29,6 +30,8 @@ export interface RuntimeHarness {
   readonly stats: StatsFile
   /** As the agent writes it and the dispatcher reads it. */
   readonly verdicts: VerdictFile
+  /** As the threads write it and the agent reads it; the only seat is 0. */
+  readonly running: RunningFile
   readonly defects: string[]
   /** A guest by name, ready to be called, with limits changed as given. */
   guest(name: string, changes?: Partial<WorkerFunction>): Promise<WorkerFunction>
@@ -97,6 +100,7 @@ export async function startRuntime(
     engine,
     stats,
     verdicts,
+    running: new RunningFile(join(dir, 'running'), 1),
     defects,
     module,
     async guest(name, changes = {}) {
