@@ -65,9 +65,9 @@ test('an instance costs its memory, its tables, its copy of the code and a fixed
 
 test('when memory is short the pools keep one instance each, and none over a quarter of the budget', async () => {
   const runtime = await startRuntime(4, 16 * MIB)
-  const fn = await runtime.guest('misbehave-c')
+  const fn = await runtime.guest('misbehave-c', { max_execution_ms: 20_000 })
   runtime.invoker.assign([fn])
-  const together = () => [1, 2, 3].map(() => runtime.invoker.invoke(fn, request('/sleep/100')))
+  const together = () => [1, 2, 3].map(() => runtime.invoker.invoke(fn, request('/sleep/500')))
   for (const outcome of await Promise.all(together())) answer(outcome)
   expect(runtime.stats.get(fn.slot, 'instances')).toBe(3)
   runtime.invoker.relieve(1)
