@@ -1,11 +1,17 @@
 /** `edgefn inspect`. */
 
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
 import { defaulted, optional } from '../../config/option.ts'
 import { FILE_OPTION } from '../../config/load.ts'
-import { choice, integer, matching } from '../../config/values.ts'
+import { choice, integer, matching, path } from '../../config/values.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { abiSchema, entrypointSchema } from '../../protocol/manifest.ts'
 import type { Inspection } from '../../wasm/check.ts'
+import { decodeModule } from '../../wasm/decode.ts'
+import { normaliseModule } from '../../wasm/normalise.ts'
+import { compilerForm, interpretedForm } from '../../wasm/rewrite/forms.ts'
 import { inspectWholeModule } from '../../wasm/validate.ts'
 import { OUTPUT_OPTION } from '../client-options.ts'
 import { command, type Terminal } from '../command.ts'
@@ -30,22 +36,41 @@ export const inspect = command({
       placeholder: 'N',
       help: `page limit to check against; default: ${LIMITS.memoryPagesMax}`,
     }),
+    'write-forms': optional(path, {
+      placeholder: 'DIR',
+      help: 'also write what nodes make of it: stored.wasm, interpreted.wasm, compiled.wasm',
+    }),
     ...OUTPUT_OPTION,
     ...FILE_OPTION,
   },
   notes: ['Nothing is sent anywhere. Exits with 1 when the module would be refused.'],
   async run({ values, args: [file = ''], terminal }) {
-    const inspection = await inspectWholeModule(readModule(file), {
+    const bytes = readModule(file)
+    const inspection = await inspectWholeModule(bytes, {
       abi: values.abi,
       entrypoint: values.entrypoint,
       memory_pages: values['memory-pages'] ?? LIMITS.memoryPagesMax,
     })
     const refused = inspection.problems.length > 0
+    if (values['write-forms'] !== null && !refused) writeForms(bytes, values['write-forms'])
     if (values.output === 'json') printJson(terminal, { file, refused, ...inspection })
     else printInspection(terminal, file, inspection)
     return refused ? EXIT.failed : EXIT.ok
   },
 })
+
+/** For people who want to read with their own tools what runs in place of their module. */
+function writeForms(bytes: Uint8Array, dir: string): void {
+  const stored = normaliseModule(decodeModule(bytes))
+  const stackBytes = LIMITS.stackBytesMax
+  const forms = {
+    stored,
+    interpreted: interpretedForm(stored, stackBytes).bytes,
+    compiled: compilerForm(stored, { stackBytes, measured: null, polls: true }).bytes,
+  }
+  mkdirSync(dir, { recursive: true })
+  for (const [name, form] of Object.entries(forms)) writeFileSync(join(dir, `${name}.wasm`), form)
+}
 
 function printInspection(terminal: Terminal, file: string, inspection: Inspection): void {
   printRecord(terminal, 'table', inspection, {

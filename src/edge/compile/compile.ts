@@ -6,11 +6,7 @@ import type { OptimizationLevel } from '../../../ffi/compiler.ts'
 import { compileModule } from '../../../ffi/compiler.ts'
 import type { Wasmedge } from '../../../ffi/library.ts'
 import { LIMITS } from '../../protocol/limits.ts'
-import { decodeModule } from '../../wasm/decode.ts'
-import type { WasmModule } from '../../wasm/module.ts'
-import { withResultMemory } from '../../wasm/rewrite/result-memory.ts'
-import type { CompiledModule } from '../../wasm/rewrite/safeguard.ts'
-import { safeguardForCompiler } from '../../wasm/rewrite/safeguard.ts'
+import { compilerForm } from '../../wasm/rewrite/forms.ts'
 import { callBytesMax } from '../../wasm/rewrite/stack-plan.ts'
 import type { StopMode } from '../compiled.ts'
 import { measureFrames } from './frames.ts'
@@ -35,10 +31,9 @@ export interface CompileRequest {
  */
 export function compileGuest(lib: Wasmedge, request: CompileRequest): number {
   const { bytes, level, stopMode, output } = request
-  const module = decodeModule(withResultMemory(decodeModule(bytes)) ?? bytes)
   let measured: Float64Array | null = null
   for (let round = 1; round <= roundsMax; round += 1) {
-    const rewritten = safeguardForCompiler(module, {
+    const rewritten = compilerForm(bytes, {
       stackBytes: LIMITS.stackBytesMax,
       measured,
       polls: stopMode === 'polls',
@@ -47,7 +42,7 @@ export function compileGuest(lib: Wasmedge, request: CompileRequest): number {
       level,
       interruptible: stopMode === 'interruptible',
     })
-    const over = framesOver(module, rewritten, new Uint8Array(readFileSync(output)))
+    const over = framesOver(rewritten, new Uint8Array(readFileSync(output)))
     if (over === null) return round
     measured = largest(measured, over)
   }
@@ -58,12 +53,11 @@ export function compileGuest(lib: Wasmedge, request: CompileRequest): number {
 
 /** What to reckon with for each body in the next round; null when all frames are within what was reckoned. */
 function framesOver(
-  module: WasmModule,
-  rewritten: CompiledModule,
+  rewritten: ReturnType<typeof compilerForm>,
   compiled: Uint8Array,
 ): Float64Array | null {
-  const bodies = module.bodies.length
-  const measured = measureFrames(compiled, rewritten.indirect, callBytesMax(module))
+  const bodies = rewritten.module.bodies.length
+  const measured = measureFrames(compiled, rewritten.indirect, callBytesMax(rewritten.module))
   const { functions, otherBytesMax } = measured
   if (otherBytesMax > connectingBytesMax) {
     throw new Error(`Code between functions takes ${otherBytesMax} bytes of stack.`)

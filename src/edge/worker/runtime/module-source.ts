@@ -4,10 +4,8 @@ import { readFileSync } from 'node:fs'
 
 import { EdgefnError, errorMessage } from '../../../errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
-import { decodeModule } from '../../../wasm/decode.ts'
 import type { WasmModule } from '../../../wasm/module.ts'
-import { withResultMemory } from '../../../wasm/rewrite/result-memory.ts'
-import { safeguardModule } from '../../../wasm/rewrite/safeguard.ts'
+import { interpretedForm } from '../../../wasm/rewrite/forms.ts'
 import { tableBytesMax } from '../../../wasm/tables.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import { poolKey } from '../call.ts'
@@ -36,8 +34,7 @@ export function loadFunction(
   strict: boolean,
 ): LoadedFunction {
   const artifact = readVerified(fn)
-  const wrapped = withResultMemory(decodeModule(artifact)) ?? artifact
-  const module = decodeModule(wrapped)
+  const { bytes, module } = interpretedForm(artifact, LIMITS.stackBytesMax)
   requirePages(module, fn.memory_pages)
   const table_bytes = tableBytesMax(module)
   if (fn.compiled !== null) {
@@ -49,8 +46,7 @@ export function loadFunction(
       compiledCode.degraded(fn, thrown)
     }
   }
-  const rewritten = safeguardModule(module, LIMITS.stackBytesMax)
-  engine.loadModule(poolKey(fn), rewritten ?? wrapped, false)
+  engine.loadModule(poolKey(fn), bytes, false)
   return { code_bytes: module.instructions * bytesPerInstruction, table_bytes }
 }
 
