@@ -71,12 +71,15 @@ export interface VitalSigns {
   /** Pids of the workers: the same as long as none dies or is replaced. */
   readonly workers: readonly number[]
   readonly restarts: number
+  /** What the agent said of workers that ended, so that a failure names the reason. */
+  readonly deaths: readonly string[]
 }
 
 export async function vitalSigns(node: Node): Promise<VitalSigns> {
   return {
     workers: node.workers().sort((a, b) => a - b),
     restarts: await node.metric('edgefn_worker_restarts_total'),
+    deaths: node.output.split('\n').filter((line) => line.includes('"error_type":"worker_lost"')),
   }
 }
 

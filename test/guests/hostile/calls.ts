@@ -40,7 +40,10 @@ function callsWith(functions: readonly HostImport[], value: string): string {
 }
 
 const WASI_FUNCTIONS = RETURNING.filter(({ module }) => module === 'wasi_snapshot_preview1')
-const OTHERS = RETURNING.filter(({ module }) => module !== 'wasi_snapshot_preview1')
+/** edgefn's own and AssemblyScript's; those of other ABIs need modules of their shapes. */
+const OTHERS = RETURNING.filter(
+  ({ module, name }) => module === 'edgefn' || (module === 'env' && !name.startsWith('extism_')),
+)
 
 /** WASI answers a bad pointer with an errno, so the guest survives; the other functions may trap. */
 const WILD: readonly HostileGuest[] = [

@@ -20,3 +20,11 @@ export const CORPUS: readonly HostileGuest[] = [
   ...SHAPES,
   ...ABIS,
 ]
+
+/** Those whose code matters, and that get as far as being compiled. */
+export const COMPILED_CORPUS: readonly HostileGuest[] = [
+  ...LOOPS,
+  ...STACK,
+  ...MEMORIES,
+  ...ENDINGS,
+].filter(({ expects }) => expects.outcome === 'fails' || expects.outcome === 'answers')
