@@ -196,10 +196,11 @@ export class ControlPlane {
   }
 }
 
-function isWorkerOf(pid: string, nodeId: string): boolean {
+/** Told by the node's directory: another test on this machine may have a node of the same name. */
+function isWorkerOf(pid: string, dataDir: string): boolean {
   try {
     const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8')
-    return words.includes('\0__worker\0') && words.includes(`"node_id":"${nodeId}"`)
+    return words.includes('\0__worker\0') && words.includes(`"${dataDir}/run/`)
   } catch {
     return false // It ended meanwhile.
   }
@@ -291,7 +292,7 @@ export class Node {
   workers(): number[] {
     return readdirSync('/proc')
       .filter((name) => /^\d+$/.test(name))
-      .filter((pid) => isWorkerOf(pid, this.id))
+      .filter((pid) => isWorkerOf(pid, this.dataDir))
       .map(Number)
   }
 

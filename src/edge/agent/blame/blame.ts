@@ -8,6 +8,7 @@ import type { VerdictFile } from '../../verdicts.ts'
 import { quarantineError } from '../../verdicts.ts'
 import type { BlameStore, Quarantine } from '../cache/blame-store.ts'
 import { artifactKey } from '../node-state.ts'
+import { mayBlame } from '../supervise/worker-process.ts'
 import type { SlotTable } from '../supervise/slots.ts'
 import type { Death, Separation, VersionKey } from './rule.ts'
 import { guilty, recent, separation } from './rule.ts'
@@ -91,6 +92,7 @@ export class Blame {
     running.clear(seat)
     if (why === null) return
     this.#counts.set(why, (this.#counts.get(why) ?? 0) + 1)
+    if (!mayBlame(why)) return
     const keys = new Set<VersionKey>()
     for (const { slot, version } of cells) {
       const function_id = slots().functionOf(slot)

@@ -7,6 +7,7 @@ import { isTripped } from '../../breaker.ts'
 import type { IndexDatabase } from '../cache/cache-index.ts'
 import { createBlameStore } from '../cache/blame-store.ts'
 import type { SharedFiles } from '../shared-files.ts'
+import { mayBlame } from '../supervise/worker-process.ts'
 import type { SlotTable } from '../supervise/slots.ts'
 import { Blame } from './blame.ts'
 import type { HealthFigures } from './health-metrics.ts'
@@ -77,7 +78,7 @@ export class FunctionHealth {
   /** A worker's process has ended; `reason` is null when it was to end. */
   workerEnded(seat: number, reason: string | null): void {
     const { shared, now } = this.#deps
-    if (reason !== null) {
+    if (reason !== null && mayBlame(reason)) {
       for (const { slot, version } of shared.running.read(seat)) {
         shared.breakers.workerDied(slot, version, now())
       }

@@ -29,7 +29,19 @@ export interface WorkerExit {
 }
 
 /** What the agent kills a worker for. */
-export type KillReason = 'memory_limit' | 'hung' | 'start_failed' | 'closing'
+export type KillReason = 'memory_limit' | 'prepare_hung' | 'hung' | 'start_failed' | 'closing'
+
+/** Ends that no guest can bring about: the worker's main thread, which runs none, did not do its part. */
+const BLAMELESS: ReadonlySet<string> = new Set([
+  'hung',
+  'start_failed',
+  'closing',
+] satisfies KillReason[])
+
+/** Whether what ran in a worker that ended for `reason` may be why. */
+export function mayBlame(reason: string): boolean {
+  return !BLAMELESS.has(reason)
+}
 
 interface WorkerProcessOptions {
   readonly command: readonly string[]
@@ -102,7 +114,8 @@ export class WorkerProcess {
   /** Loads and warms a function. Throws the worker's own error, or `worker_lost` when it died or hung over it. */
   async prepare(fn: WorkerFunction): Promise<void> {
     const answer = this.#ask(this.#prepares, artifactKey(fn), { type: 'prepare', function: fn })
-    const error = await this.#limit(answer, prepareMsMax, `prepare ${fn.name}@${fn.version}`)
+    const what = `prepare ${fn.name}@${fn.version}`
+    const error = await this.#limit(answer, prepareMsMax, what, 'prepare_hung')
     if (error !== null) throw fromIpcError(error)
   }
 
@@ -160,13 +173,18 @@ export class WorkerProcess {
   }
 
   /** Kills the worker when `answer` is not there in time; its death then rejects the answer. */
-  async #limit<T>(answer: Promise<T>, ms: number, what: string): Promise<T> {
+  async #limit<T>(
+    answer: Promise<T>,
+    ms: number,
+    what: string,
+    reason: KillReason = 'hung',
+  ): Promise<T> {
     const handle = setTimeout(() => {
       this.#log.error('A worker does not answer and is killed.', {
         error_type: 'worker_lost',
         context: { pid: this.pid, asked: what, waited_ms: ms },
       })
-      this.kill('hung')
+      this.kill(reason)
     }, ms)
     try {
       return await answer

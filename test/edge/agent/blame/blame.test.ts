@@ -85,7 +85,7 @@ test('the third death quarantines the version, which workers see in the shared f
   )
 })
 
-test('a worker that ended as told, or with nothing running, blames nobody', () => {
+test('a worker that ended as told, with nothing running, or for what no guest can do, blames nobody', () => {
   const { blame, running, slotOf } = open('1')
   for (let times = 0; times < 5; times += 1) {
     running.begin(0, 0, slotOf('k'), 1)
@@ -93,6 +93,8 @@ test('a worker that ended as told, or with nothing running, blames nobody', () =
     running.begin(0, 0, slotOf('k'), 1)
     running.end(0, 0)
     blame.workerEnded(0, 'SIGKILL')
+    running.begin(0, 0, slotOf('k'), 1)
+    blame.workerEnded(0, 'hung')
   }
   expect(blame.quarantines()).toEqual([])
   expect(blame.blamed.size).toBe(0)
