@@ -52,10 +52,7 @@ export class BreakerFile {
     // Another version has nothing to do with what the one before it did.
     const before = Atomics.load(this.#cells, at + CELL.version)
     if (before !== version) this.#begin(slot, before, version)
-    // Both the state and no more than it are in the low bits, so the usual case needs no BigInt.
-    if ((Atomics.load(this.#cells, at + CELL.state) & 3) === 0) {
-      return { slot, version, period: null }
-    }
+    if (this.isClosed(slot)) return { slot, version, period: null }
     for (;;) {
       const word = this.#load(slot)
       const breaker = decode(word)
@@ -67,11 +64,15 @@ export class BreakerFile {
     }
   }
 
+  /** Every call goes through. The state is in the low bits of its word, so this usual case needs no BigInt. */
+  isClosed(slot: number): boolean {
+    return (Atomics.load(this.#cells, slot * RECORD_CELLS + CELL.state) & 3) === 0
+  }
+
   /** In how many milliseconds a call may go through; 0: it may now. Changes nothing. */
   waitMs(fn: Called, now: number): number {
-    const at = fn.slot * RECORD_CELLS
-    if ((Atomics.load(this.#cells, at + CELL.state) & 3) === 0) return 0
-    if (Atomics.load(this.#cells, at + CELL.version) !== fn.version) return 0
+    if (this.isClosed(fn.slot)) return 0
+    if (Atomics.load(this.#cells, fn.slot * RECORD_CELLS + CELL.version) !== fn.version) return 0
     const admitted = admit(decode(this.#load(fn.slot)), now, probeMsOf(fn))
     return admitted.kind === 'refused' ? admitted.retryMs : 0
   }

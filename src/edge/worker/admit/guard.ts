@@ -32,6 +32,7 @@ export function createGuard({ verdicts, breakers, now }: GuardDeps): Guard {
     check(fn) {
       const quarantined = verdicts.refusal(fn)
       if (quarantined !== null) throw quarantined
+      if (breakers.isClosed(fn.slot)) return
       const waitMs = breakers.waitMs(fn, now())
       if (waitMs > 0) throw circuitOpen(fn, waitMs)
     },
