@@ -22,6 +22,7 @@ interface Counts {
   calls: number
   mutants: number
   mutantsAccepted: number
+  mutantsCompiled: number
   readonly outcomes: Record<string, number>
   readonly problems: string[]
 }
@@ -64,9 +65,15 @@ async function fuzzModules(counts: Counts, seed: number, save: string): Promise<
 }
 
 async function fuzzMutants(counts: Counts, seed: number, save: string): Promise<void> {
-  const report = await runMutants(seed, mutantsPerRound, save)
+  const report = await runMutants({
+    first: seed,
+    count: mutantsPerRound,
+    compileEvery: 8,
+    saveTo: save,
+  })
   counts.mutants += report.mutants
   counts.mutantsAccepted += report.accepted
+  counts.mutantsCompiled += report.compiled
   for (const [outcome, count] of Object.entries(report.outcomes)) {
     counts.outcomes[outcome] = (counts.outcomes[outcome] ?? 0) + count
   }
@@ -81,6 +88,7 @@ const counts: Counts = {
   calls: 0,
   mutants: 0,
   mutantsAccepted: 0,
+  mutantsCompiled: 0,
   outcomes: {},
   problems: [],
 }
@@ -93,7 +101,9 @@ console.log(`seed ${seed}`)
 console.log(
   `random modules: ${counts.modules}, accepted ${counts.accepted}, rewritten ${counts.rewritten}, ${counts.calls} calls compared`,
 )
-console.log(`mutants: ${counts.mutants}, accepted ${counts.mutantsAccepted}; calls by outcome:`)
+console.log(
+  `mutants: ${counts.mutants}, accepted ${counts.mutantsAccepted}, compiled and compared ${counts.mutantsCompiled}; calls by outcome:`,
+)
 for (const [outcome, count] of Object.entries(counts.outcomes)) console.log(`  ${outcome} ${count}`)
 console.log(
   `problems: ${counts.problems.length}${counts.problems.length > 0 ? `, saved to ${save}` : ''}`,

