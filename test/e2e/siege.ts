@@ -77,6 +77,20 @@ export class Siege {
     return deployGuest(this.plane, name, bytes, { memory_pages, max_execution_ms })
   }
 
+  /** The path of a guest's route. */
+  path(guest: HostileGuest): string {
+    return `/${this.#name(guest)}/`
+  }
+
+  get(guest: HostileGuest, init: RequestInit = {}): Promise<Response> {
+    return this.node.get(this.path(guest), init)
+  }
+
+  /** Of all workers together. */
+  residentBytes(): number {
+    return this.#healthy.workers.reduce((sum, pid) => sum + residentBytes(pid), 0)
+  }
+
   async remove(guest: HostileGuest): Promise<void> {
     await this.plane.api('DELETE', `/functions/${this.#name(guest)}`)
   }
@@ -134,7 +148,7 @@ export class Siege {
 
   /** One response on the wire, of the length that it says, with the node's own request id. */
   async expectOneResponse(guest: HostileGuest): Promise<void> {
-    const answer = await wireGet(this.node.url, `/${this.#name(guest)}/`)
+    const answer = await wireGet(this.node.url, this.path(guest))
     expect(answer.surplus.toString('latin1')).toBe('')
     expect(answer.headers.get('x-request-id')).toMatch(/^[0-9a-f-]{36}$/)
     for (const name of ['transfer-encoding', 'upgrade', 'te', 'trailer']) {
@@ -175,7 +189,7 @@ export class Siege {
   async #call(guest: HostileGuest, index: number): Promise<Called> {
     const startedAt = performance.now()
     const body = new Uint8Array(guest.bodyBytesStep * index)
-    const response = await this.node.get(`/${this.#name(guest)}/`, { method: 'POST', body })
+    const response = await this.get(guest, { method: 'POST', body })
     const text = await response.text()
     const ms = performance.now() - startedAt
     const isError = response.headers.get('content-type') === 'application/json' && !response.ok

@@ -122,6 +122,11 @@ function nops(count: number): Additions {
   return handle(new Uint8Array(count).fill(0x01))
 }
 
+/** A whole module that has as many instructions of one byte and answers an empty 200. */
+export function nopModule(instructions: number): Uint8Array<ArrayBuffer> {
+  return binary(nops(instructions))
+}
+
 const L = MODULE_LIMITS
 /** The second is what JavaScriptCore says of locals and parameters together. */
 const LIMIT = /limit|too big/

@@ -13,31 +13,26 @@ import { keepsInstances, poolKey, queueWaitMs } from '../call.ts'
 import type { ExecutorThread } from '../lanes/executor-thread.ts'
 import type { ThreadSet } from '../lanes/thread-set.ts'
 import type { RunReport } from '../runtime/runner.ts'
-import { budgetShareMax, PoolBudget, pressedShareMax } from './budget.ts'
-import { holdersMax, instanceCodeBytes, instanceCost, type Instance } from './instance.ts'
+import {
+  budgetShareMax,
+  PoolBudget,
+  pressedShareMax,
+  reapEveryMs,
+  returnBytesMin,
+} from './budget.ts'
+import {
+  holdersMax,
+  instanceCodeBytes,
+  instanceCost,
+  loadingBytesMax,
+  type Instance,
+} from './instance.ts'
+import type { Job } from './job.ts'
 import { LoadedCode } from './loaded-code.ts'
 import { Pool, POOL_LIMITS } from './pool.ts'
 import { clientGone, failedOutcome, overloaded } from './refusals.ts'
 import { suspectLookMs, Suspects } from './suspects.ts'
 import { WaitingList } from './waiting-list.ts'
-
-/** Milliseconds between looks for instances that have been idle too long. */
-const reapEveryMs = 15_000
-/** What destroyed instances must have cost, in bytes, before it is worth the time to return their memory to the system. */
-const returnBytesMin = 64 * 2 ** 20
-
-interface Job {
-  readonly kind: 'call' | 'prepare'
-  readonly fn: WorkerFunction
-  readonly pool: Pool
-  /** Null for a warm-up. */
-  readonly request: GuestRequest | null
-  /** Whose signal aborts when nobody waits for the answer any more. */
-  readonly client: (() => AbortSignal) | null
-  /** When it was submitted (performance.now). */
-  readonly since: number
-  readonly settle: (report: RunReport | EdgefnError) => void
-}
 
 export interface DispatcherOptions {
   readonly threads: ThreadSet
@@ -58,6 +53,8 @@ export class Dispatcher implements Invoker {
   readonly #pools = new Map<string, Pool>()
   readonly #budget: PoolBudget<Pool>
   readonly #code = new LoadedCode()
+  /** What modules that are being loaded may come to take. */
+  #loadingBytes = 0
   /** What is in service, by pool key: whose statistics a pool's are. */
   #assigned = new Map<string, WorkerFunction>()
   readonly #waiting: WaitingList<Pool, Job>
@@ -220,6 +217,7 @@ export class Dispatcher implements Invoker {
     const holders = pool.leased === 0 ? holdersMax(fn) + 1 : this.#threadsMax(fn)
     const thread = this.#threads.free(poolKey(fn), grows ? holders : 0)
     if (thread === null) return null
+    if (!this.#threads.hasLoaded(thread.index, pool.key) && !this.#hasRoomToLoad(fn)) return null
     if (this.#alive >= LIMITS.processInstancesMax && !this.#evictOldest()) return null
     // A pool that is full of instances on busy threads gives one up for one that can run.
     const evicted = pool.size >= POOL_LIMITS.instancesMax ? pool.evict() : null
@@ -238,7 +236,9 @@ export class Dispatcher implements Invoker {
     const { fn, pool } = job
     this.#running += 1
     this.#suspects.started(thread.index, fn)
-    this.#threads.load(thread.index, poolKey(fn))
+    const loading = this.#threads.hasLoaded(thread.index, pool.key) ? 0 : loadingBytesMax(fn)
+    this.#loadingBytes += loading
+    this.#threads.load(thread.index, pool.key)
     let report: RunReport | EdgefnError
     try {
       report =
@@ -249,6 +249,7 @@ export class Dispatcher implements Invoker {
       report = toEdgefnError(thrown)
     }
     this.#running -= 1
+    this.#loadingBytes -= loading
     this.#suspects.ended(thread.index)
     this.#release(job, instance, report)
     job.settle(report)
@@ -325,6 +326,15 @@ export class Dispatcher implements Invoker {
   #trim(): void {
     const share = this.#pressure === 0 ? budgetShareMax : pressedShareMax
     while (this.#budget.isOver(share, this.#code.bytes) && this.#evictOldest());
+  }
+
+  /** Makes room for a module that is to be loaded. False while others are being loaded and there is none: it waits for them. */
+  #hasRoomToLoad(fn: WorkerFunction): boolean {
+    const bytes = loadingBytesMax(fn) + this.#loadingBytes
+    while (this.#budget.isOver(budgetShareMax, this.#code.bytes + bytes)) {
+      if (!this.#evictOldest()) return this.#loadingBytes === 0
+    }
+    return true
   }
 
   /** Has all threads drop a module; calls load it again. */

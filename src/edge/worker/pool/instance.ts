@@ -48,3 +48,11 @@ export function holdersMax(fn: Form): number {
   const perThread = threadCodeBytes(fn)
   return Math.max(Math.floor(LIMITS.functionCodeBytesMax / perThread), 1)
 }
+
+/**
+ * Bytes that loading a function on one more thread and making an instance may take, before it is known. No instruction is
+ * shorter than a byte; 36 are measured for it in the thread and 30 in the instance.
+ */
+export function loadingBytesMax(fn: Form): number {
+  return fn.compiled === null ? fn.size_bytes * 66 : threadCodeBytes(fn)
+}
