@@ -9,11 +9,6 @@ import type { Instance } from './instance.ts'
 export const budgetShareMax = 0.8
 export const pressedShareMax = 0.25
 
-/** Milliseconds between looks for instances that have been idle too long. */
-export const reapEveryMs = 15_000
-/** What destroyed instances must have cost, in bytes, before it is worth the time to return their memory to the system. */
-export const returnBytesMin = 64 * 2 ** 20
-
 export class PoolBudget<P> {
   readonly #bytesMax: number
   /** Idle instances with their pools, least recently used first: a Map keeps the order in which they became idle. */

@@ -13,13 +13,7 @@ import { keepsInstances, poolKey, queueWaitMs } from '../call.ts'
 import type { ExecutorThread } from '../lanes/executor-thread.ts'
 import type { ThreadSet } from '../lanes/thread-set.ts'
 import type { RunReport } from '../runtime/runner.ts'
-import {
-  budgetShareMax,
-  PoolBudget,
-  pressedShareMax,
-  reapEveryMs,
-  returnBytesMin,
-} from './budget.ts'
+import { budgetShareMax, PoolBudget, pressedShareMax } from './budget.ts'
 import {
   holdersMax,
   instanceCodeBytes,
@@ -28,8 +22,8 @@ import {
   type Instance,
 } from './instance.ts'
 import type { Job } from './job.ts'
-import { LoadedCode } from './loaded-code.ts'
-import { Pool, POOL_LIMITS } from './pool.ts'
+import { LoadedCode, returnBytesMin } from './loaded-code.ts'
+import { Pool, POOL_LIMITS, reapEveryMs } from './pool.ts'
 import { clientGone, failedOutcome, overloaded } from './refusals.ts'
 import { suspectLookMs, Suspects } from './suspects.ts'
 import { WaitingList } from './waiting-list.ts'

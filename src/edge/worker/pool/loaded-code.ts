@@ -3,6 +3,9 @@
  * Pure bookkeeping. It counts as the instances do, or a few giant modules would take the worker past its memory.
  */
 
+/** What was destroyed must have cost, in bytes, before it is worth the time to return its memory to the system. */
+export const returnBytesMin = 64 * 2 ** 20
+
 interface Module {
   readonly threads: Set<number>
   /** Bytes on each thread. */

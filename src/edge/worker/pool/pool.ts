@@ -7,6 +7,9 @@ import { LIMITS } from '../../../protocol/limits.ts'
 import type { PoolBudget } from './budget.ts'
 import type { Instance } from './instance.ts'
 
+/** Milliseconds between looks for instances that have been idle too long. */
+export const reapEveryMs = 15_000
+
 export interface PoolLimits {
   readonly instancesMin: number
   readonly instancesMax: number
