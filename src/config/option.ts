@@ -1,5 +1,7 @@
 /** What an option is: one row of a command's table, from which its flag, variable, file key, default and help all come. */
 
+import { errorMessage } from '../errors.ts'
+
 /** How an option reads the texts it was given: one for most, several for a list, none when it was given nowhere. */
 export interface Option<T> {
   /** What stands for the value in help: `DIR`. Null for a switch, which takes no value on the command line. */
@@ -69,7 +71,25 @@ export function repeated<T>(
   return {
     ...row(spec),
     separator: spec.separator ?? ',',
-    read: (texts) => texts.map((text) => parse(text)),
+    read: (texts) => texts.map((text) => readItem(parse, text)),
+  }
+}
+
+/** One item of a list was refused; the others are not to blame. */
+export class ItemError extends Error {
+  readonly item: string
+
+  constructor(item: string, cause: unknown) {
+    super(errorMessage(cause))
+    this.item = item
+  }
+}
+
+function readItem<T>(parse: Parse<T>, item: string): T {
+  try {
+    return parse(item)
+  } catch (error) {
+    throw new ItemError(item, error)
   }
 }
 

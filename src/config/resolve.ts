@@ -2,7 +2,7 @@
 
 import { EdgefnError, errorMessage } from '../errors.ts'
 import type { ConfigFile } from './file.ts'
-import { variableOf, type Option, type Options, type Values } from './option.ts'
+import { ItemError, variableOf, type Option, type Options, type Values } from './option.ts'
 import { suggestion } from './suggest.ts'
 
 /** Texts given on the command line, by flag name. */
@@ -62,7 +62,9 @@ function readGiven(name: string, option: Option<unknown>, { texts, origin }: Giv
   try {
     return option.read(texts)
   } catch (error) {
-    const got = option.secret ? '' : `, got ${texts.map((text) => JSON.stringify(text)).join(' ')}`
+    const refused = error instanceof ItemError ? [error.item] : texts
+    const quoted = refused.map((text) => JSON.stringify(text)).join(' ')
+    const got = option.secret ? '' : `, got ${quoted}`
     throw new EdgefnError('invalid_config', `${origin}: ${errorMessage(error)}${got}.`)
   }
 }

@@ -137,7 +137,7 @@ export function rate(max: number): Parse<number> {
 export function choice<const T extends string>(...allowed: readonly T[]): Parse<T> {
   return function parseChoice(value) {
     const found = allowed.find((item) => item === value)
-    if (found === undefined) throw new Error(`must be ${allowed.join(', ')}`)
+    if (found === undefined) throw new Error(`must be one of ${allowed.join(', ')}`)
     return found
   }
 }

@@ -66,6 +66,7 @@ function wordIssue(issue: z.core.$ZodRawIssue): string {
     case 'invalid_value':
       return `must be one of ${issue.values.map((value) => JSON.stringify(value)).join(', ')}`
     case 'too_small':
+      if (issue.inclusive === false) return `must be above ${issue.minimum}`
       return `must ${sizeVerb(issue.origin)} at least ${issue.minimum}${sizeUnit(issue.origin)}`
     case 'too_big':
       return `must ${sizeVerb(issue.origin)} at most ${issue.maximum}${sizeUnit(issue.origin)}`
@@ -82,6 +83,7 @@ function wordIssue(issue: z.core.$ZodRawIssue): string {
 
 function nameType(expected: string): string {
   if (expected === 'int') return 'a whole number'
+  if (expected === 'record') return 'an object'
   return /^[aeiou]/.test(expected) ? `an ${expected}` : `a ${expected}`
 }
 

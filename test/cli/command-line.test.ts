@@ -1,6 +1,7 @@
 /** The words of a command line: help of every command, refusals by name, exit codes. */
 
 import { describe, expect, test } from 'bun:test'
+import { join } from 'node:path'
 
 import { parseWords } from '../../src/cli/arguments.ts'
 import { COMMANDS } from '../../src/cli/commands.ts'
@@ -9,6 +10,8 @@ import { defaulted, repeated, toggle, variableOf } from '../../src/config/option
 import { integer, text } from '../../src/config/values.ts'
 import { VERSION } from '../../src/version.ts'
 import { runCaptured } from './capture.ts'
+
+const MODULE = join(import.meta.dir, '../guests/build/hello-c.wasm')
 
 describe('help', () => {
   for (const { name, options, args } of COMMANDS) {
@@ -62,18 +65,32 @@ describe('refusals', () => {
     ['edge tokyo-1 --pop a', 'tokyo-1: unexpected argument'],
     ['cp -x', '-x: unknown flag'],
     ['functions show', 'FUNCTION: must be given'],
-    ['functions list -o yaml', '--output: must be table, json'],
+    ['functions list -o yaml', '--output: must be one of table, json'],
     ['deploy x.wasm', 'name must be given: --name NAME, EDGEFN_NAME'],
     ['deploy x.wasm --name a --route hello', '--route: must be [HOST]/PATH'],
     ['deploy x.wasm --name a --env 1=2', '--env: must be NAME=VALUE'],
+    [
+      'deploy x.wasm --name a --allow-http a.com --allow-http A.com',
+      '--allow-http: must be a host such as api.example.com or *.example.com in lower case, with https:// or http:// before and :PORT after it if wanted, got "A.com".',
+    ],
+    ['inspect WASM --write-forms /proc/none', '/proc/none: cannot be written: ENOENT'],
     ['token create --pop a --ttl 8d', '--ttl: must be from 10s to 7d'],
     ['inspect /no/such.wasm', '/no/such.wasm: cannot be read'],
     ['functions list --data-dir /no/such', 'No API key: give --api-key'],
   ]
   test.each(cases)('edgefn %s', async (line, message) => {
-    const { code, out, err } = await runCaptured(line.split(' '))
+    const { code, out, err } = await runCaptured(line.replace('WASM', MODULE).split(' '))
     expect({ code, out }).toEqual({ code: EXIT.usage, out: '' })
     expect(err).toContain(`error: ${message}`)
+  })
+
+  test('values of --env are not repeated', async () => {
+    const { code, err } = await runCaptured(
+      'deploy x.wasm --name a --env KEY=secret --env 1KEY=secret'.split(' '),
+    )
+    expect(code).toBe(EXIT.usage)
+    expect(err).toContain('"1KEY" is not')
+    expect(err).not.toContain('secret')
   })
 
   test('an unknown variable is refused whatever the command', async () => {

@@ -133,6 +133,12 @@ test.each([
     'quotas.burst',
     'Field quotas.burst of the body must be at least 1.',
   ],
+  [
+    { name: 'a', quotas: { requests_per_second: 0 } },
+    'quotas.requests_per_second',
+    'Field quotas.requests_per_second of the body must be above 0.',
+  ],
+  [{ name: 'a', env: [] }, 'env', 'Field env of the body must be an object.'],
   [{ name: 'a', nme: 1 }, 'nme', 'Field nme of the body is not known here.'],
   [
     { name: 'A' },

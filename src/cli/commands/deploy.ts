@@ -65,6 +65,8 @@ const DEPLOY_OPTIONS = {
     placeholder: 'NAME=VALUE',
     help: 'environment of the function; in EDGEFN_ENV one per line',
     separator: '\n',
+    // The value of a variable may be a password.
+    secret: true,
   }),
   ...ALLOW_HTTP_OPTION,
   message: optional(text, { placeholder: 'TEXT', help: 'what changed' }),
@@ -117,8 +119,9 @@ function variable(value: string): readonly [string, string] {
   const name = value.slice(0, Math.max(equals, 0))
   const content = value.slice(equals + 1)
   if (!environmentSchema.safeParse({ [name]: content }).success) {
+    const shown = JSON.stringify((equals < 0 ? value : name).slice(0, 128))
     throw new Error(
-      'must be NAME=VALUE, the name of letters, digits and _, the value of at most 4096',
+      `must be NAME=VALUE, the name of letters, digits and _, the value of at most 4096 characters; ${shown} is not`,
     )
   }
   return [name, content]

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { defaulted, optional } from '../../config/option.ts'
 import { FILE_OPTION } from '../../config/load.ts'
 import { choice, integer, matching, path } from '../../config/values.ts'
+import { EdgefnError, errorMessage } from '../../errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { abiSchema, entrypointSchema } from '../../protocol/manifest.ts'
 import type { Inspection } from '../../wasm/check.ts'
@@ -59,7 +60,7 @@ export const inspect = command({
   },
 })
 
-/** For people who want to read with their own tools what runs in place of their module. */
+/** For people who want to read with their own tools what runs in place of their module. Throws `invalid_config` when it cannot write. */
 function writeForms(bytes: Uint8Array, dir: string): void {
   const stored = normaliseModule(decodeModule(bytes))
   const stackBytes = LIMITS.stackBytesMax
@@ -68,8 +69,12 @@ function writeForms(bytes: Uint8Array, dir: string): void {
     interpreted: interpretedForm(stored, stackBytes).bytes,
     compiled: compilerForm(stored, { stackBytes, measured: null, polls: true }).bytes,
   }
-  mkdirSync(dir, { recursive: true })
-  for (const [name, form] of Object.entries(forms)) writeFileSync(join(dir, `${name}.wasm`), form)
+  try {
+    mkdirSync(dir, { recursive: true })
+    for (const [name, form] of Object.entries(forms)) writeFileSync(join(dir, `${name}.wasm`), form)
+  } catch (error) {
+    throw new EdgefnError('invalid_config', `${dir}: cannot be written: ${errorMessage(error)}.`)
+  }
 }
 
 function printInspection(terminal: Terminal, file: string, inspection: Inspection): void {
@@ -106,7 +111,7 @@ function printInspection(terminal: Terminal, file: string, inspection: Inspectio
 function memoryText({ memory }: Inspection): string {
   if (memory === null) return 'none'
   const max = memory.max === null ? 'no maximum' : `at most ${memory.max}`
-  return `${memory.min} pages at start, ${max}${memory.imported ? ', imported' : ''}`
+  return `${memory.min} ${memory.min === 1 ? 'page' : 'pages'} at start, ${max}${memory.imported ? ', imported' : ''}`
 }
 
 function printExterns(terminal: Terminal, title: string, rows: readonly string[][]): void {
