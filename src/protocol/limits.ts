@@ -58,6 +58,7 @@ export const LIMITS = {
    */
   functionCodeBytesMax: 512 * MIB,
   codeBytesPerModuleByte: 40,
+  /** Of a compiled file; 2.6 to 2.9 were measured. */
   codeBytesPerCompiledByte: 4,
   /**
    * What one instance takes besides its linear memory and tables: so much for each byte of the module, its copy of the
