@@ -23,7 +23,7 @@ export const stopModeSchema = z.enum(['polls', 'interruptible'])
 export type StopMode = z.infer<typeof stopModeSchema>
 
 /** Changes whenever the rewriting (`src/wasm/rewrite/`) or the checks after compiling do; older files are compiled again. */
-export const REWRITER_VERSION = 2
+export const REWRITER_VERSION = 3
 
 /** A file and what vouches for it. */
 export const compiledFileSchema = z.strictObject({

@@ -15,6 +15,7 @@ import { buildCallGraph } from './call-graph.ts'
 import { DepthCounter } from './depth.ts'
 import { GrowthNote } from './growth.ts'
 import { planPolls } from './poll-plan.ts'
+import type { PollPlan } from './poll-plan.ts'
 import { POLL } from './polls.ts'
 import type { FunctionProfile } from './profile.ts'
 import { countLocals, profileBodies } from './profile.ts'
@@ -85,7 +86,7 @@ export function safeguardForCompiler(
   const growth = noteGrowth(survey, appendix)
   const start = exportStart(module, appendix)
   appendix.export(MEMORY_EXPORT, EXPORT_KIND.memory, 0)
-  const heavy = planPolls(module, profiles, survey.graph, stack.counted)
+  const plan = planPolls(module, profiles, survey.graph, stack.counted)
   const code = rewriteCode(
     {
       ...survey,
@@ -93,7 +94,7 @@ export function safeguardForCompiler(
       counter,
       growth,
       stopPoint: polls ? POLL : STOP_POINT,
-      compiled: { trampolines, heavy, poll: polls ? POLL : NOTHING },
+      compiled: { trampolines, plan, poll: polls ? POLL : NOTHING },
     },
     appendix,
   )
@@ -124,12 +125,6 @@ const NOTHING = new Uint8Array(0)
 /** A group of one local. */
 const ONE_I32 = Uint8Array.of(1, 0x7f)
 
-/**
- * Instructions of a counted function up to which compiled code polls on the way in only: all that the stack holds of such
- * functions return within milliseconds.
- */
-const unpolledReturnMax = 1_000
-
 /** A memory that starts with no page and stays so. */
 const NO_PAGES: SectionChange = { added: 1, bytes: Uint8Array.of(1, 0, 0) }
 
@@ -150,7 +145,7 @@ interface Rewriting extends Survey {
   /** What only compiled code needs: polls in loops and at calls of heavy functions, references to trampolines. */
   readonly compiled: {
     readonly trampolines: Trampolines
-    readonly heavy: Uint8Array
+    readonly plan: PollPlan
     readonly poll: Uint8Array
   } | null
 }
@@ -216,7 +211,7 @@ function rewriteBody(rewriting: Rewriting, at: number, body: Body): Uint8Array {
   }
   while (cursor.next()) {
     const { opcode } = cursor
-    if (takesLong(opcode) || (compiled?.heavy[at] === 1 && isCall(opcode))) {
+    if (takesLong(opcode) || (compiled?.plan.heavy[at] === 1 && isCall(opcode))) {
       copyUpTo(cursor.start, cursor.start)
       out.raw(stopPoint)
       if (growth !== null && opcode === OPCODE.memoryGrow) {
@@ -238,7 +233,7 @@ function rewriteBody(rewriting: Rewriting, at: number, body: Body): Uint8Array {
   }
   copyUpTo(body.end, body.end)
   if (counter !== null) {
-    const long = compiled === null || profile.instructions > unpolledReturnMax
+    const long = compiled === null || compiled.plan.slowReturn[at] === 1
     out.raw(counter.epilogue(saved, long ? stopPoint : NOTHING))
   }
   return out.done()
@@ -256,7 +251,7 @@ function needsWalk({ compiled }: Rewriting, at: number, profile: FunctionProfile
   if (profile.long) return true
   if (compiled === null) return false
   const refers = profile.refers && compiled.trampolines.needed
-  return profile.loops || refers || compiled.heavy[at] === 1
+  return profile.loops || refers || compiled.plan.heavy[at] === 1
 }
 
 function isCall(opcode: number): boolean {

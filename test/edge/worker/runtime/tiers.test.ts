@@ -101,6 +101,17 @@ describe.each(TIERS)('%s', (tier) => {
     if (!outcome.ok) expect(outcome.code).toBe('stack_overflow')
   })
 
+  /** Functions of which each calls the next one twice, and the last one does something. */
+  const fan = (levels: number, last: string) =>
+    Array.from({ length: levels }, (_, i) =>
+      i === levels - 1
+        ? `(func $d${i} ${last})`
+        : `(func $d${i} (call $d${i + 1}) (call $d${i + 1}))`,
+    ).join('\n')
+  /** No compiler can leave it out, or do many at once. */
+  const DIVISION = `(i64.store (i32.const 2048)
+    (i64.div_u (i64.sub (i64.const -1) (i64.load (i32.const 2048))) (i64.or (i64.load (i32.const 2056)) (i64.const 3))))`
+
   const ENDLESS: [string, string, string][] = [
     ['a loop', '(loop $l (br $l)) (i32.const 0)', ''],
     ['a loop by br_table', '(loop $l (br_table $l $l (i32.const 0))) (i32.const 0)', ''],
@@ -112,11 +123,21 @@ describe.each(TIERS)('%s', (tier) => {
     [
       'calls that double at each of forty levels',
       '(call $d0) (i32.const 0)',
-      Array.from({ length: 40 }, (_, i) =>
-        i === 39
-          ? `(func $d${i} (i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (i32.const 1))))`
-          : `(func $d${i} (call $d${i + 1}) (call $d${i + 1}))`,
-      ).join('\n'),
+      fan(40, '(i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (i32.const 1)))'),
+    ],
+    [
+      'what recursion does on its way back',
+      '(call $down (i32.const 12000))',
+      `(func $down (param i32) (result i32) (if (result i32) (local.get 0)
+         (then (i32.add (call $down (i32.sub (local.get 0) (i32.const 1))) (call $work)))
+         (else (i32.const 0))))
+       (func $work (result i32) (call $d0) (i32.load (i32.const 2048)))
+       ${fan(15, DIVISION)}`,
+    ],
+    [
+      'many calls of a long function without a loop',
+      '(block (result i32) (call $d0) (i32.const 0))',
+      fan(17, `${DIVISION.repeat(1000)} ${'nop '.repeat(1_000_000)}`),
     ],
     [
       'a loop of calls through a table to the host',
