@@ -129,6 +129,13 @@ __attribute__((no_builtin)) static inline int32_t ef__length(const char *string)
   return length;
 }
 
+/* Makes blanks of line ends, which would begin another header. */
+static inline void ef__one_line(char *bytes, int32_t length) {
+  for (int32_t i = 0; i < length; i++) {
+    if (bytes[i] == '\r' || bytes[i] == '\n') bytes[i] = ' ';
+  }
+}
+
 /* The text of a C string. */
 static inline ef_text ef_string(const char *string) {
   ef_text text = {string, ef__length(string)};
@@ -336,7 +343,7 @@ typedef struct {
 
 static inline void ef_status(ef_response *response, int32_t status) { response->status = status; }
 
-/* Adds a header; the value may be any text. */
+/* Adds a header; the value may be any text. Line ends in it become blanks, or they would begin another. */
 static inline void ef_header_text(ef_response *response, const char *name, ef_text value) {
   int32_t name_len = ef__length(name);
   int32_t needed = response->headers.length + name_len + 2 + value.length + 2;
@@ -356,6 +363,7 @@ static inline void ef_header_text(ef_response *response, const char *name, ef_te
   ef__copy(at, name, name_len);
   ef__copy(at + name_len, ": ", 2);
   ef__copy(at + name_len + 2, value.bytes, value.length);
+  ef__one_line(at, name_len + 2 + value.length);
   ef__copy(at + name_len + 2 + value.length, "\r\n", 2);
   response->headers.length = needed;
 }
@@ -504,6 +512,7 @@ static inline ef_fetched ef_fetch(const char *method, const char *url, const cha
                                   ef_text body) {
   ef_fetched fetched = {EDGEFN_UNAVAILABLE, {(char *)0, 0}, {(char *)0, 0}};
   ef_text line = ef_join(ef_join(ef_string(method), EF_TEXT(" ")), ef_string(url));
+  if (line.bytes) ef__one_line((char *)line.bytes, line.length);
   ef_text head = ef_join(ef_join(line, EF_TEXT("\r\n")), ef_string(headers));
   ef_text request = ef_join(ef_join(head, EF_TEXT("\r\n")), body);
   int32_t handle = request.bytes ? edgefn_http_fetch(request.bytes, request.length) : fetched.status;

@@ -135,6 +135,10 @@ export const LIMITS = {
   routeHostCharsMax: 253,
   /** Functions of a node; also the number of statistics slots per worker. */
   functionsMax: 16_384,
+  /** Variables of a version; characters of the name and of the value of one. */
+  variablesMax: 64,
+  variableNameCharsMax: 128,
+  variableValueCharsMax: 4096,
   /** Patterns of a version's allow-list for http_fetch, and characters of one. */
   httpAllowMax: 64,
   httpAllowCharsMax: 280,

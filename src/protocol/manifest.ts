@@ -51,8 +51,17 @@ export type Quotas = z.infer<typeof quotasSchema>
 
 /** Environment given to the guest (`env_get`, WASI environ). */
 export const environmentSchema = z
-  .record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/), textSchema(4096))
-  .refine((env) => Object.keys(env).length <= 64, 'must have at most 64 variables')
+  .record(
+    z
+      .string()
+      .max(LIMITS.variableNameCharsMax)
+      .regex(/^[A-Za-z_]\w*$/),
+    textSchema(LIMITS.variableValueCharsMax),
+  )
+  .refine(
+    (env) => Object.keys(env).length <= LIMITS.variablesMax,
+    `must have at most ${LIMITS.variablesMax} variables`,
+  )
 
 /** One version of one function, complete: everything an edge node needs to fetch, verify and run it [R2.2 P3]. */
 export const manifestSchema = z.strictObject({

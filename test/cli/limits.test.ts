@@ -43,7 +43,7 @@ test('every numeric limit that applies to a function is there, once', () => {
   for (const key of Object.keys(quotasSchema.shape)) expect(names).toContain(key)
   // What a call meets on its way, by the words that name it; minimums are bounds of a setting, not limits of a call.
   const applies =
-    /^(?:request|response|log|pool|queue|stack|http|fetch(?!Attempts)|kv|guest(?!SeriesShown)|breaker|process|module)/
+    /^(?:request|response|log|pool|queue|stack|http|fetch(?!Attempts)|kv|guest(?!SeriesShown)|breaker|process|module|variable)/
   for (const key of Object.keys(LIMITS)) {
     if (!applies.test(key) || /^queueWait/.test(key)) continue
     expect(names).toContain(limitName(key))

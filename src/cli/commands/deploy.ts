@@ -121,7 +121,7 @@ function variable(value: string): readonly [string, string] {
   if (!environmentSchema.safeParse({ [name]: content }).success) {
     const shown = JSON.stringify((equals < 0 ? value : name).slice(0, 128))
     throw new Error(
-      `must be NAME=VALUE, the name of letters, digits and _, the value of at most 4096 characters; ${shown} is not`,
+      `must be NAME=VALUE, the name of letters, digits and _, the value of at most ${LIMITS.variableValueCharsMax} characters; ${shown} is not`,
     )
   }
   return [name, content]

@@ -88,7 +88,7 @@ const FIXED: { readonly [K in LimitKey]?: Fixed } = {
   logMessageBytesMax: { per: 'log message', beyond: 'cut off' },
   logMessagesPerSecondMax: { per: 'function and node', beyond: 'dropped and counted' },
   stackBytesMax: { per: 'call', beyond: '500 stack_overflow' },
-  moduleBytesMax: { per: 'version', beyond: '400 at upload' },
+  moduleBytesMax: { per: 'version', beyond: '413 at upload' },
   poolInstancesMin: { per: 'version and worker', beyond: 'kept when idle' },
   poolInstancesMax: { per: 'version and worker', beyond: 'calls wait' },
   poolIdleMsMax: { per: 'hot instance', beyond: 'given up' },
@@ -109,6 +109,9 @@ const FIXED: { readonly [K in LimitKey]?: Fixed } = {
   breakerOpenMsMax: { per: 'any opening', beyond: 'probes' },
   breakerProbesMax: { per: 'opening', beyond: 'closes when all succeed' },
   breakerProbeRetryMs: { per: 'call beside the probes', beyond: 'worth another try' },
+  variablesMax: { per: 'version', beyond: '400 at registration' },
+  variableNameCharsMax: { per: 'variable', beyond: '400 at registration' },
+  variableValueCharsMax: { per: 'variable', beyond: '400 at registration' },
   httpAllowMax: { per: 'version', beyond: '400 at registration' },
   httpAllowCharsMax: { per: 'pattern of --allow-http', beyond: '400 at registration' },
 }

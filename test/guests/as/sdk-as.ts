@@ -72,6 +72,7 @@ onRequest((request: Request) => {
   if (op == 'big') {
     return Response.text('x'.repeat(number(request, 'n')), 201).header('x-big', 'yes')
   }
+  if (op == 'header') return Response.text('').header('x-given', key)
   if (op == 'put') {
     return Response.text(kvPut(key, request.body, number(request, 'ttl')).toString())
   }

@@ -71,6 +71,7 @@ EDGEFN_HANDLER(request, response) {
   ef_header(response, "content-type", "text/plain");
   if (ef_equal(op, EF_TEXT("echo"))) echo(request, response);
   if (ef_equal(op, EF_TEXT("big"))) big(response, ef_parse(ef_query(request, "n")));
+  if (ef_equal(op, EF_TEXT("header"))) ef_header_text(response, "x-given", key);
   if (ef_equal(op, EF_TEXT("put"))) {
     result(response, ef_kv_put(key, request->body, (int32_t)ef_parse(ef_query(request, "ttl"))));
   }

@@ -63,6 +63,7 @@ fn serve(request: Request) -> Result<Response, Error> {
             let body = "x".repeat(number("n") as usize);
             return Ok(Response::new(201).with_header("x-big", "yes").with_body(body));
         }
+        "header" => return Ok(Response::text("").with_header("x-given", &key)),
         "put" => code(kv::put_ttl(&key, request.body(), number("ttl"))),
         "get" => match kv::get(&key) {
             Ok(Some(found)) => return Ok(Response::text("").with_body(found)),

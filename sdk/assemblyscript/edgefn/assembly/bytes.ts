@@ -37,6 +37,15 @@ export function concat(pieces: ArrayBuffer[]): ArrayBuffer {
   return joined
 }
 
+/** A text without line ends, which would begin another header. */
+export function oneLine(text: string): string {
+  return text.replaceAll('\r', ' ').replaceAll('\n', ' ')
+}
+
+export function headerLine(name: string, value: string): string {
+  return oneLine(name) + ': ' + oneLine(value) + '\r\n'
+}
+
 /** Header lines `name: value`, names in lower case. */
 export class Headers {
   names: string[] = []

@@ -1,5 +1,5 @@
 /** HTTP requests to elsewhere, to the hosts that the function's version is allowed. */
-import { at, concat, decode, encode, Headers } from './bytes'
+import { at, concat, decode, encode, headerLine, Headers, oneLine } from './bytes'
 import * as host from './host'
 import { Result } from './result'
 
@@ -30,11 +30,12 @@ export class Fetch {
   private head: string
 
   constructor(method: string, url: string) {
-    this.head = method + ' ' + url + '\r\n'
+    this.head = oneLine(method) + ' ' + oneLine(url) + '\r\n'
   }
 
+  /** Adds a header. Line ends in it become blanks, or they would begin another. */
   header(name: string, value: string): Fetch {
-    this.head += name + ': ' + value + '\r\n'
+    this.head += headerLine(name, value)
     return this
   }
 

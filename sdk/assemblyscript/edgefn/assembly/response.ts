@@ -1,5 +1,5 @@
 /** The response that a handler returns. */
-import { at, encode } from './bytes'
+import { at, encode, headerLine } from './bytes'
 import * as host from './host'
 
 /** What the function answers. Without a `content-type`, edgefn chooses one by the looks of the body. */
@@ -22,9 +22,9 @@ export class Response {
     return new Response(encode(json), status).header('content-type', 'application/json')
   }
 
-  /** Adds a header. Line ends in it are taken out, or they would begin another. */
+  /** Adds a header. Line ends in it become blanks, or they would begin another. */
   header(name: string, value: string): Response {
-    this.head += clean(name) + ': ' + clean(value) + '\r\n'
+    this.head += headerLine(name, value)
     return this
   }
 
@@ -41,8 +41,4 @@ export class Response {
     const result = host.response_head(this.status, at(lines), lines.byteLength)
     return result < 0 ? result : host.response_write(at(this.body), this.body.byteLength)
   }
-}
-
-function clean(text: string): string {
-  return text.replaceAll('\r', ' ').replaceAll('\n', ' ')
 }

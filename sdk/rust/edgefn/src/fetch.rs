@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::host;
 use crate::request::parse_headers;
+use crate::response::{header_line, one_line};
 
 /// A request to be sent.
 #[derive(Debug)]
@@ -27,13 +28,14 @@ pub fn get(url: &str) -> Result<Fetched, Error> {
 impl Fetch {
     pub fn new(method: &str, url: &str) -> Fetch {
         Fetch {
-            head: format!("{method} {url}\r\n"),
+            head: format!("{} {}\r\n", one_line(method), one_line(url)),
             body: Vec::new(),
         }
     }
 
+    /// Adds a header. Line ends in it become blanks, or they would begin another.
     pub fn with_header(mut self, name: &str, value: &str) -> Fetch {
-        self.head.push_str(&format!("{name}: {value}\r\n"));
+        self.head.push_str(&header_line(name, value));
         self
     }
 

@@ -41,11 +41,9 @@ impl Response {
         self
     }
 
-    /// Adds a header. Line ends in it are taken out, or they would begin another.
+    /// Adds a header. Line ends in it become blanks, or they would begin another.
     pub fn with_header(mut self, name: &str, value: &str) -> Response {
-        let clean = |text: &str| text.replace(['\r', '\n'], " ");
-        self.head
-            .push_str(&format!("{}: {}\r\n", clean(name), clean(value)));
+        self.head.push_str(&header_line(name, value));
         self
     }
 
@@ -71,6 +69,15 @@ impl Response {
             refused => refused,
         }
     }
+}
+
+/// A text without line ends, which would begin another header.
+pub(crate) fn one_line(text: &str) -> String {
+    text.replace(['\r', '\n'], " ")
+}
+
+pub(crate) fn header_line(name: &str, value: &str) -> String {
+    format!("{}: {}\r\n", one_line(name), one_line(value))
 }
 
 /// What a handler may return.

@@ -73,6 +73,13 @@ describe.each(['sdk-c', 'sdk-bare-c', 'sdk-rust', 'sdk-as'])('%s', (name) => {
     }
   })
 
+  test('lets no value begin another header, of a response or of a fetch', async () => {
+    const { headers } = answer(await call({ op: 'header', key: 'a\r\nx-more: b' }))
+    expect([headers.get('x-given'), headers.get('x-more')]).toEqual(['a  x-more: b', undefined])
+    const url = `http://127.0.0.1:${origin.port}/ HTTP/1.1\r\nx-more: b`
+    expect(await text({ op: 'fetch', key: url })).toStartWith('status=-2\n')
+  })
+
   test('keeps, finds, lists and deletes keys, large values too', async () => {
     const big = new Uint8Array(300_000).fill(0x41)
     expect(await text({ op: 'put', key: 'a/1' }, 'one')).toBe('0')
