@@ -219,7 +219,7 @@ function nodeLimits({ size_bytes }: VersionView): EffectiveLimit[] {
       source: 'node option',
       flag: '--worker-memory',
       per: 'worker',
-      beyond: 'the worker is replaced; 503 worker_lost',
+      beyond: 'the worker is replaced; its calls break off',
     },
   ]
 }
