@@ -17,6 +17,10 @@ const TRIM_SYMBOLS = {
   malloc_trim: { args: [u64], returns: i32 },
 } as const
 
+const PARENT_SYMBOLS = {
+  prctl: { args: [i32, u64], returns: i32 },
+} as const
+
 const COPY_SYMBOLS = {
   // One symbol under two signatures: into a buffer of ours, and out of one.
   memcpy: { args: ['buffer', ptr, u64], returns: ptr },
@@ -38,10 +42,10 @@ function openAny<T extends Parameters<typeof dlopen>[1]>(symbols: T) {
   throw new Error('libc could not be opened.', { cause: last })
 }
 
-/** Only glibc has it. */
-function openTrim() {
+/** What not every libc has; null where it is missing. */
+function openOptional<T extends Parameters<typeof dlopen>[1]>(symbols: T) {
   try {
-    return openAny(TRIM_SYMBOLS).malloc_trim
+    return openAny(symbols)
   } catch {
     return null
   }
@@ -56,6 +60,10 @@ const MAP_ANONYMOUS = process.platform === 'darwin' ? 0x1000 : 0x20
 
 const RLIMIT_CPU = 0
 const RLIMIT_CORE = 4
+
+/** `PR_SET_PDEATHSIG`, only on Linux. */
+const SET_PARENT_DEATH_SIGNAL = 1
+const SIGKILL = 9
 
 const CLOCK_MONOTONIC = process.platform === 'darwin' ? 6 : 1
 
@@ -81,13 +89,15 @@ export interface Libc {
   forbid(address: number, length: number): void
   /** Ends this process (SIGXCPU) when it has used so many seconds of processor time, and keeps it from dumping core. */
   limitProcess(cpuSeconds: number): void
+  /** Has the kernel end this process (SIGKILL) as soon as the one that started it is gone. Does nothing where it cannot. */
+  endWithParent(): void
 }
 
 export function openLibc(): Libc {
   const { clock_gettime, mmap, mprotect, setrlimit } = openAny(SYMBOLS)
   const { memcpy: memcpyIn } = openAny(COPY_SYMBOLS)
   const { memcpy: memcpyOut } = openAny(COPY_OUT_SYMBOLS)
-  const malloc_trim = openTrim()
+  const malloc_trim = openOptional(TRIM_SYMBOLS)?.malloc_trim
   const timespec = new Float64Array(2)
   const words = new Uint32Array(timespec.buffer)
   const longs = new BigUint64Array(timespec.buffer)
@@ -124,6 +134,9 @@ export function openLibc(): Libc {
       // Soft and hard limit, 64 bits each.
       setrlimit(RLIMIT_CPU, BigUint64Array.of(BigInt(cpuSeconds), BigInt(cpuSeconds + 1)))
       setrlimit(RLIMIT_CORE, BigUint64Array.of(0n, 0n))
+    },
+    endWithParent() {
+      openOptional(PARENT_SYMBOLS)?.prctl(SET_PARENT_DEATH_SIGNAL, SIGKILL)
     },
   }
 }

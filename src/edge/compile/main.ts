@@ -20,7 +20,10 @@ const NICENESS = { O0: 5, O2: 15 } as const
 export async function runCompile(job: CompileJob): Promise<never> {
   // The self-test is short, measures time, and everything waits for it.
   if (job.kind === 'module') setPriority(NICENESS[job.level])
-  openLibc().limitProcess(job.cpu_seconds_max)
+  const libc = openLibc()
+  libc.limitProcess(job.cpu_seconds_max)
+  // Nobody would watch its memory, and nobody waits for what it makes.
+  libc.endWithParent()
   volunteer()
   let answer: CompileAnswer
   try {

@@ -1,5 +1,14 @@
 import { afterEach, expect, test } from 'bun:test'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  constants,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 
@@ -189,4 +198,38 @@ test('the real process keeps to its processor time', async () => {
     (thrown: unknown) => errorMessage(thrown),
   )
   expect(failed).toMatch(/processor time|SIGKILL/)
+}, 60_000)
+
+test('a compile process ends with the agent that started it, even when that is killed', async () => {
+  // It reads its artifact from a pipe that never gives one, so that it is in the middle of its job.
+  const source = join(makeDir(), 'artifact.wasm')
+  Bun.spawnSync(['mkfifo', source])
+  const command = [process.execPath, MAIN, '__compile', JSON.stringify({ ...JOB, source })]
+  const agent = Bun.spawn({
+    cmd: [
+      process.execPath,
+      '-e',
+      `const { pid } = Bun.spawn(${JSON.stringify(command)}, { stdout: 'ignore' })
+       console.log(pid); setInterval(() => {}, 1e6)`,
+    ],
+    stdout: 'pipe',
+  })
+  const { value } = await agent.stdout.getReader().read()
+  const pid = Number(new TextDecoder().decode(value))
+  const reads = () => {
+    try {
+      return openSync(source, constants.O_WRONLY | constants.O_NONBLOCK) > 0
+    } catch {
+      return false
+    }
+  }
+  try {
+    await until('the process reads', reads, 30_000)
+    expect(existsSync(`/proc/${pid}`)).toBe(true)
+    agent.kill('SIGKILL')
+    await until('the process is gone', () => !existsSync(`/proc/${pid}`), 10_000)
+  } finally {
+    agent.kill('SIGKILL')
+    if (existsSync(`/proc/${pid}`)) process.kill(pid, 'SIGKILL')
+  }
 }, 60_000)
