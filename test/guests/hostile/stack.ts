@@ -7,10 +7,12 @@ import {
   fails,
   guest,
   handler,
+  LOG,
   MEMORY,
   survives,
   unfit,
   wagi,
+  wasi,
 } from './guest.ts'
 import type { HostileGuest } from './guest.ts'
 
@@ -98,9 +100,36 @@ const RECURSIONS: readonly (readonly [string, string, string])[] = [
   ],
 ]
 
+const HOST_CALLS: readonly (readonly [string, string, string])[] = [
+  [
+    'a look at the clock',
+    wasi('clock_time_get'),
+    '(drop (call $clock_time_get (i32.const 1) (i64.const 0) (i32.const 0)))',
+  ],
+  ['a log message', LOG, '(call $log (i32.const 1) (i32.const 0) (i32.const 2048))'],
+  [
+    'random bytes',
+    wasi('random_get'),
+    '(drop (call $random_get (i32.const 0) (i32.const 1000)))',
+  ],
+  [
+    'the environment',
+    wasi('environ_get'),
+    '(drop (call $environ_get (i32.const 0) (i32.const 4096)))',
+  ],
+]
+
 export const STACK: readonly HostileGuest[] = [
   ...RECURSIONS.map(([what, body, fields]) =>
     guest(`recursion ${what}`, edgefn(`${body} (unreachable)`, { fields }), OVERFLOW),
+  ),
+  ...HOST_CALLS.map(([what, imports, call]) =>
+    guest(
+      `recursion with ${what} at every depth`,
+      edgefn('(call $f) (unreachable)', { imports, fields: `(func $f ${call} (call $f))` }),
+      // What the host has no stack left for is a trap.
+      fails('stack_overflow', 'function_trap'),
+    ),
   ),
   guest(
     'recursion in the start function',
