@@ -107,11 +107,7 @@ const HOST_CALLS: readonly (readonly [string, string, string])[] = [
     '(drop (call $clock_time_get (i32.const 1) (i64.const 0) (i32.const 0)))',
   ],
   ['a log message', LOG, '(call $log (i32.const 1) (i32.const 0) (i32.const 2048))'],
-  [
-    'random bytes',
-    wasi('random_get'),
-    '(drop (call $random_get (i32.const 0) (i32.const 1000)))',
-  ],
+  ['random bytes', wasi('random_get'), '(drop (call $random_get (i32.const 0) (i32.const 1000)))'],
   [
     'the environment',
     wasi('environ_get'),
