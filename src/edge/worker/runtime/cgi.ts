@@ -3,6 +3,7 @@
 import { EdgefnError } from '../../../errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
 import type { GuestResponse } from '../call.ts'
+import { trimBlanks } from '../fetch/request.ts'
 import { detectContentType } from './content-type.ts'
 
 const LF = 10
@@ -136,7 +137,7 @@ function parseField(line: string): [string, string] {
   const colon = line.indexOf(':')
   const name = line.slice(0, Math.max(colon, 0)).toLowerCase()
   // Not trim(), which takes 0xa0 for a space: it is the last byte of many characters in UTF-8.
-  const value = line.slice(colon + 1).replace(/^[ \t]+|[ \t]+$/g, '')
+  const value = trimBlanks(line.slice(colon + 1))
   if (colon < 1 || !TOKEN.test(name) || !VALUE.test(value)) {
     throw invalid(`The response header has a malformed line: ${JSON.stringify(line.slice(0, 80))}.`)
   }

@@ -118,6 +118,14 @@ test('whatever the bytes, the result is a refusal or a response that HTTP can ca
   )
 })
 
+test('a header made of blanks takes no longer to read than its bytes do', () => {
+  const value = `a${' '.repeat(LIMITS.responseHeaderBytesMax - 100)}b`
+  const startedAt = performance.now()
+  expect(parse(`X-Wide: ${value}\n\n`).headers).toEqual({ 'x-wide': value })
+  // Trimmed by a regular expression it took seconds, in which nothing stops the thread.
+  expect(performance.now() - startedAt).toBeLessThan(500)
+})
+
 test('detects content types', () => {
   expect(detectContentType(bytes('plain text'))).toBe('text/plain; charset=utf-8')
   expect(detectContentType(bytes(' <!DOCTYPE html><p>'))).toBe('text/html; charset=utf-8')
