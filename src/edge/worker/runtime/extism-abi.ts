@@ -52,7 +52,7 @@ export class ExtismInstance implements KeptInstance {
       if (entry !== null) return new ExtismInstance(engine, guest, entry)
       throw new EdgefnError('function_load_failed', `The module does not export ${fn.entrypoint}.`)
     } catch (thrown) {
-      engine.deleteInstance(guest.instance)
+      invocation.discard(guest.instance)
       throw thrown
     }
   }

@@ -48,7 +48,7 @@ export function runSpin(invocation: Invocation, fn: WorkerFunction): GuestRespon
     invocation.invoke(guest, entry, parameters, result)
     return liftResponse(engine.host.memory, result.getI32(0) >>> 0)
   } finally {
-    engine.deleteInstance(guest.instance)
+    invocation.discard(guest.instance)
   }
 }
 
