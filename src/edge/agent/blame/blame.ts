@@ -104,6 +104,8 @@ export class Blame {
   /** A function has a slot from now on, which must say what was decided about it before. */
   slotTaken(functionId: string, slot: number): void {
     const { verdicts } = this.#deps
+    // A function that returns has its slot as it left it, and what was decided may have ended while it was away.
+    verdicts.clear(slot)
     // Of several versions the last: an earlier one can only be served when its quarantine is over.
     const held = this.quarantines()
       .filter((each) => each.function_id === functionId)

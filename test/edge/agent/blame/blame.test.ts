@@ -52,6 +52,7 @@ function open(run: string) {
   })
   opened.push(blame)
   const slotOf = (id: string) => slots.take(id) ?? -1
+  const leave = () => slots.keepOnly(new Set())
   /** A worker dies while these run in it, each in a thread of its own. */
   function die(seat: number, ...fns: [string, number][]): void {
     for (const [thread, [id, version]] of fns.entries()) {
@@ -61,7 +62,7 @@ function open(run: string) {
   }
   const refusal = (id: string, version: number) =>
     verdicts.refusal({ slot: slotOf(id), version, name: id })?.code ?? null
-  return { blame, running, verdicts, slotOf, die, refusal }
+  return { blame, running, verdicts, slotOf, leave, die, refusal }
 }
 
 test('the third death quarantines the version, which workers see in the shared file, and no other version', () => {
@@ -139,6 +140,17 @@ test('a quarantine ends after its time, the next is twice as long, and a day wit
   nowMs += 2 * LIMITS.quarantineMsMin + LIMITS.quarantineMsMax + 1
   expect(thrice(open('3'))).toBe(LIMITS.quarantineMsMin)
   expect(quarantineMs(100)).toBe(LIMITS.quarantineMsMax)
+})
+
+test('a function that was away when its quarantine ended runs again when it returns', () => {
+  const { die, leave, refusal } = open('1')
+  for (let death = 0; death < LIMITS.workerDeathsMax; death++) die(0, ['k', 7])
+  expect(refusal('k', 7)).toBe('function_quarantined')
+  leave()
+  expect(refusal('k', 7)).toBe('function_quarantined')
+  leave()
+  nowMs += LIMITS.quarantineMsMin + 1
+  expect(refusal('k', 7)).toBeNull()
 })
 
 test('deaths that are not explained mark all that ran in them, also in a slot taken later, until they are', () => {
