@@ -1,6 +1,5 @@
 /** How the dispatcher says no to a call that it does not run. */
 
-import type { ErrorCode } from '../../../errors.ts'
 import { EdgefnError } from '../../../errors.ts'
 import type { Outcome } from '../call.ts'
 
@@ -14,11 +13,10 @@ export function overloaded(message: string): EdgefnError {
 
 /** The outcome of a call that never ran. */
 export function failedOutcome(error: EdgefnError): Outcome {
-  const code: ErrorCode = error.code
+  const { code, message, details } = error
   return {
     ok: false,
-    code,
-    message: error.message,
+    ...{ code, message, ...(details === undefined ? {} : { details }) },
     execution_ms: 0,
     cold: false,
     logs: [],
