@@ -290,8 +290,7 @@ export class NodeRuntime {
         onExit: (index, reason) => {
           this.#memory.workerEnded(index)
           this.#health.workerEnded(index, reason)
-          const slots = [...this.#slots.entries()].map(([, slot]) => slot)
-          this.#shared.clearSeat(index, slots)
+          this.#shared.clearSeat(index, this.#slots.used())
         },
       },
       this.#syncer.table(),
@@ -386,8 +385,8 @@ export class NodeRuntime {
       memory: this.#memory,
       artifactPath: (manifest) => cache.path(manifest),
       swap: async (manifest, compiled) => {
-        const slot = this.#slots.take(manifest.function_id)
-        if (slot === null) throw new EdgefnError('overloaded', 'The function has no slot.')
+        const slot = this.#slots.find(manifest.function_id)
+        if (slot === null) throw new EdgefnError('overloaded', 'The function is not in service.')
         const fn = workerFunction(manifest, slot, cache.path(manifest), compiled)
         await this.#supervisor.prepare(fn)
         this.#supervisor.upgrade(fn)

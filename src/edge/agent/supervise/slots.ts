@@ -61,6 +61,11 @@ export class SlotTable {
     return this.#slots.entries()
   }
 
+  /** All slots that were ever given, those of functions that left included. */
+  used(): number[] {
+    return Array.from({ length: this.#used }, (_, slot) => slot)
+  }
+
   #fresh(): number | null {
     if (this.#used < LIMITS.functionsMax) return this.#used++
     const oldest = this.#released.entries().next().value
