@@ -16,7 +16,7 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 
 import { z } from 'zod'
 
@@ -35,6 +35,8 @@ const recordSchema = z.discriminatedUnion('made', [
   z.strictObject({ made: z.literal(false), reason: z.string() }),
 ])
 
+const KEY_FILE = 'key.pem'
+
 export class CompiledStore {
   readonly #dir: string
   readonly #bytesMax: number
@@ -47,18 +49,22 @@ export class CompiledStore {
     this.#dir = dir
     this.#bytesMax = bytesMax
     mkdirSync(dir, { recursive: true, mode: 0o700 })
-    this.#key = openKey(join(dir, 'key.pem'))
+    this.#key = openKey(join(dir, KEY_FILE))
     this.publicKey = createPublicKey(this.#key)
       .export({ format: 'der', type: 'spki' })
       .toString('base64')
-    for (const name of readdirSync(dir)) {
-      if (name.endsWith('.tmp')) rmSync(join(dir, name), { force: true })
-    }
+    this.#removeFiles((name) => name !== KEY_FILE && !/\.(?:wasm|json)$/.test(name))
   }
 
-  /** A path to compile into; `take` brings the file into the store. */
+  /** A path to compile into; `take` brings the file into the store, and `dropTemporary` is called in any case. */
   temporaryPath(): string {
     return join(this.#dir, `${Bun.randomUUIDv7()}.tmp`)
+  }
+
+  /** Removes what a compilation has left: the file itself, and others of its name that the compiler had no time to remove. */
+  dropTemporary(temporary: string): void {
+    const prefix = basename(temporary, 'tmp')
+    this.#removeFiles((name) => name.startsWith(prefix))
   }
 
   /** The file of that name, whole and signed; null when there is none. One that is damaged is removed. */
@@ -121,6 +127,12 @@ export class CompiledStore {
       rmSync(file.path, { force: true })
       rmSync(file.path.replace(/\.wasm$/, '.json'), { force: true })
       bytes -= file.bytes
+    }
+  }
+
+  #removeFiles(isLeft: (name: string) => boolean): void {
+    for (const name of readdirSync(this.#dir).filter(isLeft)) {
+      rmSync(join(this.#dir, name), { force: true })
     }
   }
 

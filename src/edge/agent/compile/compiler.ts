@@ -149,6 +149,8 @@ export class Compiler {
         context: { stop_mode: stopMode },
       })
       return null
+    } finally {
+      store.dropTemporary(output)
     }
   }
 
@@ -205,7 +207,9 @@ export class Compiler {
   /** One version to one level, compiled unless an earlier run of the node has done so. */
   async #bring(machine: Machine, manifest: Manifest, wanted: CompileLevel): Promise<void> {
     const { store, log } = this.#deps
-    const { target, holder } = machine
+    const { target } = machine
+    // Found again for each module, so that it is never the file that was used longest ago.
+    const holder = store.find(holderName(target)) ?? machine.holder
     // A file of a higher level, from before, makes the ones below unnecessary.
     const reached = COMPILE_LEVELS.findLast((level, index) => {
       if (index <= COMPILE_LEVELS.indexOf(wanted)) return level === wanted
@@ -261,9 +265,13 @@ export class Compiler {
       output,
       cpu_seconds_max: SECONDS_MAX[level],
     } as const
-    await runCompileProcess(command, job, { closing, shortage: memory.shortage })
-    this.#compiled[level] += 1
-    return store.take({ source: manifest.sha256, level, target }, output)
+    try {
+      await runCompileProcess(command, job, { closing, shortage: memory.shortage })
+      this.#compiled[level] += 1
+      return store.take({ source: manifest.sha256, level, target }, output)
+    } finally {
+      store.dropTemporary(output)
+    }
   }
 
   #report(manifest: Manifest, level: CompileLevel, reason: string): void {

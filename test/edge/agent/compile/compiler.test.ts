@@ -16,6 +16,7 @@ import type { CompileCommand } from '../../../../src/edge/agent/compile/compile-
 import { runCompileProcess } from '../../../../src/edge/agent/compile/compile-process.ts'
 import { CompiledStore } from '../../../../src/edge/agent/compile/compiled-store.ts'
 import { Compiler } from '../../../../src/edge/agent/compile/compiler.ts'
+import type { CompileJob } from '../../../../src/edge/compile/job.ts'
 import type { CompiledModule } from '../../../../src/edge/compiled.ts'
 import { EdgefnError, errorMessage } from '../../../../src/errors.ts'
 import type { Manifest } from '../../../../src/protocol/manifest.ts'
@@ -132,6 +133,23 @@ test('a compiler that crashes at a level costs that level only, is told, and is 
   expect(compiler.counts.failed).toEqual({ O0: 1, O2: 0 })
   compiler.want([manifest])
   expect(crashes).toBe(1)
+}, 60_000)
+
+test('a compiler that is ended leaves no files behind, nor do those of an earlier agent', async () => {
+  const dir = makeDir()
+  const left = (job: CompileJob) => `${job.output.slice(0, -'tmp'.length)}9f.o`
+  const command: CompileCommand = (job) =>
+    job.kind === 'module'
+      ? ['sh', '-c', 'touch "$0" "$1"; kill -KILL $$', job.output, left(job)]
+      : real(job)
+  const { compiler } = start({ dir, command })
+  await until('failed', () => compiler.counts.failed.O2 === 1, 30_000)
+  const extra = () =>
+    readdirSync(join(dir, 'compiled')).filter((name) => !/\.(?:wasm|json|pem)$/.test(name))
+  expect(extra()).toEqual([])
+  writeFileSync(join(dir, 'compiled', 'earlier.9f.so'), '')
+  new CompiledStore(join(dir, 'compiled'), 2 ** 30)
+  expect(extra()).toEqual([])
 }, 60_000)
 
 test('a form that the workers refuse leaves the function at the one below', async () => {
