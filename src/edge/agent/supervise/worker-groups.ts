@@ -51,7 +51,8 @@ export class WorkerGroups {
     const auto = place === 'auto'
     const parent = auto ? ownGroup(files) : groupOf(place)
     if (parent === null && !auto) {
-      throw new EdgefnError('invalid_config', `worker_cgroup ${place} is no group of memory.`)
+      const message = `--worker-cgroup: ${place} is no control group that has the memory controller.`
+      throw new EdgefnError('invalid_config', message)
     }
     if (parent === null || (auto && !isAlone(parent))) return null
     try {
@@ -63,7 +64,7 @@ export class WorkerGroups {
         log.debug('The control group of the node cannot be divided.', { error_message: reason })
         return null
       }
-      const message = `worker_cgroup ${place} cannot be used: ${reason}.`
+      const message = `--worker-cgroup: ${place} cannot be used: ${reason}.`
       throw new EdgefnError('invalid_config', message, { cause: thrown })
     }
   }

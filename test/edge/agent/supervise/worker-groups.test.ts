@@ -65,7 +65,9 @@ test('a group in which others run too is left alone', () => {
 test('without groups there is none to divide, and a folder that is none is refused by name', () => {
   using tree = kernelTree({ 'proc/version': 'x' })
   expect(open('auto', tree.files)).toBeNull()
-  expect(() => open(tree.path('proc'), tree.files)).toThrow('is no group of memory')
+  expect(() => open(tree.path('proc'), tree.files)).toThrow(
+    'is no control group that has the memory controller',
+  )
 })
 
 /** A group below our own, if the kernel lets this process make one. */
@@ -85,7 +87,7 @@ test('the kernel ends a worker that passes its limit; where it cannot be asked t
   const dir = madeGroup()
   if (dir === null) {
     const folder = mkdtempSync(join(tmpdir(), 'edgefn-no-group-'))
-    expect(() => open(folder)).toThrow('is no group of memory')
+    expect(() => open(folder)).toThrow('is no control group that has the memory controller')
     return rmdirSync(folder)
   }
   try {
