@@ -111,6 +111,10 @@ export class Runner {
   unload(key: string): void {
     this.#engine.unloadModule(key)
     this.#loaded.delete(key)
+    // It may have been deleted: a store that stays open keeps its disk.
+    const [functionId = ''] = key.split('/', 1)
+    const others = this.#loaded.keys().some((other) => other.startsWith(`${functionId}/`))
+    if (!others) this.#engine.host.kv.forget(functionId)
   }
 
   /** Lets functions with an allow-list fetch. */

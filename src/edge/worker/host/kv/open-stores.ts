@@ -108,6 +108,11 @@ export class KvStores {
     }
   }
 
+  /** Closes the store of a function that is not run here any more; to be called when no guest waits. */
+  forget(functionId: string): void {
+    if (this.#open.has(functionId)) this.#close(functionId)
+  }
+
   close(): void {
     for (const functionId of [...this.#open.keys()]) this.#close(functionId)
   }

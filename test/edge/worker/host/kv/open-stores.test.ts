@@ -1,5 +1,13 @@
 import { afterEach, expect, test } from 'bun:test'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Database } from 'bun:sqlite'
@@ -46,6 +54,27 @@ function openStores() {
     return value === null ? null : new TextDecoder().decode(value)
   }
   return { dir, stores, lines, nodeLog, use, put, get }
+}
+
+test('a function that is forgotten leaves no file open, and has its keys when it is run again', () => {
+  const { dir, stores, put, get } = openStores()
+  put('k')
+  stores.forget('another')
+  expect(stores.size).toBe(1)
+  stores.forget(FN)
+  expect(stores.size).toBe(0)
+  const open = readdirSync('/proc/self/fd').map((fd) => linkOf(`/proc/self/fd/${fd}`))
+  expect(open.filter((path) => path.startsWith(dir))).toEqual([])
+  expect(get('k')).toBe('v')
+})
+
+/** Where a descriptor leads; nowhere when it was closed meanwhile. */
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path)
+  } catch {
+    return ''
+  }
 }
 
 test('who waits for a store that is locked waits until the deadline and no longer', () => {
