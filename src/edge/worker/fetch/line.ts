@@ -23,6 +23,8 @@ export class FetchLine {
   readonly #port: MessagePort
   /** Kept from call to call; one that the fetch thread has not let go of yet is passed over. */
   readonly #slots: Slot[] = []
+  /** Fetches that did not begin, and are not counted yet. */
+  readonly #refused = new Map<FetchFailure, number>()
   #fetches = 0
 
   constructor(port: MessagePort) {
@@ -56,9 +58,17 @@ export class FetchLine {
     return new OpenFetch(slot, (type) => this.#port.postMessage({ type, id }))
   }
 
-  /** Has a fetch counted that did not begin. */
+  /** Notes a fetch that did not begin. */
   refused(failure: FetchFailure): void {
-    this.#port.postMessage({ type: 'refused', failure } satisfies ToFetchThread)
+    this.#refused.set(failure, (this.#refused.get(failure) ?? 0) + 1)
+  }
+
+  /** Has those counted, when a call is over: a guest that is refused over and over must not flood the thread of all fetches. */
+  tellRefused(): void {
+    for (const [failure, times] of this.#refused) {
+      this.#port.postMessage({ type: 'refused', failure, times } satisfies ToFetchThread)
+    }
+    this.#refused.clear()
   }
 
   #freeSlot(): Slot {

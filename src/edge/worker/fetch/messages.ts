@@ -20,5 +20,5 @@ export type ToFetchThread =
   | { readonly type: 'resume'; readonly id: number }
   /** Nobody waits for the response any more. */
   | { readonly type: 'cancel'; readonly id: number }
-  /** A fetch that failed before it got here, for the count. */
-  | { readonly type: 'refused'; readonly failure: FetchFailure }
+  /** Fetches that failed before they got here, for the count. */
+  | { readonly type: 'refused'; readonly failure: FetchFailure; readonly times: number }

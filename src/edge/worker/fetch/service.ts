@@ -17,8 +17,8 @@ import { ResponseWriter } from './shared-response.ts'
 const graceMs = 100
 
 export interface FetchServiceDeps extends ConnectDeps {
-  /** Told how each fetch ended. */
-  readonly count: (outcome: FetchOutcome) => void
+  /** Told how fetches ended, and how many. */
+  readonly count: (outcome: FetchOutcome, times: number) => void
 }
 
 interface Running {
@@ -63,7 +63,7 @@ export function createFetchService(deps: FetchServiceDeps): FetchService {
     if (!enter(message.owner)) {
       writer.end(FETCH_CODES.too_many_fetches)
       writer.release()
-      deps.count('too_many_fetches')
+      deps.count('too_many_fetches', 1)
       return null
     }
     const running = new RunningFetch(message, writer, {
@@ -72,7 +72,7 @@ export function createFetchService(deps: FetchServiceDeps): FetchService {
     })
     void running.done.then((outcome) => {
       leave(message.owner)
-      deps.count(outcome)
+      deps.count(outcome, 1)
       ended()
       writer.release()
     })
@@ -95,7 +95,7 @@ export function createFetchService(deps: FetchServiceDeps): FetchService {
             case 'cancel':
               return open.get(message.id)?.cancel()
             case 'refused':
-              return deps.count(message.failure)
+              return deps.count(message.failure, message.times)
           }
         },
         close() {

@@ -9,6 +9,10 @@ import { createAddressPolicy, parseRange } from './address.ts'
 import { lookUp } from './lookups.ts'
 import type { ToFetchThread } from './messages.ts'
 import { createFetchService } from './service.ts'
+import type { FetchServiceDeps } from './service.ts'
+
+/** Counts of so many milliseconds go to the main thread at once: it has requests to answer, and guests may fetch in a loop. */
+const countMs = 100
 
 /** Serves the ports it is given. `allowPrivate` are the ranges that the operator opens besides public addresses. */
 export function runFetchThread(allowPrivate: readonly string[]): void {
@@ -18,13 +22,26 @@ export function runFetchThread(allowPrivate: readonly string[]): void {
     resolve: lookUp,
     forbidden: createAddressPolicy(allowPrivate.map(parseRange), ownAddresses),
     authorities: null,
-    count: (outcome: FetchOutcome) => port.postMessage({ outcome } satisfies FromFetchThread),
+    count: createCounter((counted) => port.postMessage(counted satisfies FromFetchThread)),
   })
   port.on('message', (message: FetchConnection) => {
     const client = service.connect()
     message.port.on('message', (each: ToFetchThread) => client.take(each))
     message.port.on('close', () => client.close())
   })
+}
+
+/** Gathers counts and tells them together. */
+function createCounter(tell: (counted: FromFetchThread) => void): FetchServiceDeps['count'] {
+  const counts = new Map<FetchOutcome, number>()
+  function flush(): void {
+    tell({ counts })
+    counts.clear()
+  }
+  return (outcome, times) => {
+    if (counts.size === 0) setTimeout(flush, countMs)
+    counts.set(outcome, (counts.get(outcome) ?? 0) + times)
+  }
 }
 
 function ownAddresses(): string[] {

@@ -42,7 +42,9 @@ export class FetchThread {
   #start(): Worker {
     const { entry, allow_private, stats, onDefect } = this.#options
     const thread = startThread(entry, { edgefn_thread: 'fetch', allow_private })
-    thread.on('message', ({ outcome }: FromFetchThread) => stats.addWorker(`fetch_${outcome}`, 1))
+    thread.on('message', ({ counts }: FromFetchThread) => {
+      for (const [outcome, times] of counts) stats.addWorker(`fetch_${outcome}`, times)
+    })
     thread.on('error', (thrown) => onDefect(`The fetch thread failed: ${errorMessage(thrown)}.`))
     thread.on('exit', () => {
       if (!this.#closed) onDefect('The fetch thread ended.')

@@ -56,7 +56,7 @@ export interface FetchConnection {
   readonly port: MessagePort
 }
 
-/** Fetch thread → main thread: how a fetch ended, for the count. */
+/** Fetch thread → main thread: how fetches ended, and how many, for the count. */
 export interface FromFetchThread {
-  readonly outcome: FetchOutcome
+  readonly counts: ReadonlyMap<FetchOutcome, number>
 }

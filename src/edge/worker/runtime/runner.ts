@@ -160,6 +160,7 @@ export class Runner {
     invocation.cleanUp()
     context.flushStreams()
     context.fetches?.closeAll()
+    host.fetchLine?.tellRefused()
     const alive = returned && context.end === null && this.#instances.has(id)
     if (!alive) this.destroy(id)
     const bytes = alive ? (this.#instances.get(id)?.memoryBytes ?? 0) : 0

@@ -39,7 +39,7 @@ function service() {
     resolve: async () => [],
     forbidden: createAddressPolicy([parseRange('127.0.0.1/32')], () => []),
     authorities: null,
-    count: (outcome) => counts.set(outcome, (counts.get(outcome) ?? 0) + 1),
+    count: (outcome, times) => counts.set(outcome, (counts.get(outcome) ?? 0) + times),
   })
   let ids = 0
   function start(owner: string, path = '/hang'): ToFetchThread & { type: 'start' } {

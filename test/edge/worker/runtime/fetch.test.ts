@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test
 
 import type { WorkerFunction } from '../../../../src/edge/ipc.ts'
 import { LIMITS } from '../../../../src/protocol/limits.ts'
+import { until } from '../../../e2e/harness.ts'
 import { redirect, startOrigin, text } from '../fetch/origin.ts'
 import type { Origin, OriginOptions } from '../fetch/origin.ts'
 import { answer, failure, request, startRuntime } from './harness.ts'
@@ -322,16 +323,18 @@ test('one call cannot read what another fetches', async () => {
 test('fetches are counted by how they end', async () => {
   const ended = (outcome: 'ok' | 'invalid' | 'forbidden_address') =>
     runtime.stats.getWorker(`fetch_${outcome}`)
-  const before = [ended('ok'), ended('invalid'), ended('forbidden_address')]
   const server = await origin()
   const fn = await guest([server], { http_allow: [`127.0.0.1:${server.port}`, '127.0.0.3'] })
+  // Counts come late, and in the order of the fetches: with this one, those of the tests before have come.
+  const invalid = ended('invalid')
+  await tell(fn, 'whole', 'nonsense')
+  await until('the fetches before are counted', () => ended('invalid') > invalid)
+  const before = [ended('ok'), ended('invalid'), ended('forbidden_address')]
   await tell(fn, 'whole', get(server.url))
   await tell(fn, 'whole', 'nonsense')
   await tell(fn, 'whole', get('http://127.0.0.3/'))
   await tell(fn, 'whole', get('http://127.0.0.3/'))
   const wanted = before.map((count, index) => count + (index === 2 ? 2 : 1))
   const counted = () => [ended('ok'), ended('invalid'), ended('forbidden_address')]
-  for (let tries = 0; tries < 100 && counted().join() !== wanted.join(); tries += 1)
-    await Bun.sleep(20)
-  expect(counted()).toEqual(wanted)
+  await until('all are counted', () => counted().join() === wanted.join())
 })
