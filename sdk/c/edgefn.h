@@ -214,8 +214,15 @@ static inline void ef__forget(void) {
   ef__last = ef__blocks;
 }
 
+/* A text that is not there is empty where it is written: `.length` may say why there is none. */
+static inline ef_text ef__present(ef_text text) {
+  if (!text.bytes || text.length < 0) text.length = 0;
+  return text;
+}
+
 /* Both texts, one after the other. */
 static inline ef_text ef_join(ef_text a, ef_text b) {
+  a = ef__present(a), b = ef__present(b);
   ef_text joined = {(char *)ef_memory(a.length + b.length), a.length + b.length};
   if (!joined.bytes) return (ef_text){(char *)0, 0};
   ef__copy((char *)joined.bytes, a.bytes, a.length);
@@ -345,6 +352,7 @@ static inline void ef_status(ef_response *response, int32_t status) { response->
 
 /* Adds a header; the value may be any text. Line ends in it become blanks, or they would begin another. */
 static inline void ef_header_text(ef_response *response, const char *name, ef_text value) {
+  value = ef__present(value);
   int32_t name_len = ef__length(name);
   int32_t needed = response->headers.length + name_len + 2 + value.length + 2;
   if (response->sent) response->failed = EDGEFN_INVALID;
@@ -388,6 +396,7 @@ static inline void ef__flush(ef_response *response) {
 
 /* Adds to the body. */
 static inline void ef_write(ef_response *response, ef_text text) {
+  text = ef__present(text);
   if (text.length > response->cap - response->used) ef__flush(response);
   if (text.length > response->cap) {
     if (!response->failed) edgefn_response_write(text.bytes, text.length);

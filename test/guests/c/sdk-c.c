@@ -80,6 +80,14 @@ EDGEFN_HANDLER(request, response) {
     if (value.bytes) ef_write(response, value);
     else ef_status(response, 404), result(response, value.length);
   }
+  if (ef_equal(op, EF_TEXT("absent"))) {
+    /* Without a look at what came back. */
+    ef_text value = ef_kv_get(key);
+    ef_header_text(response, "x-absent", value);
+    ef_write(response, value);
+    ef_print(response, "[");
+    ef_write(response, ef_join(value, EF_TEXT("]")));
+  }
   if (ef_equal(op, EF_TEXT("delete"))) result(response, ef_kv_delete(key));
   if (ef_equal(op, EF_TEXT("keys"))) list(response, key);
   if (ef_equal(op, EF_TEXT("count"))) {

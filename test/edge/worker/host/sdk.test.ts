@@ -139,6 +139,12 @@ test.each(['sdk-c', 'sdk-bare-c'])(
   },
 )
 
+test.each(['sdk-c', 'sdk-bare-c'])('%s writes nothing where there is no text', async (name) => {
+  const fn = await runtime.guest(name, { max_execution_ms: 30_000 })
+  const outcome = await runtime.invoker.invoke(fn, request('/?op=absent&key=none'))
+  expect(answer(outcome)).toMatchObject({ status: 200, text: '[]' })
+})
+
 test.each([
   ['example-c', 'Hello from C: POST /a\n'],
   ['example-rust', 'Hello from Rust: POST /a\n'],
