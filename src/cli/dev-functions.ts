@@ -22,9 +22,9 @@ export interface DevFunctionsDeps {
   readonly terminal: Terminal
   /** Where the node serves, for the URLs. */
   readonly port: number
-  /** Patterns of hosts that `http_fetch` of every file may reach. */
   /** Of every file; null: the one that each is found to speak. */
   readonly abi: Abi | null
+  /** Patterns of hosts that `http_fetch` of every file may reach. */
   readonly http_allow: readonly string[]
 }
 

@@ -121,7 +121,6 @@ export const functionViewSchema = z.strictObject({
 })
 export type FunctionView = z.infer<typeof functionViewSchema>
 
-/** `GET /functions/:id`: the function and its newest ready version. */
 /** A function that a node says is not well there. */
 export const troubleViewSchema = z.strictObject({
   node_id: nodeIdSchema,
@@ -131,6 +130,7 @@ export const troubleViewSchema = z.strictObject({
 })
 export type TroubleView = z.infer<typeof troubleViewSchema>
 
+/** `GET /functions/:id`: the function and its newest ready version. */
 export const functionDetailSchema = functionViewSchema.extend({
   latest: versionViewSchema.nullable(),
   /** Where it is not well, by the newest heartbeats. */
