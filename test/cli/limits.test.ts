@@ -9,6 +9,7 @@ import { limitName, limitText, unitOf } from '../../src/cli/limits/limit-name.ts
 import { versionViewSchema } from '../../src/protocol/api.ts'
 import { LIMITS } from '../../src/protocol/limits.ts'
 import { quotasSchema } from '../../src/protocol/manifest.ts'
+import { MODULE_LIMITS } from '../../src/wasm/limits.ts'
 
 function aVersion(fields: Record<string, unknown> = {}) {
   return versionViewSchema.parse({
@@ -47,6 +48,10 @@ test('every numeric limit that applies to a function is there, once', () => {
   for (const key of Object.keys(LIMITS)) {
     if (!applies.test(key) || /^queueWait/.test(key)) continue
     expect(names).toContain(limitName(key))
+  }
+  for (const key of Object.keys(MODULE_LIMITS)) {
+    if (/^(?:moduleBytes|memoryPages|validationStepsFree)/.test(key)) continue
+    expect(names).toContain(`module_${limitName(key)}`)
   }
   expect(names).toContain('memory_pages')
   expect(names).toContain('max_execution_ms')

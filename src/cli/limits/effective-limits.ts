@@ -1,10 +1,11 @@
 /**
- * Every limit that a function version runs under, and where each comes from. A pure table over `LIMITS` and the version's
- * record; a limit that is added to `LIMITS` is in it by itself, unless it is named as none of a function's.
+ * Every limit that a function version runs under, and where each comes from. A pure table over `LIMITS`, `MODULE_LIMITS` and
+ * the version's record; a limit that is added to these is in it by itself, unless it is named as none of a function's.
  */
 
 import type { VersionView } from '../../protocol/api.ts'
 import { LIMITS } from '../../protocol/limits.ts'
+import { MODULE_LIMITS } from '../../wasm/limits.ts'
 import { limitName, unitOf, type LimitUnit } from './limit-name.ts'
 
 export type LimitKey = keyof typeof LIMITS
@@ -132,7 +133,21 @@ export function effectiveLimits(version: VersionView): EffectiveLimit[] {
     ...quotaLimits(version),
     ...nodeLimits(version),
     ...keys.filter((key) => !NOT_SHOWN.has(key)).map(fixedLimit),
+    ...moduleLimits(),
   ]
+}
+
+/** Limits of `MODULE_LIMITS` that another one shown here stands for. */
+const MODULE_NOT_SHOWN: ReadonlySet<string> = new Set(['moduleBytesMax', 'memoryPagesMax'])
+
+/** What a module may have when it is taken in. */
+function moduleLimits(): EffectiveLimit[] {
+  return Object.entries(MODULE_LIMITS)
+    .filter(([key]) => !MODULE_NOT_SHOWN.has(key) && key.endsWith('Max'))
+    .map(([key, value]) => ({
+      ...{ name: `module_${limitName(key)}`, value, unit: unitOf(key), source: 'fixed' },
+      ...{ flag: null, per: 'module', beyond: '400 at upload' },
+    }))
 }
 
 function versionLimits({ memory_pages, max_execution_ms }: VersionView): EffectiveLimit[] {
