@@ -1,5 +1,6 @@
 /** The counters of guests as `/metrics` shows them, read from the files that the executor threads add to. */
 
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 
 import { LIMITS } from '../../protocol/limits.ts'
@@ -16,18 +17,19 @@ export function guestMetrics(dir: string, functionIds: readonly string[]): Metri
   const values: Values = []
   const dropped: Values = []
   let hidden = 0
-  const files = functionIds
-    .map((function_id) => ({ function_id, file: GuestMetricsFile.read(join(dir, function_id)) }))
-    .filter(({ file }) => file !== null)
-  const shareMax = Math.floor(LIMITS.guestSeriesShownMax / Math.max(files.length, 1))
-  for (const { function_id, file } of files) {
-    const series = summed(file?.series() ?? [])
+  const counting = functionIds.filter((function_id) => existsSync(join(dir, function_id)))
+  const shareMax = Math.floor(LIMITS.guestSeriesShownMax / Math.max(counting.length, 1))
+  for (const function_id of counting) {
+    // One after the other: all of them together may be a gigabyte.
+    const file = GuestMetricsFile.read(join(dir, function_id))
+    if (file === null) continue
+    const series = summed(file.series())
     for (const [key, value] of [...series].slice(0, shareMax)) {
       const { name, labels } = readSeriesKey(key)
       values.push({ value, labels: { function_id, name, ...labels } })
     }
     hidden += Math.max(series.size - shareMax, 0)
-    dropped.push({ value: file?.dropped ?? 0, labels: { function_id } })
+    dropped.push({ value: file.dropped, labels: { function_id } })
   }
   return [
     counter('edgefn_guest_metric_total', 'Counters of functions (metrics_increment).', values),
