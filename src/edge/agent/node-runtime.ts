@@ -195,7 +195,10 @@ export class NodeRuntime {
       database: this.#options.database,
       log: this.#options.log,
       now: Date.now,
-      onChange: () => this.#heartbeat.beatNow(),
+      onChange: () => {
+        this.#heartbeat.beatNow()
+        this.#wantCompiled()
+      },
     })
   }
 
@@ -347,10 +350,11 @@ export class NodeRuntime {
     this.#cacheCare.noteUses()
   }
 
-  /** Functions in service from now on get their compiled forms. */
+  /** Functions in service from now on get their compiled forms, but for those that may not be loaded for a while. */
   #wantCompiled(): void {
     const served = [...this.#syncer.state.functions.values()].map(({ serving }) => serving)
-    this.#compiler?.want(served.filter((manifest) => manifest !== null))
+    const wanted = served.filter((manifest) => manifest !== null)
+    this.#compiler?.want(wanted.filter((manifest) => this.#health.refusal(manifest) === null))
   }
 
   #makeCacheCare(): CacheCare {

@@ -145,9 +145,9 @@ export class Blame {
     this.#quarantines.set(key, quarantine)
     // Explained: they count against nobody else, and not again after this quarantine.
     this.#deaths = this.#deaths.filter(({ running }) => !running.includes(key))
-    this.#deps.onChange()
     const slot = this.#slotOf(function_id)
     if (slot !== null) verdicts.quarantine(slot, quarantine)
+    this.#deps.onChange()
     log.error('A function version ends workers and is quarantined on this node.', {
       function_id,
       error_type: 'function_quarantined',

@@ -3,6 +3,7 @@
  * (DESIGN section 5): first what is soon done, then what is fast. What fails at a level stays at the one below and is told.
  */
 
+import type { ErrorCode } from '../../../errors.ts'
 import { EdgefnError, errorMessage, toEdgefnError } from '../../../errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
 import type { Manifest } from '../../../protocol/manifest.ts'
@@ -22,6 +23,9 @@ const selfTestSecondsMax = 20
 /** Milliseconds after which something is tried again that failed for a reason of the node's. */
 const retryMs = 30_000
 const testAgainMs = 60_000
+
+/** What a version may be refused with for a while, whatever its form. */
+const PASSING: ReadonlySet<ErrorCode> = new Set(['function_quarantined', 'execution_timeout'])
 
 interface CompilerDeps {
   readonly store: CompiledStore
@@ -229,8 +233,8 @@ export class Compiler {
     try {
       await this.#deps.swap(manifest, form)
     } catch (thrown) {
-      const { fault, message } = toEdgefnError(thrown)
-      if (fault !== 'guest') throw thrown
+      const { code, fault, message } = toEdgefnError(thrown)
+      if (fault !== 'guest' || PASSING.has(code)) throw thrown
       store.refuse(name, message)
       return this.#report(manifest, reached, message)
     }

@@ -18,6 +18,7 @@ import { CompiledStore } from '../../../../src/edge/agent/compile/compiled-store
 import { Compiler } from '../../../../src/edge/agent/compile/compiler.ts'
 import type { CompileJob } from '../../../../src/edge/compile/job.ts'
 import type { CompiledModule } from '../../../../src/edge/compiled.ts'
+import type { ErrorCode } from '../../../../src/errors.ts'
 import { EdgefnError, errorMessage } from '../../../../src/errors.ts'
 import type { Manifest } from '../../../../src/protocol/manifest.ts'
 import { createLog } from '../../../../src/telemetry/log.ts'
@@ -55,10 +56,13 @@ interface Setting {
   readonly dir: string
   readonly command?: CompileCommand
   readonly refuse?: (compiled: CompiledModule) => boolean
+  readonly refuseWith?: ErrorCode
 }
 
 /** A compiler over a real store and real processes; what it would have the workers do is noted. */
-function start({ dir, command = real, refuse = () => false }: Setting) {
+function start(setting: Setting) {
+  const { dir, command = real, refuse = () => false } = setting
+  const { refuseWith = 'function_load_failed' } = setting
   const { manifest, path } = artifact(dir)
   const store = new CompiledStore(join(dir, 'compiled'), 2 ** 30)
   const closing = new AbortController()
@@ -73,7 +77,7 @@ function start({ dir, command = real, refuse = () => false }: Setting) {
     memory: { shortage: new AbortController().signal, enough: () => Promise.resolve() },
     artifactPath: () => path,
     swap: async (_manifest, compiled) => {
-      if (refuse(compiled)) throw new EdgefnError('function_load_failed', 'No.')
+      if (refuse(compiled)) throw new EdgefnError(refuseWith, 'No.')
       levels.push(compiled.level)
     },
   })
@@ -151,6 +155,20 @@ test('a compiler that is ended leaves no files behind, nor do those of an earlie
   new CompiledStore(join(dir, 'compiled'), 2 ** 30)
   expect(extra()).toEqual([])
 }, 60_000)
+
+test.each(['function_quarantined', 'execution_timeout'] as const)(
+  'what is refused with %s for now is not refused for ever',
+  async (refuseWith) => {
+    const dir = makeDir()
+    const { said } = start({ dir, refuse: () => true, refuseWith })
+    await until('refused', () => said('could not be compiled'), 30_000)
+    const records = readdirSync(join(dir, 'compiled')).filter((name) => name.endsWith('.json'))
+    const made = records.map((name) => readFileSync(join(dir, 'compiled', name), 'utf8'))
+    expect(made.length).toBeGreaterThan(1)
+    for (const record of made) expect(JSON.parse(record)).toMatchObject({ made: true })
+  },
+  60_000,
+)
 
 test('a form that the workers refuse leaves the function at the one below', async () => {
   const { levels, said, compiler, manifest } = start({
