@@ -17,6 +17,8 @@ export interface CompileSignals {
   readonly closing: AbortSignal
   /** Aborts when the node is short of memory: hot instances need what a compilation takes. */
   readonly shortage: AbortSignal
+  /** Aborts when nobody wants the result any more. */
+  readonly dropped?: AbortSignal
 }
 
 export interface CompileLimits {
@@ -38,7 +40,7 @@ const COMPILE_LIMITS: CompileLimits = {
 export async function runCompileProcess(
   command: CompileCommand,
   job: CompileJob,
-  { closing, shortage }: CompileSignals,
+  { closing, shortage, dropped }: CompileSignals,
   limits = COMPILE_LIMITS,
 ): Promise<CompileAnswer & { ok: true }> {
   const child = Bun.spawn({ cmd: command(job), stdin: 'ignore', stdout: 'pipe', stderr: 'pipe' })
@@ -57,11 +59,14 @@ export async function runCompileProcess(
   }, lookMs)
   const abort = () => stop('the node is shutting down')
   const giveWay = () => stop('the node is short of memory')
+  const drop = () => stop('the function is not in service any more')
   closing.addEventListener('abort', abort, { once: true })
   shortage.addEventListener('abort', giveWay, { once: true })
+  dropped?.addEventListener('abort', drop, { once: true })
   try {
     if (closing.aborted) abort()
     if (shortage.aborted) giveWay()
+    if (dropped?.aborted === true) drop()
     const [printed, words] = await Promise.all([
       new Response(child.stdout).text(),
       new Response(child.stderr).text(),
@@ -70,16 +75,27 @@ export async function runCompileProcess(
     if (child.signalCode === 'SIGKILL' && shortage.aborted) {
       throw new Error('The compiler gave way, because the node is short of memory.')
     }
-    return read(printed, excess ?? ending(child, words))
+    if (child.signalCode === 'SIGKILL' && excess === null && !usedUp(child, job)) {
+      // The kernel, which ends this process first when memory runs out, or somebody: it says nothing about the module.
+      throw new Error('The compiler was ended by SIGKILL, which the node did not send.')
+    }
+    return read(printed, excess ?? ending(child, words, job))
   } finally {
     clearInterval(look)
     closing.removeEventListener('abort', abort)
     shortage.removeEventListener('abort', giveWay)
+    dropped?.removeEventListener('abort', drop)
   }
 }
 
-function ending(child: Bun.Subprocess, words: string): string {
-  if (child.signalCode === 'SIGXCPU') return 'it used up its processor time'
+/** Whether a process that has ended had used its processor time. */
+function usedUp(child: Bun.Subprocess, { cpu_seconds_max }: CompileJob): boolean {
+  const micros = Number(child.resourceUsage()?.cpuTime.total ?? 0)
+  return child.signalCode === 'SIGXCPU' || micros >= cpu_seconds_max * 1e6
+}
+
+function ending(child: Bun.Subprocess, words: string, job: CompileJob): string {
+  if (child.signalCode !== null && usedUp(child, job)) return 'it used up its processor time'
   if (child.signalCode !== null) return `it was ended by ${child.signalCode}`
   return `it ended with code ${child.exitCode}: ${words.trim().slice(-wordsMax)}`
 }

@@ -12,6 +12,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statfsSync,
   statSync,
   utimesSync,
   writeFileSync,
@@ -110,6 +111,12 @@ export class CompiledStore {
   refuse(name: CompiledName, reason: string): void {
     rmSync(this.#path(name, 'wasm'), { force: true })
     this.#write(name, { made: false, reason: reason.slice(0, 1000) })
+  }
+
+  /** Bytes that the disk has left for compiled files. */
+  freeBytes(): number {
+    const { bavail, bsize } = statfsSync(this.#dir)
+    return bavail * bsize
   }
 
   usage(): { bytes: number; files: number } {

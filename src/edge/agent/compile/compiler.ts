@@ -20,9 +20,16 @@ const SECONDS_MAX: Readonly<Record<CompileLevel, number>> = {
   O2: LIMITS.compileSecondsFullMax,
 }
 const selfTestSecondsMax = 20
-/** Milliseconds after which something is tried again that failed for a reason of the node's. */
+/** Milliseconds after which something is tried again that failed for a reason of the node's: at first, and at most. */
 const retryMs = 30_000
+const retryMsMax = 3600_000
 const testAgainMs = 60_000
+/**
+ * Bytes that must be free on the disk for a failure to be the module's, and so many for each of its bytes: compiling keeps
+ * the code three times for a moment, and it is 4 to 8 times as large as the module.
+ */
+const spaceBytesMin = 64 * 1024 * 1024
+const spacePerModuleByte = 32
 
 /** What a version may be refused with for a while, whatever its form. */
 const PASSING: ReadonlySet<ErrorCode> = new Set(['function_quarantined', 'execution_timeout'])
@@ -67,8 +74,10 @@ export class Compiler {
   #wanted = new Map<string, Manifest>()
   /** The form in which each version is served, by `keyOf`. */
   readonly #forms = new Map<string, CompiledModule>()
-  /** Levels that are not to be tried before a time (performance.now), by version and level. */
-  readonly #notBefore = new Map<string, number>()
+  /** Levels that are not to be tried before a time (performance.now), and how long they waited for it, by version and level. */
+  readonly #notBefore = new Map<string, { readonly at: number; readonly waitedMs: number }>()
+  /** What is being brought to a level now, and how to give it up. */
+  #current: { readonly key: string; readonly drop: AbortController } | null = null
   readonly #compiled = { O0: 0, O2: 0 }
   readonly #failed = { O0: 0, O2: 0 }
   #machine: Machine | null = null
@@ -120,6 +129,8 @@ export class Compiler {
     for (const key of this.#notBefore.keys()) {
       if (!keys.has(key.slice(0, key.lastIndexOf('/')))) this.#notBefore.delete(key)
     }
+    // Others wait for their turn, which may be minutes away.
+    if (this.#current !== null && !keys.has(this.#current.key)) this.#current.drop.abort()
     this.#work()
   }
 
@@ -176,15 +187,28 @@ export class Compiler {
       const next = this.#next()
       if (next === null || this.#deps.closing.aborted) return
       const [manifest, level] = next
+      const drop = new AbortController()
+      this.#current = { key: keyOf(manifest), drop }
       try {
-        await this.#bring(machine, manifest, level)
+        await this.#bring(machine, manifest, level, drop.signal)
+        this.#notBefore.delete(`${keyOf(manifest)}/${level}`)
       } catch (thrown) {
         if (this.#deps.closing.aborted) return
-        // Not the module's fault: the disk, a worker that was replaced.
-        this.#notBefore.set(`${keyOf(manifest)}/${level}`, performance.now() + retryMs)
+        if (drop.signal.aborted) continue
+        // Not the module's fault: the disk, a worker that was replaced, somebody who ended the compiler.
+        this.#wait(`${keyOf(manifest)}/${level}`)
         this.#report(manifest, level, errorMessage(thrown))
+      } finally {
+        this.#current = null
       }
     }
+  }
+
+  /** Puts off a level that failed, longer each time: what fails for want of memory takes much of it each time. */
+  #wait(key: string): void {
+    const before = this.#notBefore.get(key)?.waitedMs ?? retryMs / 2
+    const waitedMs = Math.min(2 * before, retryMsMax)
+    this.#notBefore.set(key, { at: performance.now() + waitedMs, waitedMs })
   }
 
   /** What to do next: no function waits for its first compiled form while another gets its second. */
@@ -203,13 +227,18 @@ export class Compiler {
     if (reached !== undefined && COMPILE_LEVELS.indexOf(reached) >= COMPILE_LEVELS.indexOf(level)) {
       return false
     }
-    const notBefore = this.#notBefore.get(`${keyOf(manifest)}/${level}`) ?? 0
+    const notBefore = this.#notBefore.get(`${keyOf(manifest)}/${level}`)?.at ?? 0
     if (notBefore > performance.now()) return false
     return this.#deps.store.refusal({ source: manifest.sha256, level, target }) === null
   }
 
   /** One version to one level, compiled unless an earlier run of the node has done so. */
-  async #bring(machine: Machine, manifest: Manifest, wanted: CompileLevel): Promise<void> {
+  async #bring(
+    machine: Machine,
+    manifest: Manifest,
+    wanted: CompileLevel,
+    dropped: AbortSignal,
+  ): Promise<void> {
     const { store, log } = this.#deps
     const { target } = machine
     // Found again for each module, so that it is never the file that was used longest ago.
@@ -223,9 +252,10 @@ export class Compiler {
     const startedAt = performance.now()
     let module: CompiledFile
     try {
-      module = store.find(name) ?? (await this.#compile(machine, manifest, reached))
+      module = store.find(name) ?? (await this.#compile(machine, manifest, reached, dropped))
     } catch (thrown) {
-      if (!(thrown instanceof EdgefnError) || this.#deps.closing.aborted) throw thrown
+      const given = this.#deps.closing.aborted || dropped.aborted
+      if (!(thrown instanceof EdgefnError) || given) throw thrown
       store.refuse(name, thrown.message)
       return this.#report(manifest, reached, thrown.message)
     }
@@ -255,6 +285,7 @@ export class Compiler {
     { target, stopMode }: Machine,
     manifest: Manifest,
     level: CompileLevel,
+    dropped: AbortSignal,
   ): Promise<CompiledFile> {
     const { store, command, closing, memory, artifactPath } = this.#deps
     const source = artifactPath(manifest)
@@ -270,9 +301,15 @@ export class Compiler {
       cpu_seconds_max: SECONDS_MAX[level],
     } as const
     try {
-      await runCompileProcess(command, job, { closing, shortage: memory.shortage })
+      await runCompileProcess(command, job, { closing, shortage: memory.shortage, dropped })
       this.#compiled[level] += 1
       return store.take({ source: manifest.sha256, level, target }, output)
+    } catch (thrown) {
+      // The compiler has many words for a full disk, and may crash of it.
+      if (store.freeBytes() >= spaceBytesMin + spacePerModuleByte * manifest.size_bytes)
+        throw thrown
+      const cause = { cause: thrown }
+      throw new Error(`The disk may be too full to compile: ${errorMessage(thrown)}`, cause)
     } finally {
       store.dropTemporary(output)
     }

@@ -139,6 +139,45 @@ test('a compiler that crashes at a level costs that level only, is told, and is 
   expect(crashes).toBe(1)
 }, 60_000)
 
+test('a compiler that somebody kills says nothing about the module: it is tried again', async () => {
+  const dir = makeDir()
+  const command: CompileCommand = (job) =>
+    job.kind === 'module' ? ['sh', '-c', 'kill -KILL $$'] : real(job)
+  const killed = start({ dir, command })
+  await until('both levels failed', () => killed.compiler.counts.failed.O2 === 1, 30_000)
+  expect(killed.said('SIGKILL')).toBe(true)
+  const again = start({ dir })
+  await until('compiled', () => again.levels.length === 2, 30_000)
+}, 60_000)
+
+test('a compiler that fails while the disk is full is asked again', async () => {
+  const dir = makeDir()
+  const command: CompileCommand = (job) => (job.kind === 'module' ? ['false'] : real(job))
+  const full = start({ dir, command })
+  full.store.freeBytes = () => 4096
+  await until('both levels failed', () => full.compiler.counts.failed.O2 === 1, 30_000)
+  expect(full.said('too full')).toBe(true)
+  const again = start({ dir })
+  expect(again.store.freeBytes()).toBeGreaterThan(0)
+  await until('compiled', () => again.levels.length === 2, 30_000)
+}, 60_000)
+
+test('the compilation of what is not in service any more ends, so that others get their turn', async () => {
+  const compiling: string[] = []
+  const command: CompileCommand = (job) => {
+    if (job.kind !== 'module') return real(job)
+    compiling.push(job.level)
+    return ['sleep', '60']
+  }
+  const { compiler, manifest, said } = start({ dir: makeDir(), command })
+  await until('it compiles', () => compiling.length === 1, 30_000)
+  const other = { ...manifest, version: manifest.version + 1 }
+  compiler.want([other])
+  await until('the other one compiles', () => compiling.length === 2, 10_000)
+  expect(compiling).toEqual(['O0', 'O0'])
+  expect(said('could not be compiled')).toBe(false)
+}, 60_000)
+
 test('a compiler that is ended leaves no files behind, nor do those of an earlier agent', async () => {
   const dir = makeDir()
   const left = (job: CompileJob) => `${job.output.slice(0, -'tmp'.length)}9f.o`
