@@ -158,6 +158,14 @@ test('a plug-in that only calls its host is stopped', async () => {
   expect(failure(await runtime.invoker.invoke(fn, request('/loop')))).toBe('execution_timeout')
 })
 
+test('a request that is longer than any may be is not parsed', async () => {
+  const body = new Uint8Array(1_000_000).fill(0x20)
+  const outcome = await runtime.invoker.invoke(plugin, request('/http', { method: 'POST', body }))
+  expect(failure(outcome)).toBe('function_trap')
+  const messages = outcome.logs.map(({ message }) => message)
+  expect(messages).toEqual(['http_request: the request is over 196608 bytes'])
+})
+
 test('the names of before 1.0 are served', async () => {
   const old = assemble(`(module
     (import "env" "extism_input_length" (func $length (result i64)))

@@ -4,6 +4,7 @@ import { z } from 'zod'
 
 import type { HostCall, HostResult } from '../../../../../ffi/host-module.ts'
 import { END_CALL } from '../../../../../ffi/host-module.ts'
+import { LIMITS } from '../../../../protocol/limits.ts'
 import { EXTISM_OLD_PREFIX } from '../../../../wasm/extism-imports.ts'
 import type { GuestLogLevel } from '../../call.ts'
 import { FETCH_CODES } from '../../fetch/outcome.ts'
@@ -18,6 +19,8 @@ import { requestConfig } from './plugin-call.ts'
 /** Log levels by the number that plug-ins are told: all is logged from trace on. */
 const LOG_LEVEL_TRACE = 0
 const nameBytesMax = 65_536
+/** Bytes of a request without its body, in JSON, where a character may take six; nothing stops the thread while it is parsed. */
+const requestJsonBytesMax = 6 * LIMITS.fetchRequestHeadBytesMax
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
@@ -126,6 +129,9 @@ const httpRequestSchema = z.object({
 
 /** Sends the request in the block of parameter 0 with the body in that of 1. As in the Extism runtime, failure ends the call. */
 const httpRequest: KernelFunction = (plugin, call, context, host) => {
+  if (plugin.kernel.length(at(call, 0)) > requestJsonBytesMax) {
+    return endCall(context, `http_request: the request is over ${requestJsonBytesMax} bytes`)
+  }
   const request = readHttpRequest(plugin, at(call, 0))
   const bodyAddress = at(call, 1)
   const body = bodyAddress === 0 ? new Uint8Array(0) : plugin.kernel.block(bodyAddress)
