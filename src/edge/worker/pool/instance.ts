@@ -49,10 +49,10 @@ export function holdersMax(fn: Form): number {
   return Math.max(Math.floor(LIMITS.functionCodeBytesMax / perThread), 1)
 }
 
-/**
- * Bytes that loading a function on one more thread and making an instance may take, before it is known. No instruction is
- * shorter than a byte; 36 are measured for it in the thread and 30 in the instance.
- */
+/** No instruction is shorter than a byte; 36 bytes are measured for one in the thread and 30 in the instance. */
+const loadingBytesPerModuleByte = 66
+
+/** Bytes that loading a function on one more thread and making an instance may take, before it is known. */
 export function loadingBytesMax(fn: Form): number {
-  return fn.compiled === null ? fn.size_bytes * 66 : threadCodeBytes(fn)
+  return fn.compiled === null ? fn.size_bytes * loadingBytesPerModuleByte : threadCodeBytes(fn)
 }

@@ -14,6 +14,7 @@ import { REALLOC_EXPORT } from '../../../wasm/rewrite/result-memory.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { GuestRequest, GuestResponse } from '../call.ts'
 import { poolKey } from '../call.ts'
+import { PAIR_BYTES } from '../host/spin/answer.ts'
 import { matchedRoute, splitPath, splitTarget } from '../host/wasi/program.ts'
 import { checkFieldBytes, fieldOf, invalid, responseOf } from './cgi.ts'
 import { memoryLimit } from './guest-call.ts'
@@ -22,8 +23,6 @@ import type { Guest, Invocation } from './invocation.ts'
 
 /** The interface's enumeration of methods. */
 const METHODS = ['GET', 'POST', 'PUT', 'DELETE', 'PATCH', 'HEAD', 'OPTIONS']
-/** `tuple<string, string>`: two addresses, each with a length. */
-const PAIR_BYTES = 16
 
 /** Where the parts of a response stand in its record. */
 const RESPONSE = { status: 0, headers: 4, body: 16 } as const
