@@ -10,7 +10,8 @@ import { artifactKey, type Assignment } from '../node-state.ts'
 
 /** A worker silent for longer than this is hung and is killed. */
 const startMsMax = 30_000
-const prepareMsMax = 15_000
+/** It waits for a thread, loads, and initialises an instance, each within a limit of the worker's own. */
+const prepareMsMax = 30_000
 const serveMsMax = 5_000
 const assignMsMax = 10_000
 /** How long a draining worker may finish its calls, and a signalled one may take to go. */

@@ -65,7 +65,11 @@ export function instantiationFailure(thrown: unknown, context: CallContext): unk
 
 export function timeout(context: CallContext): EdgefnError {
   const limit = context.fn.max_execution_ms
-  const message = `Function execution exceeded max_execution_ms (${limit}ms).`
+  const hadMs = Math.round(context.deadlineMs - context.startedMs)
+  const message =
+    hadMs === limit
+      ? `Function execution exceeded max_execution_ms (${limit}ms).`
+      : `The function was not initialised within ${hadMs} ms.`
   return new EdgefnError('execution_timeout', message, { details: { max_execution_ms: limit } })
 }
 

@@ -16,8 +16,12 @@ import { Invocation } from './invocation.ts'
 import type { LoadedFunction } from './module-source.ts'
 import { loadFunction } from './module-source.ts'
 
-/** Milliseconds the initialisation of a warm instance may take at least, however short the function's own limit is. */
+/**
+ * Milliseconds the initialisation of a warm instance may take: at least the first, however short the function's own limit is,
+ * and at most the second, however long; the agent takes a worker that is not done for hung, and ends it.
+ */
 const prepareMsMin = 5_000
+const prepareMsMax = 8_000
 
 /** The outcome, and what the pool must know about the instance. */
 export interface RunReport {
@@ -86,7 +90,7 @@ export class Runner {
    */
   prepare(fn: WorkerFunction, id: number): RunReport {
     const abi = ABI_TABLE[fn.abi]
-    const limitMs = Math.max(fn.max_execution_ms, prepareMsMin)
+    const limitMs = Math.min(Math.max(fn.max_execution_ms, prepareMsMin), prepareMsMax)
     return this.#run(fn, id, WARM_UP, true, limitMs, (invocation) => {
       if (abi.keeps) this.#instance(abi, invocation, fn, id).warm(invocation)
       else invocation.discard(invocation.instantiate(poolKey(fn)).instance)

@@ -325,3 +325,11 @@ test('an instance’s memory is what the statistics say', async () => {
   expect(runtime.stats.get(fn.slot, 'instances')).toBe(1)
   expect(runtime.stats.get(fn.slot, 'instance_bytes')).toBe(3 * PAGE_BYTES)
 })
+
+test('an initialisation that does not end is given up before the worker is taken for hung', async () => {
+  const loops = numberGuest('(i32.const 1)', '(start $s) (func $s (loop (br 0)))')
+  const fn = runtime.module(loops, { max_execution_ms: 600_000 })
+  const startedAt = performance.now()
+  await expect(runtime.invoker.prepare(fn)).rejects.toThrow('not initialised within 8000 ms')
+  expect(performance.now() - startedAt).toBeLessThan(12_000)
+}, 30_000)
