@@ -51,16 +51,33 @@ export interface LogOptions {
 /** Key names whose values never reach a log [C10.2]. */
 const SECRET_KEY =
   /(?:^|[_-])(?:authorization|cookie|password|secret|token|api[_-]?key|private[_-]?key|signature)$/i
-/** Credentials as they look in running text: our own tokens, bearer values, JWTs, signed URL parameters. */
+/** Credentials as they look in running text: our own tokens, bearer values, signed URL parameters. */
 const SECRET_TEXT =
-  /\b(?:efk|efj)_[\w.-]+|\bBearer\s+[\w.~+/=-]+|\beyJ[\w-]+\.[\w-]+\.[\w-]+|([?&](?:signature|X-Amz-Signature|X-Amz-Credential)=)[^&\s"]+/gi
+  /\b(?:efk|efj)_[\w.-]+|\bBearer\s+[\w.~+/=-]+|([?&](?:signature|X-Amz-Signature|X-Amz-Credential)=)[^&\s"]+/gi
+/** What a JWT may be a part of, and how its first of three parts begins. */
+const WORD = /[\w.-]{8,}/g
+const JWT_START = /\beyJ[\w-]/i
 
-/** Replaces credentials in running text by `***`. */
+/** Replaces credentials in running text by `***`. Takes time in proportion to the text, whatever a guest writes. */
 export function maskText(text: string): string {
-  return text.replace(
-    SECRET_TEXT,
-    (_match, parameter: string | undefined) => `${parameter ?? ''}***`,
-  )
+  return text
+    .replace(SECRET_TEXT, (_match, parameter: string | undefined) => `${parameter ?? ''}***`)
+    .replace(WORD, maskTokens)
+}
+
+/** The JWTs in a word. One expression for all of a JWT would look through the word again from each place where one may begin. */
+function maskTokens(word: string): string {
+  if (!JWT_START.test(word)) return word
+  const parts = word.split('.')
+  const kept: string[] = []
+  for (let at = 0; at < parts.length; at += 1) {
+    const part = parts[at] ?? ''
+    const start = part.search(JWT_START)
+    const isToken = start >= 0 && Boolean(parts[at + 1]) && Boolean(parts[at + 2])
+    kept.push(isToken ? `${part.slice(0, start)}***` : part)
+    if (isToken) at += 2
+  }
+  return kept.join('.')
 }
 
 function mask(value: unknown, key: string, depth: number): unknown {
