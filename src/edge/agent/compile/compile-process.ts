@@ -47,6 +47,7 @@ export async function runCompileProcess(
   preferForOom(child.pid)
   const wallMsMax = job.cpu_seconds_max * limits.wallMsPerCpuSecond
   const startedAt = performance.now()
+  const tooSlow = `it took over ${wallMsMax} ms`
   let excess: string | null = null
   const stop = (reason: string) => {
     excess ??= reason
@@ -55,7 +56,7 @@ export async function runCompileProcess(
   const look = setInterval(() => {
     const bytes = residentBytes(child.pid) ?? 0
     if (bytes > limits.bytesMax) stop(`it took over ${limits.bytesMax} bytes of memory`)
-    if (performance.now() - startedAt > wallMsMax) stop(`it took over ${wallMsMax} ms`)
+    if (performance.now() - startedAt > wallMsMax) stop(tooSlow)
   }, lookMs)
   const abort = () => stop('the node is shutting down')
   const giveWay = () => stop('the node is short of memory')
@@ -79,6 +80,8 @@ export async function runCompileProcess(
       // The kernel, which ends this process first when memory runs out, or somebody: it says nothing about the module.
       throw new Error('The compiler was ended by SIGKILL, which the node did not send.')
     }
+    // It did not get the processor time that it may use: the machine is too busy.
+    if (excess === tooSlow) throw new Error(`The compiler did not finish: ${tooSlow}.`)
     return read(printed, excess ?? ending(child, words, job))
   } finally {
     clearInterval(look)

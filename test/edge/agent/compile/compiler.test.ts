@@ -236,28 +236,42 @@ test.each([
     ['sleep', '60'],
     { bytesMax: 2 ** 40, wallMsPerCpuSecond: 300 },
     'over 300 ms',
+    false,
   ],
   [
     'takes too much memory',
     [process.execPath, '-e', 'const b = new Uint8Array(400e6).fill(1); setTimeout(() => b, 60e3)'],
     { bytesMax: 2 ** 28, wallMsPerCpuSecond: 60_000 },
     'bytes of memory',
+    true,
   ],
-  ['answers nonsense', ['echo', 'hello'], { bytesMax: 2 ** 40, wallMsPerCpuSecond: 9e3 }, 'code 0'],
+  [
+    'answers nonsense',
+    ['echo', 'hello'],
+    { bytesMax: 2 ** 40, wallMsPerCpuSecond: 9e3 },
+    'code 0',
+    true,
+  ],
+  [
+    'is killed by somebody',
+    ['sh', '-c', 'kill -KILL $$'],
+    { bytesMax: 2 ** 40, wallMsPerCpuSecond: 9e3 },
+    'SIGKILL',
+    false,
+  ],
 ])(
   'a compile process that %s is ended and named',
-  async (_what, command, limits, words) => {
+  async (_what, command, limits, words, isFinal) => {
     const never = new AbortController().signal
-    const failed = await runCompileProcess(
+    const thrown = await runCompileProcess(
       () => command,
       JOB,
       { closing: never, shortage: never },
       limits,
-    ).then(
-      () => null,
-      (thrown: unknown) => errorMessage(thrown),
-    )
-    expect(failed).toContain(words)
+    ).catch((reason: unknown) => reason)
+    expect(errorMessage(thrown)).toContain(words)
+    // Whether it is held against the module.
+    expect(thrown instanceof EdgefnError).toBe(isFinal)
   },
   60_000,
 )
