@@ -46,7 +46,7 @@ export class Native {
    * Parses and validates a module from bytes that ingest has checked. Only with `compiled`, for bytes that our own compiler
    * made, is native code in them taken (RELIABILITY finding 1). Throws NativeError.
    */
-  loadModule(bytes: Uint8Array<ArrayBuffer>, compiled: boolean): ModuleHandle {
+  loadModule(bytes: Uint8Array, compiled: boolean): ModuleHandle {
     const config = createConfig(this.lib, { memoryPages: 1, compiled })
     const loader = handle(this.lib.WasmEdge_LoaderCreate(config), 'Loader')
     const validator = handle(this.lib.WasmEdge_ValidatorCreate(config), 'Validator')

@@ -7,7 +7,9 @@ import { EdgefnError, errorMessage, isErrorCode } from '../../../errors.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { RunningSeat } from '../../running.ts'
 import type { GuestRequest } from '../call.ts'
+import { poolKey } from '../call.ts'
 import type { HostOptions } from '../host/host.ts'
+import type { SharedForm } from '../runtime/module-source.ts'
 import type { RunReport } from '../runtime/runner.ts'
 import { SLOT, SlotCells, slotState } from './control.ts'
 import type { FromThread, ThreadData, ToThread } from './messages.ts'
@@ -29,6 +31,8 @@ export interface ExecutorThreadOptions {
   readonly host: HostOptions
   /** Public key of what the node compiles. */
   readonly compile_key: string
+  /** What threads of this worker have made of modules, by pool key; those that load one put it here. */
+  readonly forms: Map<string, SharedForm>
   /** Milliseconds of the clock of the deadlines in `control`. */
   readonly nowMs: () => number
   /** A new line to the worker's fetch thread. */
@@ -72,6 +76,9 @@ export class ExecutorThread {
   readonly #connectFetches: () => MessagePort
   #fetchesConnected = false
   readonly #onLost: ExecutorThreadOptions['onLost']
+  readonly #forms: Map<string, SharedForm>
+  /** Modules that the thread has said it holds. */
+  readonly #holds = new Set<string>()
   #waiting: Waiting | null = null
   #lost = false
 
@@ -81,6 +88,7 @@ export class ExecutorThread {
     this.#nowMs = options.nowMs
     this.#connectFetches = options.connectFetches
     this.#onLost = options.onLost
+    this.#forms = options.forms
     this.#thread = startThread(options.entry, {
       edgefn_thread: 'executor',
       control: options.control,
@@ -94,7 +102,7 @@ export class ExecutorThread {
     this.ready.catch(() => {})
     this.#thread.on('message', (message: FromThread) => {
       if (message.type === 'ready') return started.resolve(message.engine)
-      if (message.type === 'done') return this.#settle(message.report)
+      if (message.type === 'done') return this.#done(message.report)
       const { code, message: text } = message.error
       return started.reject(new EdgefnError(isErrorCode(code) ? code : 'internal', text))
     })
@@ -114,12 +122,12 @@ export class ExecutorThread {
    * `worker_lost` when the thread is lost meanwhile.
    */
   call(fn: WorkerFunction, instance: number, request: GuestRequest): Promise<RunReport> {
-    return this.#ask(fn, { type: 'call', fn, instance, request })
+    return this.#ask(fn, { type: 'call', fn, instance, request, form: this.#formFor(fn) })
   }
 
   /** Loads the module and keeps a warm instance. */
   prepare(fn: WorkerFunction, instance: number): Promise<RunReport> {
-    return this.#ask(fn, { type: 'prepare', fn, instance })
+    return this.#ask(fn, { type: 'prepare', fn, instance, form: this.#formFor(fn) })
   }
 
   destroy(instance: number): void {
@@ -132,6 +140,7 @@ export class ExecutorThread {
   }
 
   unload(key: string): void {
+    this.#holds.delete(key)
     this.#post({ type: 'unload', key })
   }
 
@@ -140,6 +149,20 @@ export class ExecutorThread {
     if (this.#lost) return
     this.#lost = true
     await this.#thread.terminate()
+  }
+
+  #formFor(fn: WorkerFunction): SharedForm | null {
+    const key = poolKey(fn)
+    return this.#holds.has(key) ? null : (this.#forms.get(key) ?? null)
+  }
+
+  #done(report: RunReport): void {
+    if (this.#waiting !== null) {
+      const key = poolKey(this.#waiting.fn)
+      if (report.form !== null) this.#forms.set(key, report.form)
+      if (report.loaded) this.#holds.add(key)
+    }
+    this.#settle(report)
   }
 
   #post(message: ToThread): void {

@@ -10,6 +10,7 @@ import type { RunningSeat } from '../../running.ts'
 import type { FetchOutcome } from '../../stats.ts'
 import type { GuestRequest } from '../call.ts'
 import type { HostOptions } from '../host/host.ts'
+import type { SharedForm } from '../runtime/module-source.ts'
 import type { RunReport } from '../runtime/runner.ts'
 
 export type ToThread =
@@ -18,8 +19,15 @@ export type ToThread =
       readonly fn: WorkerFunction
       readonly instance: number
       readonly request: GuestRequest
+      /** For a thread that does not have the module yet, what another one has made of it. */
+      readonly form: SharedForm | null
     }
-  | { readonly type: 'prepare'; readonly fn: WorkerFunction; readonly instance: number }
+  | {
+      readonly type: 'prepare'
+      readonly fn: WorkerFunction
+      readonly instance: number
+      readonly form: SharedForm | null
+    }
   | { readonly type: 'destroy'; readonly instance: number }
   | { readonly type: 'unload'; readonly key: string }
   /** The line to the fetch thread; before the first call that may use it. */

@@ -65,14 +65,16 @@ function runExecutor(data: ThreadData & { edgefn_thread: 'executor' }): void {
         post({
           type: 'done',
           report: marked(message.fn, () =>
-            runner.call(message.fn, message.instance, message.request),
+            runner.call(message.fn, message.instance, message.request, message.form),
           ),
         })
         return runner.rest()
       case 'prepare':
         return post({
           type: 'done',
-          report: marked(message.fn, () => runner.prepare(message.fn, message.instance)),
+          report: marked(message.fn, () =>
+            runner.prepare(message.fn, message.instance, message.form),
+          ),
         })
       case 'destroy':
         return runner.destroy(message.instance)

@@ -8,6 +8,7 @@ import type { RunningSeat } from '../../running.ts'
 import { RunningFile } from '../../running.ts'
 import type { StatsFile } from '../../stats.ts'
 import type { HostOptions } from '../host/host.ts'
+import type { SharedForm } from '../runtime/module-source.ts'
 import { controlBytes } from './control.ts'
 import { ExecutorThread, startThread, type StuckGuest } from './executor-thread.ts'
 import { FetchThread } from './fetch-thread.ts'
@@ -39,6 +40,7 @@ export class ThreadSet {
   readonly #control: SharedArrayBuffer
   readonly #running: RunningFile
   readonly #threads: ExecutorThread[] = []
+  readonly #forms = new Map<string, SharedForm>()
   /** Which modules each thread has parsed. */
   readonly #loaded: Set<string>[] = []
   readonly #fetches: FetchThread
@@ -142,6 +144,7 @@ export class ThreadSet {
 
   /** Has every thread that holds the module drop it. */
   unload(key: string): void {
+    this.#forms.delete(key)
     for (const thread of this.#threads) {
       if (this.#loaded[thread.index]?.delete(key) === true) thread.unload(key)
     }
@@ -174,6 +177,7 @@ export class ThreadSet {
       index,
       host: this.#options.host,
       compile_key: this.#options.compile_key,
+      forms: this.#forms,
       nowMs: this.#options.nowMs,
       connectFetches: () => this.#fetches.connect(),
       onLost: (reason, stuck) => {

@@ -85,7 +85,7 @@ export class Engine {
    * Parses and validates a module and keeps it under `key`. `compiled` is for bytes that the node's compiler made and signed,
    * and only when a holder is parked in this process. Throws `function_load_failed`.
    */
-  loadModule(key: string, bytes: Uint8Array<ArrayBuffer>, compiled: boolean): void {
+  loadModule(key: string, bytes: Uint8Array, compiled: boolean): void {
     try {
       this.#modules.set(key, { handle: this.native.loadModule(bytes, compiled), compiled })
     } catch (thrown) {

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 
 import { EdgefnError, errorMessage } from '../../../errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
+import { decodeModule } from '../../../wasm/decode.ts'
 import type { WasmModule } from '../../../wasm/module.ts'
 import { interpretedForm } from '../../../wasm/rewrite/forms.ts'
 import { tableBytesMax } from '../../../wasm/tables.ts'
@@ -23,31 +24,58 @@ export interface LoadedFunction {
   readonly table_bytes: number
 }
 
-/**
- * Loads a function's module under its pool key. A compiled form that cannot be loaded gives way to the interpreter, unless
- * `strict` says that it is being tried. Throws EdgefnError.
- */
+/** What the first thread that loads a module has made of it, so that the others need not: rewriting takes time. */
+export interface SharedForm extends LoadedFunction {
+  /** What the interpreter runs; null when the compiled form is loaded, which each thread reads from its file. */
+  readonly code: SharedArrayBuffer | null
+}
+
+export interface LoadSettings {
+  /** Fail, instead of giving way to the interpreter, when the compiled form cannot be loaded: it is being tried. */
+  readonly strict: boolean
+  /** Null when no other thread has loaded the module. */
+  readonly form: SharedForm | null
+}
+
+/** Loads a function's module under its pool key, and returns what other threads can make use of. Throws EdgefnError. */
 export function loadFunction(
   engine: Engine,
   compiledCode: CompiledCode,
   fn: WorkerFunction,
-  strict: boolean,
-): LoadedFunction {
-  const artifact = readVerified(fn)
-  const { bytes, module } = interpretedForm(artifact, LIMITS.stackBytesMax)
-  requirePages(module, fn.memory_pages)
-  const table_bytes = tableBytesMax(module)
+  { strict, form }: LoadSettings,
+): SharedForm {
+  if (form !== null && form.code !== null) {
+    engine.loadModule(poolKey(fn), new Uint8Array(form.code), false)
+    return form
+  }
   if (fn.compiled !== null) {
     try {
+      const known = form ?? compiledForm(fn)
       engine.loadModule(poolKey(fn), compiledCode.open(fn), true)
-      return { code_bytes: threadCodeBytes(fn), table_bytes }
+      return known
     } catch (thrown) {
       if (strict) throw thrown
       compiledCode.degraded(fn, thrown)
     }
   }
+  return loadInterpreted(engine, fn)
+}
+
+/** What is to be known of a compiled module from its artifact. */
+function compiledForm(fn: WorkerFunction): SharedForm {
+  const module = decodeModule(readVerified(fn))
+  requirePages(module, fn.memory_pages)
+  return { code: null, code_bytes: threadCodeBytes(fn), table_bytes: tableBytesMax(module) }
+}
+
+function loadInterpreted(engine: Engine, fn: WorkerFunction): SharedForm {
+  const { bytes, module } = interpretedForm(readVerified(fn), LIMITS.stackBytesMax)
+  requirePages(module, fn.memory_pages)
   engine.loadModule(poolKey(fn), bytes, false)
-  return { code_bytes: module.instructions * bytesPerInstruction, table_bytes }
+  const code = new SharedArrayBuffer(bytes.byteLength)
+  new Uint8Array(code).set(bytes)
+  const code_bytes = module.instructions * bytesPerInstruction
+  return { code, code_bytes, table_bytes: tableBytesMax(module) }
 }
 
 /** The engine gives a module that starts with more memory than its limit the limit, and says nothing. */

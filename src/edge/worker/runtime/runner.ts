@@ -13,7 +13,7 @@ import type { CompiledCode } from './compiled-code.ts'
 import type { Engine } from './engine.ts'
 import { exitError, GuestExit, timeout } from './guest-call.ts'
 import { Invocation } from './invocation.ts'
-import type { LoadedFunction } from './module-source.ts'
+import type { LoadedFunction, LoadSettings, SharedForm } from './module-source.ts'
 import { loadFunction } from './module-source.ts'
 
 /**
@@ -36,6 +36,8 @@ export interface RunReport {
   readonly code_bytes: number
   /** Whether the thread holds the module now. */
   readonly loaded: boolean
+  /** What other threads can load the module from, when this one has just made it. */
+  readonly form: SharedForm | null
 }
 
 const NOT_LOADED: LoadedFunction = { code_bytes: 0, table_bytes: 0 }
@@ -63,7 +65,7 @@ export class Runner {
   readonly #slot: CallSlot
   readonly #compiledCode: CompiledCode
   /** What is known of the modules that the engine holds. */
-  readonly #loaded = new Map<string, LoadedFunction>()
+  readonly #loaded = new Map<string, SharedForm>()
   readonly #instances = new Map<number, KeptInstance>()
 
   constructor(engine: Engine, slot: CallSlot, compiledCode: CompiledCode) {
@@ -74,10 +76,11 @@ export class Runner {
   }
 
   /** Runs a request in instance `id`, which is made first when it does not exist here. Never throws. */
-  call(fn: WorkerFunction, id: number, request: GuestRequest): RunReport {
+  call(fn: WorkerFunction, id: number, request: GuestRequest, form: SharedForm | null): RunReport {
     const abi = ABI_TABLE[fn.abi]
     const cold = abi.keeps ? !this.#instances.has(id) : !this.#engine.hasModule(poolKey(fn))
-    return this.#run(fn, id, request, cold, fn.max_execution_ms, (invocation) =>
+    const load = { strict: false, form }
+    return this.#run(fn, id, request, cold, fn.max_execution_ms, load, (invocation) =>
       abi.keeps
         ? this.#instance(abi, invocation, fn, id).handle(invocation, request)
         : abi.run(invocation, fn),
@@ -88,10 +91,11 @@ export class Runner {
    * Loads the module and instantiates it, so that one that cannot be is found before it is routed to. Where the ABI keeps
    * instances it is kept as `id`, warm. Never throws.
    */
-  prepare(fn: WorkerFunction, id: number): RunReport {
+  prepare(fn: WorkerFunction, id: number, form: SharedForm | null): RunReport {
     const abi = ABI_TABLE[fn.abi]
     const limitMs = Math.min(Math.max(fn.max_execution_ms, prepareMsMin), prepareMsMax)
-    return this.#run(fn, id, WARM_UP, true, limitMs, (invocation) => {
+    const load = { strict: true, form }
+    return this.#run(fn, id, WARM_UP, true, limitMs, load, (invocation) => {
       if (abi.keeps) this.#instance(abi, invocation, fn, id).warm(invocation)
       else invocation.discard(invocation.instantiate(poolKey(fn)).instance)
       return { status: 204, headers: [], body: new Uint8Array(0) }
@@ -132,10 +136,12 @@ export class Runner {
     request: GuestRequest,
     cold: boolean,
     limitMs: number,
+    load: LoadSettings,
     body: (invocation: Invocation) => GuestResponse,
   ): RunReport {
     const { host } = this.#engine
-    const loadFailure = this.#load(fn, request === WARM_UP)
+    const had = this.#engine.hasModule(poolKey(fn))
+    const loadFailure = had ? null : this.#load(fn, load)
     const startedMs = host.libc.monotonicMs()
     const refusal =
       loadFailure ?? (startedMs > request.admitted_ms + queueWaitMs(fn) ? lateStart(fn) : null)
@@ -171,10 +177,12 @@ export class Runner {
     host.memory.detach()
     host.current = null
     const execution_ms = host.libc.monotonicMs() - startedMs
-    const loaded = this.#engine.hasModule(poolKey(fn))
-    const { code_bytes, table_bytes } = this.#loaded.get(poolKey(fn)) ?? NOT_LOADED
+    const known = this.#loaded.get(poolKey(fn)) ?? null
+    const { code_bytes, table_bytes } = known ?? NOT_LOADED
     const outcome = outcomeOf(result, context, cold, execution_ms)
-    return { outcome, alive, bytes, table_bytes, code_bytes, loaded }
+    const form = had || load.form !== null ? null : known
+    const loaded = known !== null
+    return { outcome, alive, bytes, table_bytes, code_bytes, loaded, form }
   }
 
   #instance(abi: KeptAbi, invocation: Invocation, fn: WorkerFunction, id: number): KeptInstance {
@@ -185,12 +193,11 @@ export class Runner {
     return created
   }
 
-  /** Loads the module when this thread does not have it. Returns what went wrong, or null. */
-  #load(fn: WorkerFunction, strict: boolean): EdgefnError | null {
-    const key = poolKey(fn)
-    if (this.#engine.hasModule(key)) return null
+  /** Loads a module that this thread does not have. Returns what went wrong, or null. */
+  #load(fn: WorkerFunction, settings: LoadSettings): EdgefnError | null {
     try {
-      this.#loaded.set(key, loadFunction(this.#engine, this.#compiledCode, fn, strict))
+      const form = loadFunction(this.#engine, this.#compiledCode, fn, settings)
+      this.#loaded.set(poolKey(fn), form)
       return null
     } catch (thrown) {
       return toEdgefnError(thrown)

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 
 import { answer, failure, request, startRuntime } from './harness.ts'
 import type { RuntimeHarness } from './harness.ts'
@@ -216,4 +216,15 @@ describe.each(['O0', 'O2'] as const)('%s', (tier) => {
     )
     expect(failure(await runtime.invoker.invoke(fn, request('/')))).toBe('stack_overflow')
   }, 60_000)
+})
+
+test('a module is rewritten once for all threads of a worker, and loaded by the others without its file', async () => {
+  const fn = await runtime.guest('echo-c', { max_execution_ms: 5_000 })
+  await runtime.invoker.prepare(fn)
+  rmSync(fn.path ?? '')
+  const outcomes = await Promise.all(
+    Array.from({ length: 8 }, () => runtime.invoker.invoke(fn, request('/'))),
+  )
+  for (const outcome of outcomes) expect(answer(outcome).status).toBe(200)
+  expect(outcomes.filter(({ cold }) => cold).length).toBeGreaterThan(0)
 })
