@@ -59,6 +59,11 @@ export interface CompiledName {
   readonly target: string
 }
 
+/** Whether compiled code was made by this rewriting, whose polls and trampolines are the ones that this program expects. */
+export function isOwnTarget(target: string): boolean {
+  return target.split('/').includes(`rewriter-${REWRITER_VERSION}`)
+}
+
 /** How the compiled holder (`ffi/parked-holder.ts`) is signed and kept. */
 export function holderName(target: string): CompiledName {
   return { source: 'holder', level: 'O0', target }

@@ -31,6 +31,8 @@ export const compileAnswerSchema = z.discriminatedUnion('ok', [
     ok: z.literal(true),
     /** Version of libwasmedge. */
     engine: z.string(),
+    /** REWRITER_VERSION of the program that did it, which may have been replaced since the agent was started. */
+    rewriter: z.int(),
     /** How often the module was compiled until all frames were within what the rewriting reckoned with. */
     rounds: z.int().min(1),
   }),

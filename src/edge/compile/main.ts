@@ -6,6 +6,7 @@ import { setPriority } from 'node:os'
 import { openLibc } from '../../../ffi/libc.ts'
 import { openWasmedge } from '../../../ffi/library.ts'
 import { errorMessage } from '../../errors.ts'
+import { REWRITER_VERSION } from '../compiled.ts'
 import { compileGuest, printAnswer, readArtifact } from './compile.ts'
 import type { CompileAnswer, CompileJob } from './job.ts'
 import { selfTest } from './self-test.ts'
@@ -40,7 +41,7 @@ async function perform(job: CompileJob): Promise<CompileAnswer> {
   const engine = String(lib.WasmEdge_VersionGet())
   if (job.kind === 'self_test') {
     await selfTest(lib, job)
-    return { ok: true, engine, rounds: 1 }
+    return { ok: true, engine, rewriter: REWRITER_VERSION, rounds: 1 }
   }
   const rounds = compileGuest(lib, {
     bytes: readArtifact(job.source, job.sha256),
@@ -48,7 +49,7 @@ async function perform(job: CompileJob): Promise<CompileAnswer> {
     stopMode: job.stop_mode,
     output: job.output,
   })
-  return { ok: true, engine, rounds }
+  return { ok: true, engine, rewriter: REWRITER_VERSION, rounds }
 }
 
 /** When memory runs out, the kernel shall take this process before any that serves. */

@@ -2,6 +2,7 @@
 
 import { EdgefnError } from '../../../errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
+import { REWRITER_VERSION } from '../../compiled.ts'
 import type { CompileAnswer, CompileJob } from '../../compile/job.ts'
 import { compileAnswerSchema } from '../../compile/job.ts'
 import { preferForOom, residentBytes } from '../supervise/proc.ts'
@@ -110,6 +111,9 @@ function read(printed: string, reason: string): CompileAnswer & { ok: true } {
     answer = compileAnswerSchema.parse(JSON.parse(last))
   } catch {
     // It did not come to answer: the reason says why.
+  }
+  if (answer?.ok === true && answer.rewriter !== REWRITER_VERSION) {
+    throw new Error('The program was replaced by another version; restart the node to compile.')
   }
   if (answer?.ok === true) return answer
   throw new EdgefnError('internal', answer?.error ?? `The compiler did not finish: ${reason}.`)

@@ -9,7 +9,7 @@ import { park } from '../../../../ffi/parked-holder.ts'
 import { EdgefnError } from '../../../errors.ts'
 import type { Log } from '../../../telemetry/log.ts'
 import type { CompiledFile, CompiledName } from '../../compiled.ts'
-import { holderName, verifyCompiled } from '../../compiled.ts'
+import { holderName, isOwnTarget, verifyCompiled } from '../../compiled.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import { HOLDER } from '../lanes/control.ts'
 
@@ -40,6 +40,11 @@ export class CompiledCode {
     const { compiled } = fn
     if (compiled === null) throw new Error('The function is not compiled.')
     const { level, target, module, holder } = compiled
+    if (!isOwnTarget(target)) {
+      // The program was replaced under a running agent, and this worker started since.
+      const message = 'The compiled module was made by another version of edgefn.'
+      throw new EdgefnError('artifact_mismatch', message)
+    }
     const bytes = this.#read(module, { source: fn.sha256, level, target })
     this.#parkHolder(() => this.#read(holder, holderName(target)))
     return bytes
