@@ -76,6 +76,14 @@ export class QuotaFile {
     }
   }
 
+  /** Log lines that a function may still write in this second, of `linesMax`; nothing is taken. */
+  logLinesLeft(slot: number, linesMax: number, nowMs: number): number {
+    const stored = Atomics.load(this.#words, (slot * this.#recordBytes + ARRIVAL_BYTES) / LOG_BYTES)
+    const began = stored >> LOG_COUNT_BITS
+    if (BigInt(Math.floor(nowMs)) - began >= logWindowMs) return linesMax
+    return Math.max(linesMax - Number(stored & LOG_COUNT_MASK), 0)
+  }
+
   /**
    * Begins a call in `worker`; false when more than `max` would run on the node. Counted first and then looked at, so that
    * two workers at once may both be refused, but never both admitted.

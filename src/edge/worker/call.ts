@@ -28,6 +28,8 @@ export interface GuestRequest {
    * begins within the function's queue limit from here, or not at all; begun, it has its whole max_execution_ms.
    */
   readonly admitted_ms: number
+  /** Log messages that are kept of the call; the others are counted. */
+  readonly log_messages_max: number
 }
 
 /** The guest's response, already parsed and held to its limits. */

@@ -11,9 +11,6 @@ import { StreamTable } from './wasi/streams.ts'
 /** Why a host function ended the guest's call before it returned by itself. */
 export type EndReason = 'exit' | 'deadline' | 'response_too_large'
 
-/** Guest messages kept per call; what comes after is counted. The rate limit proper is the ingress's [R13.4]. */
-const logMessagesMax = LIMITS.logMessagesPerSecondMax
-
 const decoder = new TextDecoder()
 
 export class CallContext {
@@ -98,7 +95,7 @@ export class CallContext {
 
   /** Records a guest's message, cut to `logMessageBytesMax`. */
   log(level: GuestLogLevel, bytes: Uint8Array): void {
-    if (this.logs.length >= logMessagesMax) {
+    if (this.logs.length >= this.request.log_messages_max) {
       this.logsDropped += 1
       return
     }

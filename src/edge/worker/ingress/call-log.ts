@@ -10,6 +10,11 @@ import type { CallMeasures, GuestLogMessage } from '../call.ts'
 import { createLogRate } from './log-rate.ts'
 
 export interface CallLog {
+  /**
+   * Lines that a call which begins now need bring back: more would be dropped here, after they have cost the thread that
+   * everybody's requests go through.
+   */
+  linesLeft(fn: WorkerFunction): number
   /** Writes what the guest logged during a call, as far as its rate allows. */
   guest(fn: WorkerFunction, requestId: string, measures: CallMeasures): void
   /** Writes that a call failed; these lines count against the same rate. */
@@ -40,6 +45,10 @@ export function createCallLog({ log, stats, quotas, nowMs }: CallLogDeps): CallL
         context: { dropped: count, per_second_max: LIMITS.logMessagesPerSecondMax },
       }),
   })
+
+  function linesLeft(fn: WorkerFunction): number {
+    return quotas.logLinesLeft(fn.slot, LIMITS.logMessagesPerSecondMax, nowMs())
+  }
 
   function guest(fn: WorkerFunction, requestId: string, measures: CallMeasures): void {
     if (measures.logs.length === 0 && measures.logs_dropped === 0) return
@@ -84,7 +93,7 @@ export function createCallLog({ log, stats, quotas, nowMs }: CallLogDeps): CallL
     })
   }
 
-  return { guest, failure, close: rate.close }
+  return { linesLeft, guest, failure, close: rate.close }
 }
 
 function causeFields(cause: unknown): LogFields {

@@ -165,7 +165,7 @@ export function createHandler(deps: HandlerDeps): Handler {
   }
 
   async function guestCall(routed: Routed): Promise<GuestRequest> {
-    const { request, connection, requestId, head, route } = routed
+    const { request, connection, requestId, head, route, fn } = routed
     // Read before the body: afterwards the client may be gone.
     const peer = connection.peer()
     const body = await readBody(request, {
@@ -182,6 +182,7 @@ export function createHandler(deps: HandlerDeps): Handler {
       serverPort,
       route,
       admittedMs: deps.nowMs(),
+      logMessagesMax: deps.callLog.linesLeft(fn),
     })
   }
 

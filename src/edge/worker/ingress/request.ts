@@ -115,6 +115,7 @@ export interface GuestRequestParts {
   readonly serverPort: number
   readonly route: Route
   readonly admittedMs: number
+  readonly logMessagesMax: number
 }
 
 /** Bun does not say whether a request came by HTTP/2, so the protocol is always given as HTTP/1.1, which both speak for. */
@@ -134,5 +135,6 @@ export function guestRequest(parts: GuestRequestParts): GuestRequest {
     route_path: parts.route.path,
     route_type: parts.route.path_type,
     admitted_ms: parts.admittedMs,
+    log_messages_max: parts.logMessagesMax,
   }
 }

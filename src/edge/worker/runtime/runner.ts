@@ -1,6 +1,7 @@
 /** What an executor thread does with a call: load, instantiate or reuse, run under the deadline, report. */
 
 import { EdgefnError, toEdgefnError } from '../../../errors.ts'
+import { LIMITS } from '../../../protocol/limits.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { GuestRequest, GuestResponse, Outcome } from '../call.ts'
 import { poolKey, queueWaitMs } from '../call.ts'
@@ -58,6 +59,7 @@ const WARM_UP: GuestRequest = {
   route_path: '/',
   route_type: 'exact',
   admitted_ms: Number.POSITIVE_INFINITY,
+  log_messages_max: LIMITS.logMessagesPerSecondMax,
 }
 
 export class Runner {

@@ -93,6 +93,10 @@ test('a slot that is given to another function has its log lines again', () => {
   quotas.clear(5)
   expect([take(), take()]).toEqual([true, false])
   expect(quotas.takeLogLine(5, 1, 91_000)).toBe(true)
+  // What is left is told without being taken, and all of it again in the next second.
+  expect([quotas.logLinesLeft(5, 3, 91_500), quotas.logLinesLeft(5, 3, 91_500)]).toEqual([2, 2])
+  expect(quotas.logLinesLeft(5, 1, 91_500)).toBe(0)
+  expect(quotas.logLinesLeft(5, 3, 92_000)).toBe(3)
 })
 
 test('processes at once never admit more than the quota', async () => {

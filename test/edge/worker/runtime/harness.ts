@@ -134,6 +134,7 @@ export function request(target: string, changes: Partial<GuestRequest> = {}): Gu
     route_path: '/',
     route_type: 'prefix',
     admitted_ms: monotonicMs(),
+    log_messages_max: 1000,
     ...changes,
   }
 }
