@@ -18,6 +18,8 @@ const COUNT_BYTES = 4
 const CACHE_LINE_BYTES = 64
 
 const nsPerSecond = 1e9
+/** How far ahead of now a function's arrival time may lie, in nanoseconds: a century. */
+const toleranceNsMax = 2 ** 61
 const logWindowMs = 1_000n
 
 type RateQuotas = Pick<Quotas, 'requests_per_second' | 'burst'>
@@ -46,14 +48,16 @@ export class QuotaFile {
   takeRate(slot: number, quotas: RateQuotas, nowMs: number): number {
     const rate = quotas.requests_per_second
     if (rate === null) return 0
-    const every = BigInt(Math.max(Math.round(nsPerSecond / rate), 1))
-    const burst = BigInt(quotas.burst ?? Math.max(Math.ceil(rate), 1))
+    const every = Math.max(Math.round(nsPerSecond / rate), 1)
+    const burst = quotas.burst ?? Math.max(Math.ceil(rate), 1)
+    // A tiny rate with a huge burst would not fit into the word, and begin again from nothing.
+    const tolerance = BigInt(Math.min(every * burst, toleranceNsMax))
     const now = BigInt(Math.round(nowMs * 1e6))
     const at = (slot * this.#recordBytes) / ARRIVAL_BYTES
     for (;;) {
       const stored = Atomics.load(this.#words, at)
-      const next = (stored > now ? stored : now) + every
-      const early = next - now - every * burst
+      const next = (stored > now ? stored : now) + BigInt(every)
+      const early = next - now - tolerance
       if (early > 0n) return Number(early) / 1e6
       if (Atomics.compareExchange(this.#words, at, stored, next) === stored) return 0
     }

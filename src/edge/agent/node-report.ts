@@ -64,6 +64,11 @@ export class NodeReport {
     })
   }
 
+  /** Calls of every function so far. */
+  invocations(): Map<string, number> {
+    return new Map([...this.totals()].map(([id, { invocations }]) => [id, invocations]))
+  }
+
   /** Statistics of every function that has any. */
   totals(): Map<string, FunctionTotals> {
     const totals = new Map<string, FunctionTotals>()

@@ -364,13 +364,7 @@ export class NodeRuntime {
       log,
       closing,
       state: () => this.#syncer.state,
-      invocations: () =>
-        new Map(
-          [...this.#report.totals()].map(([functionId, totals]) => [
-            functionId,
-            totals.invocations,
-          ]),
-        ),
+      invocations: () => this.#report.invocations(),
       manifestOf: (row) => this.#findManifest(row.function_id, row.version, row.sha256),
       ensure: (manifest) => this.#source.ensure(manifest),
     })
@@ -388,11 +382,12 @@ export class NodeRuntime {
       closing,
       memory: this.#memory,
       artifactPath: (manifest) => cache.path(manifest),
-      swap: async (manifest, compiled) => {
+      swap: async (manifest, compiled, loaded) => {
         const slot = this.#slots.find(manifest.function_id)
         if (slot === null) throw new EdgefnError('overloaded', 'The function is not in service.')
         const fn = workerFunction(manifest, slot, cache.path(manifest), compiled)
         await this.#supervisor.prepare(fn)
+        loaded()
         this.#supervisor.upgrade(fn)
       },
     })

@@ -49,8 +49,11 @@ interface CompilerDeps {
   }
   /** Path of the cached artifact; null when it is not there now. */
   artifactPath(manifest: Manifest): string | null
-  /** Loads the compiled form in every worker and then sends calls to it. Throws why it cannot be. */
-  swap(manifest: Manifest, compiled: CompiledModule): Promise<void>
+  /**
+   * Loads the compiled form in every worker, says so, and sends calls to it: a table that is made from then on has the form
+   * in it. Throws why it cannot be.
+   */
+  swap(manifest: Manifest, compiled: CompiledModule, loaded: () => void): Promise<void>
 }
 
 export interface CompileCounts {
@@ -261,14 +264,13 @@ export class Compiler {
     }
     const form: CompiledModule = { level: reached, target, module, holder }
     try {
-      await this.#deps.swap(manifest, form)
+      await this.#deps.swap(manifest, form, () => this.#forms.set(keyOf(manifest), form))
     } catch (thrown) {
       const { code, fault, message } = toEdgefnError(thrown)
       if (fault !== 'guest' || PASSING.has(code)) throw thrown
       store.refuse(name, message)
       return this.#report(manifest, reached, message)
     }
-    this.#forms.set(keyOf(manifest), form)
     log.info('A function runs compiled from now on.', {
       function_id: manifest.function_id,
       context: {

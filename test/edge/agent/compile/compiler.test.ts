@@ -76,8 +76,9 @@ function start(setting: Setting) {
     closing: closing.signal,
     memory: { shortage: new AbortController().signal, enough: () => Promise.resolve() },
     artifactPath: () => path,
-    swap: async (_manifest, compiled) => {
+    swap: async (_manifest, compiled, loaded) => {
       if (refuse(compiled)) throw new EdgefnError(refuseWith, 'No.')
+      loaded()
       levels.push(compiled.level)
     },
   })

@@ -86,6 +86,15 @@ test('the concurrency is that of all workers, and a dead worker’s calls are fo
   expect(quotas.running(3)).toBe(0)
 })
 
+test('a burst that decades would not bring back is cut, and never begins again from nothing', () => {
+  const { quotas } = newFile()
+  const rate = { requests_per_second: 1e-6, burst: 1_000_000 }
+  const waits = Array.from({ length: 20_000 }, () => quotas.takeRate(6, rate, 1_000))
+  const admitted = waits.filter((wait) => wait === 0).length
+  expect(admitted).toBeWithin(2_000, 3_000)
+  expect(waits.slice(admitted).every((wait) => wait > 0)).toBe(true)
+})
+
 test('a slot that is given to another function has its log lines again', () => {
   const { quotas } = newFile()
   const take = () => quotas.takeLogLine(5, 1, 90_000)
