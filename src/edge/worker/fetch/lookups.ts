@@ -12,8 +12,13 @@ const perOwnerMax = LIMITS.fetchesPerFunctionMax
 /** Pending look-ups of a worker: so that it takes many such functions to be in anybody's way. */
 const perWorkerMax = 1024
 
+/** `localhost` and every name below it mean this machine, and no name server is asked (RFC 6761 section 6.3). */
+const LOCAL = /(?:^|\.)localhost$/
+const LOOPBACK = ['127.0.0.1', '::1']
+
 /** Names as the machine has them: /etc/hosts, then the name servers of /etc/resolv.conf. */
 export async function lookUp(host: string): Promise<readonly string[]> {
+  if (LOCAL.test(host)) return LOOPBACK
   // c-ares asks without threads. getaddrinfo, which node:dns takes, blocks one of a few for seconds where no server answers,
   // and after a handful of such names nobody in the process looks up anything.
   const found = await Bun.dns.lookup(host, { backend: 'c-ares' })

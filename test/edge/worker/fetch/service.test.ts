@@ -141,6 +141,7 @@ test('names that hang are limited by function, long after their fetches are over
 
 test('the names of the machine are found', async () => {
   expect(await lookUp('localhost')).toContain('127.0.0.1')
+  expect(await lookUp('x.localhost')).toContain('127.0.0.1')
 })
 
 test('a head that grows when it is written out for the guest is too large', async () => {

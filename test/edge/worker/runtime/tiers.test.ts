@@ -187,21 +187,21 @@ describe('a compiled form that is not the one the node has signed', () => {
     const bytes = readFileSync(path)
     bytes[bytes.length - 9] = (bytes[bytes.length - 9] ?? 0) ^ 1
     writeFileSync(path, bytes)
-    expect(runtime.invoker.prepare(fn)).rejects.toMatchObject({ code: 'artifact_mismatch' })
+    await expect(runtime.invoker.prepare(fn)).rejects.toMatchObject({ code: 'artifact_mismatch' })
     expect(answer(await runtime.invoker.invoke(fn, request('/'))).status).toBe(200)
   })
 
   test('does not run when another version of the program has made it', async () => {
     const fn = await runtime.compiled(await runtime.guest('hello-c'), 'O0')
     const compiled = fn.compiled && { ...fn.compiled, target: '0.14.1/x64/rewriter-1/polls' }
-    expect(runtime.invoker.prepare({ ...fn, compiled })).rejects.toThrow('another version')
+    await expect(runtime.invoker.prepare({ ...fn, compiled })).rejects.toThrow('another version')
   })
 
   test('does not run under the name of another module', async () => {
     const one = await runtime.compiled(await runtime.guest('echo-c'), 'O0')
     const other = await runtime.guest('hello-c')
     const mixed = { ...other, compiled: one.compiled }
-    expect(runtime.invoker.prepare(mixed)).rejects.toMatchObject({ code: 'artifact_mismatch' })
+    await expect(runtime.invoker.prepare(mixed)).rejects.toMatchObject({ code: 'artifact_mismatch' })
   })
 })
 
