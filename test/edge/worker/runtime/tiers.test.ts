@@ -201,7 +201,9 @@ describe('a compiled form that is not the one the node has signed', () => {
     const one = await runtime.compiled(await runtime.guest('echo-c'), 'O0')
     const other = await runtime.guest('hello-c')
     const mixed = { ...other, compiled: one.compiled }
-    await expect(runtime.invoker.prepare(mixed)).rejects.toMatchObject({ code: 'artifact_mismatch' })
+    await expect(runtime.invoker.prepare(mixed)).rejects.toMatchObject({
+      code: 'artifact_mismatch',
+    })
   })
 })
 
