@@ -1,23 +1,16 @@
 /** A WAGI guest in AssemblyScript that calls WASI itself, its module body being the program. A failed assertion aborts. */
-// @ts-ignore: decorators of AssemblyScript
 @external('wasi_snapshot_preview1', 'args_sizes_get')
 declare function args_sizes_get(count: usize, bytes: usize): i32
-// @ts-ignore
 @external('wasi_snapshot_preview1', 'args_get')
 declare function args_get(pointers: usize, buffer: usize): i32
-// @ts-ignore
 @external('wasi_snapshot_preview1', 'environ_sizes_get')
 declare function environ_sizes_get(count: usize, bytes: usize): i32
-// @ts-ignore
 @external('wasi_snapshot_preview1', 'environ_get')
 declare function environ_get(pointers: usize, buffer: usize): i32
-// @ts-ignore
 @external('wasi_snapshot_preview1', 'random_get')
 declare function random_get(buffer: usize, length: usize): i32
-// @ts-ignore
 @external('wasi_snapshot_preview1', 'fd_write')
 declare function fd_write(fd: u32, vectors: usize, count: usize, written: usize): i32
-// @ts-ignore
 @external('wasi_snapshot_preview1', 'proc_exit')
 declare function proc_exit(code: u32): void
 

@@ -1,7 +1,6 @@
 /** Between strings, which are UTF-16 here, and the bytes that the host takes and gives. */
 
 /** The address of a buffer's bytes. It is good until the buffer is collected: keep the buffer in a variable meanwhile. */
-// @ts-ignore: decorator
 @inline
 export function at(buffer: ArrayBuffer): usize {
   return changetype<usize>(buffer)

@@ -45,11 +45,18 @@ export class CompiledStore {
   /** SPKI, DER, base64. */
   readonly publicKey: string
 
-  /** Opens the directory and its key, both made when missing. Throws what the file system throws. */
+  /**
+   * Opens the directory and its key, both made when missing. A full disk must not keep a node from serving: what cannot be
+   * made is done without, and compiling then says why it fails. Never throws.
+   */
   constructor(dir: string, bytesMax: number) {
     this.#dir = dir
     this.#bytesMax = bytesMax
-    mkdirSync(dir, { recursive: true, mode: 0o700 })
+    try {
+      mkdirSync(dir, { recursive: true, mode: 0o700 })
+    } catch {
+      // Nothing is kept then, and nothing found.
+    }
     this.#key = openKey(join(dir, KEY_FILE))
     this.publicKey = createPublicKey(this.#key)
       .export({ format: 'der', type: 'spki' })
@@ -138,13 +145,21 @@ export class CompiledStore {
   }
 
   #removeFiles(isLeft: (name: string) => boolean): void {
-    for (const name of readdirSync(this.#dir).filter(isLeft)) {
+    for (const name of this.#names().filter(isLeft)) {
       rmSync(join(this.#dir, name), { force: true })
     }
   }
 
+  #names(): string[] {
+    try {
+      return readdirSync(this.#dir)
+    } catch {
+      return []
+    }
+  }
+
   #files(): { path: string; bytes: number; usedMs: number }[] {
-    return readdirSync(this.#dir)
+    return this.#names()
       .filter((name) => name.endsWith('.wasm'))
       .map((name) => {
         const path = join(this.#dir, name)
@@ -177,6 +192,7 @@ export class CompiledStore {
   }
 }
 
+/** The node's key. One that cannot be kept is good until the agent ends: then everything is compiled again. */
 function openKey(path: string): KeyObject {
   if (existsSync(path)) {
     try {
@@ -187,7 +203,11 @@ function openKey(path: string): KeyObject {
   }
   const { privateKey } = generateKeyPairSync('ed25519')
   const pem = privateKey.export({ format: 'pem', type: 'pkcs8' })
-  writeFileSync(`${path}.tmp`, pem, { mode: 0o600, flush: true })
-  renameSync(`${path}.tmp`, path)
+  try {
+    writeFileSync(`${path}.tmp`, pem, { mode: 0o600, flush: true })
+    renameSync(`${path}.tmp`, path)
+  } catch {
+    // What is half written is removed when the directory is opened again.
+  }
   return privateKey
 }

@@ -221,6 +221,15 @@ test('a form that the workers refuse leaves the function at the one below', asyn
   expect(said('"runs":"O0"')).toBe(true)
 }, 60_000)
 
+test('a store that can keep nothing, as on a full disk, does not keep a node from starting', () => {
+  const path = join(makeDir(), 'file')
+  writeFileSync(path, '')
+  const store = new CompiledStore(join(path, 'compiled'), 2 ** 30)
+  expect(store.publicKey).not.toBe('')
+  expect(store.usage()).toEqual({ bytes: 0, files: 0 })
+  expect(store.find({ source: 'a', level: 'O0', target: 't' })).toBeNull()
+})
+
 const JOB = {
   kind: 'module',
   source: '/dev/null',

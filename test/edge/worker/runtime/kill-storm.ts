@@ -57,7 +57,7 @@ export const ENDLESS: Readonly<Record<string, readonly [body: string, fields?: s
         : `(func $f${i} (call $f${i + 1}) (call $f${i + 1}))`,
     ).join(' '),
   ],
-  'traps of its own in between': [
+  divisions: [
     `(loop $l (br_if $l (i32.ne (i32.rem_u (i32.load (i32.const 2048)) (i32.const 7)) (i32.const 9)))) (i32.const 0)`,
   ],
   'floating point': [
