@@ -2,6 +2,8 @@
  * Statistics of one worker place in a memory-mapped file: the worker writes, the agent reads at scrape and heartbeat.
  * A killed worker loses nothing, its replacement goes on in the same file, so counters never step back [P16].
  * Every cell is a Float64 with one writer (the worker's main thread); aligned 8-byte stores are not torn.
+ *
+ * Cells go by their names, whose places are the properties of a constant object: compiled code adds to an element of a typed array.
  */
 
 import { LIMITS } from '../protocol/limits.ts'
@@ -62,7 +64,7 @@ export const FETCH_OUTCOMES = [
 ] as const
 export type FetchOutcome = (typeof FETCH_OUTCOMES)[number]
 
-/** Cells of the worker itself, in record 0. */
+/** Cells of the worker itself, first in the file. */
 const WORKER_CELLS = [
   'requests', // HTTP requests of any outcome
   'unrouted', // 404: no route
@@ -77,19 +79,60 @@ const WORKER_CELLS = [
 ] as const
 export type WorkerStatCell = (typeof WORKER_CELLS)[number]
 
+/**
+ * What edgefn itself takes of a request, by the part of its way: `enter` from the request read until the guest is entered, `leave` from the guest
+ * left until the response is made.
+ */
+export const DISPATCH_PARTS = ['enter', 'leave'] as const
+export type DispatchPart = (typeof DISPATCH_PARTS)[number]
+
+/** Seconds; the buckets of those two histograms, dense where the goals lie: 3 and 20 µs. */
+export const DISPATCH_BUCKETS = [
+  0.5e-6, 1e-6, 1.5e-6, 2e-6, 2.5e-6, 3e-6, 4e-6, 5e-6, 7.5e-6, 10e-6, 15e-6, 20e-6, 30e-6, 50e-6,
+  100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 20e-3, 50e-3, 100e-3,
+] as const
+
+/** The place of each of `names` in their order. */
+function placesOf<Name extends string>(names: readonly Name[]): Readonly<Record<Name, number>> {
+  // The cast is that of every object made from entries.
+  return Object.fromEntries(names.map((name, index) => [name, index])) as Record<Name, number>
+}
+
+const inCacheLines = (cells: number) => Math.ceil(cells / 8) * 8
+
+const CELL_AT = placesOf(CELLS)
+const WORKER_CELL_AT = placesOf(WORKER_CELLS)
+const PART_AT = placesOf(DISPATCH_PARTS)
+const ERROR_AT = placesOf(CALL_ERROR_CODES)
+const ERROR_INDEX: ReadonlyMap<string, number> = new Map(Object.entries(ERROR_AT))
+
 const ERROR_BASE = CELLS.length
 const BUCKET_BASE = ERROR_BASE + CALL_ERROR_CODES.length
-/** Float64 cells per record, rounded up to whole cache lines of 8 cells. */
-const RECORD_CELLS = Math.ceil((BUCKET_BASE + LATENCY_BUCKETS.length) / 8) * 8
-const CELL_INDEX = new Map<StatCell, number>(CELLS.map((cell, index) => [cell, index]))
-const WORKER_CELL_INDEX = new Map<WorkerStatCell, number>(
-  WORKER_CELLS.map((cell, index) => [cell, index]),
-)
-const ERROR_INDEX = new Map<string, number>(CALL_ERROR_CODES.map((code, index) => [code, index]))
+/** Float64 cells of a function's record. */
+const RECORD_CELLS = inCacheLines(BUCKET_BASE + LATENCY_BUCKETS.length)
+/** A dispatch histogram: sum and count, then the buckets. */
+const DISPATCH_BASE = inCacheLines(WORKER_CELLS.length)
+const DISPATCH_CELLS = inCacheLines(2 + DISPATCH_BUCKETS.length)
+/** The worker's own cells come first, then the functions' records. */
+const FUNCTIONS_BASE = DISPATCH_BASE + DISPATCH_PARTS.length * DISPATCH_CELLS
 
-const FILE_BYTES = (1 + LIMITS.functionsMax) * RECORD_CELLS * 8
+const FILE_BYTES = (FUNCTIONS_BASE + LIMITS.functionsMax * RECORD_CELLS) * 8
 
-/** Record 0 is the worker's; the function in slot n has record n + 1. */
+/** The index of the bucket that takes `value`; past the last one when none does. */
+function bucketOf(limits: readonly number[], value: number): number {
+  let index = 0
+  while (index < limits.length && value > (limits[index] ?? 0)) index += 1
+  return index
+}
+
+export interface HistogramTotals {
+  readonly seconds_sum: number
+  readonly count: number
+  /** Observations in each bucket. */
+  readonly buckets: readonly number[]
+}
+
+/** The worker's cells and two histograms, then a record for the function in each slot. */
 export class StatsFile {
   readonly #cells: Float64Array
 
@@ -99,61 +142,73 @@ export class StatsFile {
   }
 
   add(slot: number, cell: StatCell, amount: number): void {
-    const at = this.#at(slot, cell)
-    this.#cells[at] = (this.#cells[at] ?? 0) + amount
+    this.#add(recordOf(slot) + CELL_AT[cell], amount)
   }
 
   set(slot: number, cell: StatCell, value: number): void {
-    this.#cells[this.#at(slot, cell)] = value
+    this.#cells[recordOf(slot) + CELL_AT[cell]] = value
   }
 
   get(slot: number, cell: StatCell): number {
-    return this.#cells[this.#at(slot, cell)] ?? 0
+    return this.#cells[recordOf(slot) + CELL_AT[cell]] ?? 0
   }
 
   addWorker(cell: WorkerStatCell, amount: number): void {
-    const at = WORKER_CELL_INDEX.get(cell) ?? 0
-    this.#cells[at] = (this.#cells[at] ?? 0) + amount
+    this.#add(WORKER_CELL_AT[cell], amount)
   }
 
   setWorker(cell: WorkerStatCell, value: number): void {
-    this.#cells[WORKER_CELL_INDEX.get(cell) ?? 0] = value
+    this.#cells[WORKER_CELL_AT[cell]] = value
   }
 
   getWorker(cell: WorkerStatCell): number {
-    return this.#cells[WORKER_CELL_INDEX.get(cell) ?? 0] ?? 0
+    return this.#cells[WORKER_CELL_AT[cell]] ?? 0
   }
 
   /** Codes outside the table count as `internal`. */
   addError(slot: number, code: string): void {
-    const index = ERROR_INDEX.get(code) ?? ERROR_INDEX.get('internal') ?? 0
-    const at = (slot + 1) * RECORD_CELLS + ERROR_BASE + index
-    this.#cells[at] = (this.#cells[at] ?? 0) + 1
+    this.#add(recordOf(slot) + ERROR_BASE + (ERROR_INDEX.get(code) ?? ERROR_AT.internal), 1)
   }
 
   getError(slot: number, code: CallErrorCode): number {
-    const index = ERROR_INDEX.get(code) ?? 0
-    return this.#cells[(slot + 1) * RECORD_CELLS + ERROR_BASE + index] ?? 0
+    return this.#cells[recordOf(slot) + ERROR_BASE + ERROR_AT[code]] ?? 0
   }
 
   /** Counts one latency into its bucket (not cumulative; `bucket` sums up) [R8.3]. */
   observe(slot: number, seconds: number): void {
-    this.add(slot, 'latency_seconds_sum', seconds)
-    this.add(slot, 'latency_count', 1)
-    const bucket = LATENCY_BUCKETS.findIndex((limit) => seconds <= limit)
-    if (bucket < 0) return
-    const at = (slot + 1) * RECORD_CELLS + BUCKET_BASE + bucket
-    this.#cells[at] = (this.#cells[at] ?? 0) + 1
+    const record = recordOf(slot)
+    this.#add(record + CELL_AT.latency_seconds_sum, seconds)
+    this.#add(record + CELL_AT.latency_count, 1)
+    const bucket = bucketOf(LATENCY_BUCKETS, seconds)
+    if (bucket < LATENCY_BUCKETS.length) this.#add(record + BUCKET_BASE + bucket, 1)
   }
 
   /** Observations in bucket `index` of LATENCY_BUCKETS alone. */
   bucket(slot: number, index: number): number {
-    return this.#cells[(slot + 1) * RECORD_CELLS + BUCKET_BASE + index] ?? 0
+    return this.#cells[recordOf(slot) + BUCKET_BASE + index] ?? 0
+  }
+
+  /** Counts what one part of a request's way took. */
+  observeDispatch(part: DispatchPart, seconds: number): void {
+    const at = DISPATCH_BASE + PART_AT[part] * DISPATCH_CELLS
+    this.#add(at, seconds)
+    this.#add(at + 1, 1)
+    const bucket = bucketOf(DISPATCH_BUCKETS, seconds)
+    if (bucket < DISPATCH_BUCKETS.length) this.#add(at + 2 + bucket, 1)
+  }
+
+  dispatch(part: DispatchPart): HistogramTotals {
+    const at = DISPATCH_BASE + PART_AT[part] * DISPATCH_CELLS
+    return {
+      seconds_sum: this.#cells[at] ?? 0,
+      count: this.#cells[at + 1] ?? 0,
+      buckets: [...this.#cells.subarray(at + 2, at + 2 + DISPATCH_BUCKETS.length)],
+    }
   }
 
   /** Forgets a slot, before the agent gives it to another function. */
   clear(slot: number): void {
-    this.#cells.fill(0, (slot + 1) * RECORD_CELLS, (slot + 2) * RECORD_CELLS)
+    this.#cells.fill(0, recordOf(slot), recordOf(slot + 1))
   }
 
   /** Zeroes what describes a living process, in the given slots and the worker's record: its process has ended. */
@@ -167,7 +222,11 @@ export class StatsFile {
     }
   }
 
-  #at(slot: number, cell: StatCell): number {
-    return (slot + 1) * RECORD_CELLS + (CELL_INDEX.get(cell) ?? 0)
+  #add(at: number, amount: number): void {
+    this.#cells[at] = (this.#cells[at] ?? 0) + amount
   }
+}
+
+function recordOf(slot: number): number {
+  return FUNCTIONS_BASE + slot * RECORD_CELLS
 }

@@ -2,13 +2,19 @@
 
 import type { MetricJson } from '../../telemetry/metrics.ts'
 import { LATENCY_BUCKETS, renderMetrics, Registry } from '../../telemetry/metrics.ts'
-import { FETCH_OUTCOMES } from '../stats.ts'
+import { DISPATCH_BUCKETS, DISPATCH_PARTS, FETCH_OUTCOMES } from '../stats.ts'
 import { COMPILE_LEVELS } from '../compiled.ts'
-import type { StatCell, StatsFile, WorkerStatCell } from '../stats.ts'
+import type { HistogramTotals, StatCell, StatsFile, WorkerStatCell } from '../stats.ts'
 import type { HealthFigures } from './blame/health-metrics.ts'
 import { healthMetrics } from './blame/health-metrics.ts'
 import type { CompileCounts } from './compile/compiler.ts'
-import { cumulativeBuckets, functionTotals, sumCell, sumWorkerCell } from './statistics.ts'
+import {
+  cumulativeBuckets,
+  dispatchTotals,
+  functionTotals,
+  sumCell,
+  sumWorkerCell,
+} from './statistics.ts'
 
 type Values = MetricJson['values']
 type Labels = Values[number]['labels']
@@ -56,6 +62,7 @@ export function createAgentMetrics(deps: AgentMetricsDeps): AgentMetrics {
         ...invocationMetrics(deps.stats, functions),
         ...functionSums(deps.stats, functions),
         ...workerSums(deps.stats),
+        dispatchMetric(deps.stats),
         ...deps.guestMetrics(functions.map(([functionId]) => functionId)),
         fetchSums(deps.stats),
         ...agentMetrics(deps.figures()),
@@ -80,7 +87,18 @@ function invocationMetrics(stats: readonly StatsFile[], functions: Slots): Metri
     const totals = functionTotals(stats, slot)
     counts.push({ value: totals.invocations, labels: { function_id } })
     for (const [code, value] of totals.errors) errors.push({ value, labels: { function_id, code } })
-    latencies.push(...histogram('wasm_invoke_latency_seconds', stats, slot, { function_id }))
+    latencies.push(
+      ...histogram(
+        'wasm_invoke_latency_seconds',
+        LATENCY_BUCKETS,
+        { function_id },
+        {
+          seconds_sum: totals.latency_seconds_sum,
+          count: totals.latency_count,
+          buckets: cumulativeBuckets(stats, slot),
+        },
+      ),
+    )
   }
   return [
     metric(
@@ -99,25 +117,33 @@ function invocationMetrics(stats: readonly StatsFile[], functions: Slots): Metri
   ]
 }
 
+/** The samples of a histogram whose buckets are cumulative. */
 function histogram(
   name: string,
-  stats: readonly StatsFile[],
-  slot: number,
+  limits: readonly number[],
   labels: Labels,
+  { seconds_sum, count, buckets }: HistogramTotals,
 ): Values[number][] {
-  const { latency_count, latency_seconds_sum } = functionTotals(stats, slot)
-  const buckets = cumulativeBuckets(stats, slot)
   const metricName = `${name}_bucket`
   return [
-    ...LATENCY_BUCKETS.map((le, index) => ({
+    ...limits.map((le, index) => ({
       value: buckets[index] ?? 0,
       labels: { le, ...labels },
       metricName,
     })),
-    { value: latency_count, labels: { le: '+Inf', ...labels }, metricName },
-    { value: latency_seconds_sum, labels, metricName: `${name}_sum` },
-    { value: latency_count, labels, metricName: `${name}_count` },
+    { value: count, labels: { le: '+Inf', ...labels }, metricName },
+    { value: seconds_sum, labels, metricName: `${name}_sum` },
+    { value: count, labels, metricName: `${name}_count` },
   ]
+}
+
+function dispatchMetric(stats: readonly StatsFile[]): MetricJson {
+  const name = 'edgefn_dispatch_seconds'
+  const values = DISPATCH_PARTS.flatMap((part) =>
+    histogram(name, DISPATCH_BUCKETS, { part }, dispatchTotals(stats, part)),
+  )
+  const help = 'Time of a request outside its guest: from read to entered, from left to response.'
+  return metric(name, 'histogram', help, values)
 }
 
 const FUNCTION_SUMS: readonly (readonly [StatCell, string, MetricJson['type'], string])[] = [

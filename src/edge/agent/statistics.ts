@@ -1,8 +1,15 @@
 /** Sums over the workers' shared statistics: what heartbeats and metrics are made of. */
 
 import { LATENCY_BUCKETS } from '../../telemetry/metrics.ts'
-import type { CallErrorCode, StatCell, StatsFile, WorkerStatCell } from '../stats.ts'
-import { CALL_ERROR_CODES } from '../stats.ts'
+import type {
+  CallErrorCode,
+  DispatchPart,
+  HistogramTotals,
+  StatCell,
+  StatsFile,
+  WorkerStatCell,
+} from '../stats.ts'
+import { CALL_ERROR_CODES, DISPATCH_BUCKETS } from '../stats.ts'
 
 export interface FunctionTotals {
   readonly invocations: number
@@ -40,4 +47,18 @@ export function cumulativeBuckets(files: readonly StatsFile[], slot: number): nu
     for (const file of files) sum += file.bucket(slot, index)
     return sum
   })
+}
+
+/** What all workers observed of one part of their requests' way; the buckets cumulative. */
+export function dispatchTotals(files: readonly StatsFile[], part: DispatchPart): HistogramTotals {
+  const totals = files.map((file) => file.dispatch(part))
+  let sum = 0
+  return {
+    seconds_sum: totals.reduce((all, { seconds_sum }) => all + seconds_sum, 0),
+    count: totals.reduce((all, { count }) => all + count, 0),
+    buckets: DISPATCH_BUCKETS.map((_limit, index) => {
+      for (const { buckets } of totals) sum += buckets[index] ?? 0
+      return sum
+    }),
+  }
 }

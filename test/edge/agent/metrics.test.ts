@@ -5,7 +5,7 @@ import { expect, test } from 'bun:test'
 import fc from 'fast-check'
 
 import { createAgentMetrics } from '../../../src/edge/agent/metrics.ts'
-import { CALL_ERROR_CODES } from '../../../src/edge/stats.ts'
+import { CALL_ERROR_CODES, DISPATCH_BUCKETS, DISPATCH_PARTS } from '../../../src/edge/stats.ts'
 import type { Outcome } from '../../../src/edge/worker/call.ts'
 import { LATENCY_BUCKETS } from '../../../src/telemetry/metrics.ts'
 import { aFunction, answered, failed, openIngress } from '../worker/ingress/harness.ts'
@@ -219,3 +219,41 @@ test('P19: a module from the local cache is a hit, one that had to be fetched a 
     { numRuns: 100 },
   )
 }, 60_000)
+
+test('what edgefn takes before and after the guest is in the histogram of its part, over all workers', async () => {
+  const observations = fc.array(
+    fc.record({
+      worker: fc.nat(1),
+      part: fc.constantFrom(...DISPATCH_PARTS),
+      // On the limits of buckets as well as between them and past the last.
+      seconds: fc.oneof(
+        fc.constantFrom(...DISPATCH_BUCKETS),
+        fc.double({ min: 0, max: 0.2, noNaN: true }),
+      ),
+    }),
+    { maxLength: 20 },
+  )
+  using node = openNode([{}, {}])
+  const made = new Map(DISPATCH_PARTS.map((part) => [part, [] as number[]]))
+  await fc.assert(
+    fc.asyncProperty(observations, async (observed) => {
+      for (const { worker, part, seconds } of observed) {
+        node.ingresses[worker]?.stats.observeDispatch(part, seconds)
+        made.get(part)?.push(seconds)
+      }
+      const samples = await node.scrape()
+      for (const [part, all] of made) {
+        const sample = (name: string) => samples.get(`edgefn_dispatch_seconds_${name}`) ?? -1
+        for (const le of DISPATCH_BUCKETS) {
+          const within = all.filter((seconds) => seconds <= le).length
+          expect(sample(`bucket{le="${le}",part="${part}"}`)).toBe(within)
+        }
+        expect(sample(`bucket{le="+Inf",part="${part}"}`)).toBe(all.length)
+        expect(sample(`count{part="${part}"}`)).toBe(all.length)
+        const sum = all.reduce((total, seconds) => total + seconds, 0)
+        expect(sample(`sum{part="${part}"}`)).toBeCloseTo(sum, 9)
+      }
+    }),
+    { numRuns: 30 },
+  )
+})
