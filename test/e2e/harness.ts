@@ -206,6 +206,13 @@ function isWorkerOf(pid: string, dataDir: string): boolean {
   }
 }
 
+/** What a node is started with unless its flags say otherwise. */
+const NODE_DEFAULTS: readonly (readonly [string, string])[] = [
+  ['--workers', '2'],
+  ['--heartbeat-interval', '500ms'],
+  ['--sync-interval', '1s'],
+]
+
 /** A node with fixed addresses and data directory, so that it can be killed and started again as the same one. */
 export class Node {
   readonly id: string
@@ -253,12 +260,7 @@ export class Node {
       `127.0.0.1:${port}`,
       '--metrics-listen',
       `127.0.0.1:${ops}`,
-      '--workers',
-      '2',
-      '--heartbeat-interval',
-      '500ms',
-      '--sync-interval',
-      '1s',
+      ...NODE_DEFAULTS.filter(([flag]) => !flags.includes(flag)).flat(),
       ...flags,
     ])
     world.onClose(() => node.end())

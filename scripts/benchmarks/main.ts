@@ -1,0 +1,67 @@
+/** Measures edgefn beside its peers, in turns in one run. Usage: scripts/bench [OPTIONS], see settings.ts. */
+
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpus, tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+import type { Goal } from './goals.ts'
+import { renderGoals, renderScenario } from './report.ts'
+import type { Scenario, ScenarioResult } from './scenario.ts'
+import { hello } from './scenarios/hello.ts'
+import { assertPeersInstalled } from './servers/peers.ts'
+import { parseCommandLine, USAGE, type CommandLine } from './settings.ts'
+
+const SCENARIOS: readonly Scenario[] = [hello]
+
+function commandLine(): CommandLine {
+  try {
+    const names = SCENARIOS.map(({ name }) => name)
+    return parseCommandLine(process.argv.slice(2), names)
+  } catch (thrown) {
+    console.error(thrown instanceof Error ? thrown.message : String(thrown))
+    console.error(USAGE)
+    for (const { name, about } of SCENARIOS) console.error(`  ${name.padEnd(10)} ${about}`)
+    process.exit(2)
+  }
+}
+
+const { only, json, ...settings } = commandLine()
+assertPeersInstalled()
+const dir = mkdtempSync(join(tmpdir(), 'edgefn-bench-'))
+const startedAt = performance.now()
+const say = (text: string) => {
+  const seconds = ((performance.now() - startedAt) / 1000).toFixed(0)
+  console.error(`${seconds.padStart(5)} s  ${text}`)
+}
+const results = new Map<string, ScenarioResult>()
+const failures: string[] = []
+console.log(
+  `${cpus().length} × ${cpus()[0]?.model ?? 'processor'}, Bun ${Bun.version}, ` +
+    `${settings.rounds} rounds of ${settings.seconds} s; medians of the rounds`,
+)
+try {
+  for (const scenario of SCENARIOS) {
+    if (only !== null && !only.includes(scenario.name)) continue
+    say(`${scenario.name}: ${scenario.about}`)
+    try {
+      const result = await scenario.run({ settings, dir, say })
+      results.set(scenario.name, result)
+      console.log(`\n${renderScenario(scenario.name, result)}`)
+    } catch (thrown) {
+      // The others still have something to say.
+      const text = `${scenario.name} could not be measured: ${String(thrown)}`
+      failures.push(text)
+      console.error(text, thrown)
+    }
+  }
+} finally {
+  rmSync(dir, { recursive: true, force: true })
+}
+const goals: Goal[] = [...results.values()].flatMap((result) => result.goals)
+console.log(renderGoals(goals))
+for (const failure of failures) console.log(failure)
+if (json !== null) {
+  const measured = Object.fromEntries([...results].map(([name, { raw }]) => [name, raw]))
+  writeFileSync(json, JSON.stringify({ settings, goals, failures, measured }, null, 1))
+}
+process.exit(failures.length === 0 ? 0 : 1)

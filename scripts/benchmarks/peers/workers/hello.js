@@ -1,0 +1,7 @@
+/** A constant answer. */
+
+export default {
+  fetch() {
+    return new Response('Hello, edge!\n')
+  },
+}
