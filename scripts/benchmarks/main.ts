@@ -8,10 +8,11 @@ import type { Goal } from './goals.ts'
 import { renderGoals, renderScenario } from './report.ts'
 import type { Scenario, ScenarioResult } from './scenario.ts'
 import { hello } from './scenarios/hello.ts'
+import { echo, transform } from './scenarios/payload.ts'
 import { assertPeersInstalled } from './servers/peers.ts'
 import { parseCommandLine, USAGE, type CommandLine } from './settings.ts'
 
-const SCENARIOS: readonly Scenario[] = [hello]
+const SCENARIOS: readonly Scenario[] = [hello, echo, transform]
 
 function commandLine(): CommandLine {
   try {

@@ -1,10 +1,11 @@
-/** Plain `Bun.serve`, the reference. Usage: bun bun-serve.ts HANDLER PORT */
+/** Plain `Bun.serve` with a worker's handler, the reference. Usage: bun bun-serve.ts SCRIPT PORT */
 
-const HANDLERS: Readonly<Record<string, (request: Request) => Response | Promise<Response>>> = {
-  hello: () => new Response('Hello, edge!\n'),
+import { resolve } from 'node:path'
+
+interface Worker {
+  fetch(request: Request): Response | Promise<Response>
 }
 
-const [name = '', port = ''] = process.argv.slice(2)
-const handler = HANDLERS[name]
-if (handler === undefined) throw new Error(`There is no handler ${name}.`)
-Bun.serve({ hostname: '127.0.0.1', port: Number(port), reusePort: true, fetch: handler })
+const [script = '', port = ''] = process.argv.slice(2)
+const { default: worker } = (await import(resolve(script))) as { default: Worker }
+Bun.serve({ hostname: '127.0.0.1', port: Number(port), reusePort: true, fetch: worker.fetch })

@@ -43,7 +43,7 @@ export async function startHello(workers: number, name = 'edgefn'): Promise<Edge
 
 async function measureSingle({ settings, dir, say }: Bench): Promise<Sample[]> {
   const starts = [
-    () => startBun('hello'),
+    () => startBun('hello.js'),
     () => startHello(1),
     () => startWorkerd(dir, { name: 'workerd JS', script: 'hello.js' }),
     () => {
@@ -59,9 +59,9 @@ async function measureSingle({ settings, dir, say }: Bench): Promise<Sample[]> {
 
 async function measurePairs({ settings, say }: Bench): Promise<Sample[]> {
   const starts = [
-    () => startBun('hello'),
+    () => startBun('hello.js'),
     () => startHello(1),
-    () => startBun('hello', 2),
+    () => startBun('hello.js', 2),
     () => startHello(2, '2 × edgefn'),
   ]
   say('starting one and two processes of Bun.serve and edgefn')

@@ -24,15 +24,11 @@ function commandPath(name: string): string | null {
   return Bun.which(name, { PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` })
 }
 
-/** Plain `Bun.serve`, of the version that edgefn is built with; several processes share the port. */
-export function startBun(handler: string, processes = 1): Promise<Server> {
+/** Plain `Bun.serve`, of the version that edgefn is built with, with a script of `peers/workers`; several processes share the port. */
+export function startBun(script: string, processes = 1): Promise<Server> {
   const name = processes === 1 ? 'Bun.serve' : `${processes} × Bun.serve`
-  const command = (port: number) => [
-    process.execPath,
-    join(PEERS, 'bun-serve.ts'),
-    handler,
-    `${port}`,
-  ]
+  const path = join(PEERS, 'workers', script)
+  const command = (port: number) => [process.execPath, join(PEERS, 'bun-serve.ts'), path, `${port}`]
   return startPeer({
     name,
     commands: (port) => Array.from({ length: processes }, () => command(port)),
