@@ -3,22 +3,8 @@
  * process. Prints medians in milliseconds and the ratio of the two. Usage: bun scripts/bench-rewriting.ts [ROUNDS]
  */
 
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-
-import { compileModule } from '../ffi/compiler.ts'
-import { handle, RESULT } from '../ffi/handles.ts'
-import { openLibc } from '../ffi/libc.ts'
-import { openWasmedge } from '../ffi/library.ts'
-import { GuestMemory } from '../ffi/memory.ts'
-import { Native } from '../ffi/native.ts'
-import { HOLDER_MODULE, park } from '../ffi/parked-holder.ts'
-import { readValueTypes, ValueArray } from '../ffi/values.ts'
-import { LIMITS } from '../src/protocol/limits.ts'
-import { decodeModule } from '../src/wasm/decode.ts'
-import { PAGE_OF_POLLS_BYTES, POLL_PAGE_OFFSET } from '../src/wasm/rewrite/polls.ts'
-import { MEMORY_EXPORT, safeguardForCompiler } from '../src/wasm/rewrite/safeguard.ts'
+import { DirectEngine } from './benchmarks/compute/direct-engine.ts'
+import { geometricMean, median } from './benchmarks/statistics.ts'
 
 const KERNELS: Readonly<Record<string, string>> = {
   'fib(30), recursion': `(func $fib (param i32) (result i32)
@@ -67,12 +53,7 @@ const KERNELS: Readonly<Record<string, string>> = {
 }
 
 const rounds = Number(process.argv[2] ?? 15)
-const dir = mkdtempSync(join(tmpdir(), 'edgefn-bench-'))
-const lib = openWasmedge()
-const libc = openLibc()
-const native = new Native(lib)
-const types = readValueTypes(lib)
-const nothing = new ValueArray(types, [])
+const engine = new DirectEngine()
 
 function assemble(text: string): Uint8Array<ArrayBuffer> {
   const built = Bun.spawnSync(['wat2wasm', '-', '--output=-'], { stdin: Buffer.from(text) })
@@ -80,56 +61,22 @@ function assemble(text: string): Uint8Array<ArrayBuffer> {
   return new Uint8Array(built.stdout)
 }
 
-function compile(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
-  const path = join(dir, 'compiled.wasm')
-  compileModule(lib, bytes, path, { level: 'O2', interruptible: false })
-  return new Uint8Array(readFileSync(path))
-}
-
-/** Loads a compiled module; what comes back runs it once and returns its milliseconds. */
-function load(compiled: Uint8Array<ArrayBuffer>): () => number {
-  const store = native.createStore()
-  const { executor } = native.createExecutor(store, 64)
-  const instance = native.instantiate(executor, store, native.loadModule(compiled, true))
-  const memory = native.findMemory(instance, MEMORY_EXPORT)
-  if (memory !== null) {
-    const page = new GuestMemory(lib, libc).baseOf(memory) + POLL_PAGE_OFFSET
-    libc.mapZeros(page, PAGE_OF_POLLS_BYTES)
-  }
-  const run = handle(native.findFunction(instance, 'run'), 'FunctionInstance')
-  const result = new ValueArray(types, ['i32'])
-  return () => {
-    const startedAt = performance.now()
-    const code = native.invoke(executor, run, nothing, result)
-    if (code !== RESULT.success) throw new Error(native.message(code))
-    return performance.now() - startedAt
-  }
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0
-}
-
-park(native, compile(HOLDER_MODULE))
-let product = 1
+const ratios: number[] = []
 for (const [name, body] of Object.entries(KERNELS)) {
   const module = assemble(`(module (memory (export "memory") 8) ${body})`)
-  const rewritten = safeguardForCompiler(decodeModule(module), {
-    stackBytes: LIMITS.stackBytesMax,
-    measured: null,
-    polls: true,
-  })
-  const plain = load(compile(module))
-  const guarded = load(compile(rewritten.bytes))
-  const times = Array.from({ length: rounds }, () => [plain(), guarded()] as const)
+  const plain = engine.load(engine.compile(module), 0)
+  const guarded = engine.load(engine.compile(engine.rewrite(module)), 0)
+  const milliseconds = (call: typeof plain) => call().nanoseconds / 1e6
+  const times = Array.from(
+    { length: rounds },
+    () => [milliseconds(plain), milliseconds(guarded)] as const,
+  )
   const ratio = median(times.map(([before, after]) => after / before))
-  product *= ratio
+  ratios.push(ratio)
   const [before, after] = [0, 1].map((at) => median(times.map((pair) => pair[at] ?? 0)))
   console.log(
     `${name.padEnd(28)} as it is ${before?.toFixed(2)} ms   rewritten ${after?.toFixed(2)} ms   x ${ratio.toFixed(3)}`,
   )
 }
-const mean = product ** (1 / Object.keys(KERNELS).length)
-console.log(`${'geometric mean'.padEnd(28)} x ${mean.toFixed(3)}`)
-rmSync(dir, { recursive: true })
+console.log(`${'geometric mean'.padEnd(28)} x ${geometricMean(ratios).toFixed(3)}`)
 process.exit(0)

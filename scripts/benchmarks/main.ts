@@ -7,12 +7,13 @@ import { join } from 'node:path'
 import type { Goal } from './goals.ts'
 import { renderGoals, renderScenario } from './report.ts'
 import type { Scenario, ScenarioResult } from './scenario.ts'
+import { compute } from './scenarios/compute.ts'
 import { hello } from './scenarios/hello.ts'
 import { echo, transform } from './scenarios/payload.ts'
 import { assertPeersInstalled } from './servers/peers.ts'
 import { parseCommandLine, USAGE, type CommandLine } from './settings.ts'
 
-const SCENARIOS: readonly Scenario[] = [hello, echo, transform]
+const SCENARIOS: readonly Scenario[] = [hello, echo, transform, compute]
 
 function commandLine(): CommandLine {
   try {
