@@ -7,7 +7,7 @@ import { LIMITS } from './limits.ts'
 export const SYMBOL_OTHER = 128
 export const SYMBOLS = 129
 
-/** A set of symbols: 1 at the index of each member. */
+/** A set of symbols: 1 at the index of each member. Not changed once it is in a tree, because equal ones are shared. */
 export type SymbolSet = Uint8Array<ArrayBuffer>
 
 export type PatternNode =
@@ -93,8 +93,8 @@ class PatternParser {
     if (next === '$') this.#fail('$ is only allowed as the last character')
     if (next === '\\') return { kind: 'set', set: this.#escape() }
     this.#at += 1
-    if (next === '.') return { kind: 'set', set: inverted(setOf('\n\r')) }
-    return { kind: 'set', set: setOf(this.#literal(next)) }
+    if (next === '.') return { kind: 'set', set: ANY }
+    return { kind: 'set', set: single(this.#literal(next)) }
   }
 
   #group(): PatternNode {
@@ -178,7 +178,7 @@ class PatternParser {
     const next = this.#peek()
     if (next === '\\') return this.#escape()
     this.#at += 1
-    return setOf(this.#literal(next))
+    return single(this.#literal(next))
   }
 
   #escape(): SymbolSet {
@@ -192,7 +192,7 @@ class PatternParser {
       if (/[a-zA-Z0]/.test(name)) this.#fail(`the escape \\${name} is not supported`)
     }
     this.#at += 2
-    return shorthand ?? setOf(this.#literal(name))
+    return shorthand ?? single(this.#literal(name))
   }
 
   #literal(character: string): string {
@@ -218,6 +218,14 @@ function setOf(characters: string): SymbolSet {
   return set
 }
 
+/** The set of one ASCII character, made once. */
+function single(character: string): SymbolSet {
+  const symbol = character.charCodeAt(0)
+  const set = SINGLES[symbol] ?? setOf(character)
+  SINGLES[symbol] = set
+  return set
+}
+
 function inverted(set: SymbolSet): SymbolSet {
   return set.map((member) => 1 - member)
 }
@@ -229,10 +237,13 @@ function include(set: SymbolSet, more: SymbolSet): void {
 }
 
 /** The one member of `set`, or null when there are several. */
-function onlySymbol(set: SymbolSet): number | null {
+export function onlySymbol(set: SymbolSet): number | null {
   const first = set.indexOf(1)
   return first === set.lastIndexOf(1) ? first : null
 }
+
+const SINGLES: (SymbolSet | undefined)[] = Array.from({ length: SYMBOL_OTHER }, () => undefined)
+const ANY = inverted(setOf('\n\r'))
 
 const DIGITS = '0123456789'
 const WORD = `${DIGITS}abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_`

@@ -4,7 +4,14 @@
  */
 
 import { EdgefnError } from '../errors.ts'
-import { type PatternNode, parsePattern, SYMBOL_OTHER, SYMBOLS } from './pattern-parse.ts'
+import {
+  onlySymbol,
+  type PatternNode,
+  parsePattern,
+  SYMBOL_OTHER,
+  SYMBOLS,
+  type SymbolSet,
+} from './pattern-parse.ts'
 
 /** States a pattern may expand to, bounded repeats written out. */
 const statesMax = 2000
@@ -13,6 +20,10 @@ const cachedStatesMax = 256
 
 export interface Pattern {
   readonly source: string
+  /** What every matching path begins with. */
+  readonly literal: string
+  /** Whether that is all, so that no other path matches. */
+  readonly isLiteral: boolean
   /** Whether the whole of `path` matches. O(length of the path × size of the pattern), usually O(length). */
   test(path: string): boolean
   /** Elementary steps of all calls of `test` so far, for tests of the bound. */
@@ -37,11 +48,14 @@ interface Step {
   readonly to: (Step | undefined)[]
 }
 
+/** Automata by the pattern they were made from, so that routes which differ in what they begin with share one. */
+export type Matchers = Map<string, Matcher>
+
 /**
  * Compiles a route pattern, anchored over the whole path; a `^` at the start and a `$` at the end change nothing.
  * Throws EdgefnError `invalid_field` naming the position and what is wrong, or that the pattern expands too far.
  */
-export function compilePattern(source: string): Pattern {
+export function compilePattern(source: string, matchers: Matchers = new Map()): Pattern {
   const tree = parsePattern(source)
   const size = expandedSize(tree)
   if (size > statesMax) {
@@ -50,10 +64,63 @@ export function compilePattern(source: string): Pattern {
       `The pattern expands to ${size} states; at most ${statesMax} are allowed: lower its repeat counts.`,
     )
   }
-  const sets: Uint8Array[] = []
-  const automaton = buildAutomaton(tree, sets)
-  const matcher = new Matcher(automaton, sets)
-  return { source, test: (path) => matcher.test(path), steps: () => matcher.steps }
+  return new LazyPattern(source, literalOf(source, tree), matchers)
+}
+
+/** A pattern known to be valid. An automaton takes some 10 KiB, so it is built when a path is tested first. */
+class LazyPattern implements Pattern {
+  readonly source: string
+  readonly literal: string
+  readonly isLiteral: boolean
+  readonly #rest: string
+  readonly #matchers: Matchers
+  #matcher: Matcher | null = null
+
+  constructor(source: string, { text, rest }: Literal, matchers: Matchers) {
+    this.source = source
+    this.literal = text
+    this.isLiteral = rest === '' || rest === '$'
+    this.#rest = rest
+    this.#matchers = matchers
+  }
+
+  test(path: string): boolean {
+    if (!path.startsWith(this.literal)) return false
+    this.#matcher ??= this.#known()
+    return this.#matcher.test(path, this.literal.length)
+  }
+
+  steps(): number {
+    return this.#matcher?.steps ?? 0
+  }
+
+  #known(): Matcher {
+    const known = this.#matchers.get(this.#rest)
+    if (known !== undefined) return known
+    const sets: SymbolSet[] = []
+    const matcher = new Matcher(buildAutomaton(parsePattern(this.#rest), sets), sets)
+    this.#matchers.set(this.#rest, matcher)
+    return matcher
+  }
+}
+
+interface Literal {
+  readonly text: string
+  /** The pattern of what comes after it. */
+  readonly rest: string
+}
+
+/** Takes from a pattern the characters that it begins with. */
+function literalOf(source: string, tree: PatternNode): Literal {
+  let at = source.startsWith('^') ? 1 : 0
+  let text = ''
+  for (const item of tree.kind === 'sequence' ? tree.items : []) {
+    const symbol = item.kind === 'set' && source[at] !== '[' ? onlySymbol(item.set) : null
+    if (symbol === null) break
+    text += String.fromCharCode(symbol)
+    at += source[at] === '\\' ? 2 : 1
+  }
+  return { text, rest: source.slice(at) }
 }
 
 /** Never 0, or repeats of nothing inside repeats of nothing would cost without counting. */
@@ -72,9 +139,9 @@ function expandedSize(node: PatternNode): number {
 }
 
 /** Builds from the end to the start: each part is given the state that follows it. */
-function buildAutomaton(tree: PatternNode, sets: Uint8Array[]): Automaton {
+function buildAutomaton(tree: PatternNode, sets: SymbolSet[]): Automaton {
   const automaton: Automaton = { sets: [], next: [], other: [], start: 0 }
-  const setIndex = new Map<string, number>()
+  const setIndex = new Map<SymbolSet, number>()
 
   function state(set: number, next: number, other = -1): number {
     automaton.next.push(next)
@@ -82,12 +149,12 @@ function buildAutomaton(tree: PatternNode, sets: Uint8Array[]): Automaton {
     return automaton.sets.push(set) - 1
   }
 
-  function setNumber(set: Uint8Array): number {
-    const key = set.join('')
-    const known = setIndex.get(key)
+  /** Sets of one character are the same object wherever it occurs. */
+  function setNumber(set: SymbolSet): number {
+    const known = setIndex.get(set)
     if (known !== undefined) return known
     const index = sets.push(set) - 1
-    setIndex.set(key, index)
+    setIndex.set(set, index)
     return index
   }
 
@@ -127,27 +194,29 @@ function buildAutomaton(tree: PatternNode, sets: Uint8Array[]): Automaton {
   return automaton
 }
 
-/** Numbers the symbols so that two symbols which no set tells apart share a class. */
-function symbolClasses(sets: readonly Uint8Array[]): { classOf: Uint8Array; members: number[] } {
+/** Numbers the symbols so that two symbols which no set tells apart share a class: each set splits the classes so far in two. */
+function symbolClasses(sets: readonly SymbolSet[]): { classOf: Uint8Array; members: number[] } {
   const classOf = new Uint8Array(SYMBOLS)
-  const members: number[] = []
-  const known = new Map<string, number>()
-  for (let symbol = 0; symbol < SYMBOLS; symbol += 1) {
-    const key = sets.map((set) => set[symbol] ?? 0).join('')
-    let index = known.get(key)
-    if (index === undefined) {
-      index = members.push(symbol) - 1
-      known.set(key, index)
+  let members = [0]
+  // By class so far, times two, plus whether the symbol is in the set.
+  const split = new Int16Array(2 * SYMBOLS)
+  for (const set of sets) {
+    split.fill(-1)
+    members = []
+    for (let symbol = 0; symbol < SYMBOLS; symbol += 1) {
+      const half = 2 * (classOf[symbol] ?? 0) + (set[symbol] ?? 0)
+      if (split[half] === -1) split[half] = members.push(symbol) - 1
+      classOf[symbol] = split[half] ?? 0
     }
-    classOf[symbol] = index
   }
   return { classOf, members }
 }
 
+/** Runs an automaton. */
 class Matcher {
   steps = 0
   readonly #automaton: Automaton
-  readonly #sets: readonly Uint8Array[]
+  readonly #sets: readonly SymbolSet[]
   readonly #classOf: Uint8Array
   /** A symbol of each class, to stand for it. */
   readonly #members: readonly number[]
@@ -157,7 +226,7 @@ class Matcher {
   readonly #cache = new Map<string, Step>()
   #first: Step
 
-  constructor(automaton: Automaton, sets: readonly Uint8Array[]) {
+  constructor(automaton: Automaton, sets: readonly SymbolSet[]) {
     const { classOf, members } = symbolClasses(sets)
     this.#automaton = automaton
     this.#sets = sets
@@ -167,18 +236,19 @@ class Matcher {
     this.#first = this.#step([automaton.start])
   }
 
-  test(path: string): boolean {
+  /** Whether what begins at index `from` of `path` matches. */
+  test(path: string, from: number): boolean {
     let step = this.#first
-    for (let at = 0; at < path.length; at += 1) {
+    for (let at = from; at < path.length; at += 1) {
       const symbol = path.charCodeAt(at)
       const symbolClass = this.#classOf[symbol < SYMBOL_OTHER ? symbol : SYMBOL_OTHER] ?? 0
       step = step.to[symbolClass] ?? this.#advance(step, symbolClass)
       if (step.states.length === 0 && !step.accepts) {
-        this.steps += at + 1
+        this.steps += at + 1 - from
         return false
       }
     }
-    this.steps += path.length
+    this.steps += path.length - from
     return step.accepts
   }
 

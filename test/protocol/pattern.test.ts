@@ -5,7 +5,7 @@ import { describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
 
 import { EdgefnError } from '../../src/errors.ts'
-import { compilePattern } from '../../src/protocol/pattern.ts'
+import { compilePattern, type Matchers, type Pattern } from '../../src/protocol/pattern.ts'
 
 function refusal(source: string): string {
   try {
@@ -86,15 +86,18 @@ const { pattern } = fc.letrec<{ pattern: string; sequence: string; part: string;
   }),
 )
 
+const pick = ({ literal, isLiteral }: Pattern) => ({ literal, isLiteral })
+
 describe('the language of patterns', () => {
   // Longer patterns would put the reference, which backtracks, to the test.
   const short = pattern.filter((source) => source.length <= 80)
 
   test('agrees with RegExp on generated patterns and paths', () => {
     let matches = 0
+    const matchers: Matchers = new Map()
     fc.assert(
       fc.property(short, fc.array(path, { minLength: 1, maxLength: 8 }), (source, paths) => {
-        const compiled = compilePattern(source)
+        const compiled = compilePattern(source, matchers)
         const reference = new RegExp(`^(?:${source})$`)
         for (const text of paths) {
           if (reference.test(text)) matches += 1
@@ -108,6 +111,33 @@ describe('the language of patterns', () => {
       { numRuns: 1500 },
     )
     expect(matches).toBeGreaterThan(500)
+  })
+
+  test('says what every match begins with, and whether that is all', () => {
+    const cases = [
+      ['/users/[0-9]+', '/users/', false],
+      ['^/a\\.b\\+c$', '/a.b+c', true],
+      ['/ab*', '/a', false],
+      ['/ab{2}', '/a', false],
+      ['/a(b)', '/a', false],
+      ['/a[b]c', '/a', false],
+      ['/a|/b', '', false],
+      ['/a\\d', '/a', false],
+      ['', '', true],
+    ] as const
+    for (const [source, literal, isLiteral] of cases) {
+      expect({ source, ...pick(compilePattern(source)) }).toEqual({ source, literal, isLiteral })
+    }
+  })
+
+  test('patterns that end alike share an automaton and still begin each with their own', () => {
+    const matchers: Matchers = new Map()
+    const [users, orders] = ['/users/\\d+', '/orders/\\d+'].map((source) =>
+      compilePattern(source, matchers),
+    )
+    expect([users?.test('/users/12'), users?.test('/orders/12')]).toEqual([true, false])
+    expect([orders?.test('/users/12'), orders?.test('/orders/12')]).toEqual([false, true])
+    expect(matchers.size).toBe(1)
   })
 
   test('is anchored over the whole path, with or without ^ and $', () => {

@@ -1,18 +1,26 @@
-/** A route prepared for matching: its place in the order as a number, its methods as bits. */
+/** A route prepared for matching: its place in the order as a number, its methods as bits, the answer it gives ready made. */
 
 import { HTTP_METHODS, type Method, type Route } from '../../../protocol/manifest.ts'
+import { rankOf } from './order.ts'
+
+export interface Found {
+  readonly kind: 'found'
+  readonly route: Route
+}
 
 export interface Candidate {
-  readonly route: Route
-  /** Place in the order of the whole table; the smallest that matches is taken. */
-  readonly ordinal: number
+  readonly found: Found
+  /** Place in the order of all routes (`order.ts`); of those that match, the smallest is taken. */
+  readonly rank: number
   readonly methods: number
+  /** The next one of the same path, which takes methods that those before it do not. */
+  next: Candidate | null
 }
 
 const METHOD_BITS: ReadonlyMap<string, number> = new Map(
   HTTP_METHODS.map((method, index) => [method, 1 << index]),
 )
-const EVERY_METHOD = (1 << HTTP_METHODS.length) - 1
+export const EVERY_METHOD = (1 << HTTP_METHODS.length) - 1
 
 /** The bit of a method; 0 for methods that no route can name. */
 export function methodBit(method: string): number {
@@ -20,28 +28,58 @@ export function methodBit(method: string): number {
 }
 
 /** An empty list of methods takes every method. */
-export function methodBits(methods: readonly Method[]): number {
-  return methods.reduce((bits, method) => bits | methodBit(method), 0) || EVERY_METHOD
+function methodBits(methods: readonly Method[]): number {
+  let bits = 0
+  for (const method of methods) bits |= methodBit(method)
+  return bits === 0 ? EVERY_METHOD : bits
 }
 
-export function methodsOf(bits: number): Method[] {
-  return HTTP_METHODS.filter((method) => (bits & methodBit(method)) !== 0)
+export function candidateOf(route: Route): Candidate {
+  const found: Found = { kind: 'found', route }
+  return { found, rank: rankOf(route), methods: methodBits(route.methods), next: null }
+}
+
+/** Whether `a` is taken before `b`. Of equal ranks the older route goes first (ids are UUIDv7), so the order is total. */
+export function precedes(a: Candidate, b: Candidate): boolean {
+  return a.rank < b.rank || (a.rank === b.rank && a.found.route.route_id < b.found.route.route_id)
 }
 
 /**
- * Adds a candidate to the list of one path, unless those before it already take all its methods. Must be called in
- * order of ordinals; a list then holds at most one candidate per method, however many routes share the path.
+ * Puts a candidate where it belongs in the list of one path, and leaves out all that find their methods taken by those
+ * before them. A list then holds at most one candidate per method, however many routes share the path. Returns its head.
  */
-export function addCandidate(list: Candidate[], candidate: Candidate): void {
-  const taken = list.reduce((bits, earlier) => bits | earlier.methods, 0)
-  if ((candidate.methods & ~taken) !== 0) list.push(candidate)
+export function withCandidate(head: Candidate | null, candidate: Candidate): Candidate {
+  let taken = 0
+  let before: Candidate | null = null
+  let behind = head
+  while (behind !== null && precedes(behind, candidate)) {
+    taken |= behind.methods
+    before = behind
+    behind = behind.next
+  }
+  if ((candidate.methods & ~taken) === 0) return head ?? candidate
+  taken |= candidate.methods
+  let last = candidate
+  for (; behind !== null; behind = behind.next) {
+    if ((behind.methods & ~taken) === 0) continue
+    taken |= behind.methods
+    last.next = behind
+    last = behind
+  }
+  last.next = null
+  if (before === null) return candidate
+  before.next = candidate
+  return head ?? candidate
 }
 
-/** The first of a list that takes the method. */
-export function firstFor(list: readonly Candidate[] | undefined, bit: number): Candidate | null {
-  if (list === undefined) return null
-  for (const candidate of list) {
-    if ((candidate.methods & bit) !== 0) return candidate
+/** The first of a list that takes a method of `bits`, unless `best` goes before it. */
+export function betterOf(
+  best: Candidate | null,
+  list: Candidate | null,
+  bits: number,
+): Candidate | null {
+  for (let each = list; each !== null; each = each.next) {
+    if ((each.methods & bits) !== 0) return best === null || precedes(each, best) ? each : best
   }
-  return null
+  return best
 }

@@ -1,105 +1,60 @@
-/** The routes of one host: exact paths in a hash map, prefixes in a trie of segments, patterns in a list. */
+/** The routes of one host: exact paths in a hash map, prefixes and patterns by what they begin with. */
 
 import type { Pattern } from '../../../protocol/pattern.ts'
-import { addCandidate, type Candidate, firstFor } from './candidate.ts'
-
-interface PrefixNode {
-  readonly children: Map<string, PrefixNode>
-  /** Routes of the prefix that ends with this segment: `/api`. */
-  readonly here: Candidate[]
-  /** Routes of the prefix that ends with the slash after it: `/api/`, which `/api` itself does not match. */
-  readonly below: Candidate[]
-}
-
-interface PatternRoute {
-  readonly pattern: Pattern
-  readonly candidate: Candidate
-}
-
-const newNode = (): PrefixNode => ({ children: new Map(), here: [], below: [] })
+import { betterOf, type Candidate, withCandidate } from './candidate.ts'
+import { PrefixIndex } from './prefix-index.ts'
 
 export class PathTable {
-  readonly #exact = new Map<string, Candidate[]>()
-  readonly #prefixes = newNode()
-  readonly #patterns: PatternRoute[] = []
+  #exact: Map<string, Candidate> | null = null
+  #others: PrefixIndex | null = null
+  #bestRank = Infinity
 
-  /** Candidates must be added in order of ordinals. `pattern` is the compiled path of a regex route. */
-  add(candidate: Candidate, path: string, pattern: Pattern | null): void {
-    if (pattern !== null) {
-      this.#patterns.push({ pattern, candidate })
-      return
-    }
-    if (candidate.route.path_type === 'prefix') {
-      addCandidate(this.#prefixList(path), candidate)
-      return
-    }
-    const list = this.#exact.get(path)
-    if (list === undefined) this.#exact.set(path, [candidate])
-    else addCandidate(list, candidate)
+  /** The smallest rank in it. */
+  get bestRank(): number {
+    return this.#bestRank
   }
 
-  /** The best of `best` and what matches here; `bit` is the request's method. */
-  find(path: string, bit: number, best: Candidate | null): Candidate | null {
-    let found = better(best, firstFor(this.#exact.get(path), bit))
-    this.#walkPrefixes(path, (list) => {
-      found = better(found, firstFor(list, bit))
-    })
-    for (const { pattern, candidate } of this.#patterns) {
-      if (found !== null && candidate.ordinal > found.ordinal) break
-      if ((candidate.methods & bit) !== 0 && pattern.test(path)) return candidate
-    }
-    return found
+  addExact(path: string, candidate: Candidate): void {
+    this.#bestRank = Math.min(this.#bestRank, candidate.rank)
+    this.#exact ??= new Map()
+    this.#exact.set(path, withCandidate(this.#exact.get(path) ?? null, candidate))
   }
 
-  /** Bits of the methods that any route matching `path` takes. */
-  methodsAt(path: string): number {
-    let bits = 0
-    const collect = (list: readonly Candidate[]) => {
-      for (const candidate of list) bits |= candidate.methods
-    }
-    collect(this.#exact.get(path) ?? [])
-    this.#walkPrefixes(path, collect)
-    for (const { pattern, candidate } of this.#patterns) {
-      if ((candidate.methods & ~bits) !== 0 && pattern.test(path)) bits |= candidate.methods
-    }
-    return bits
+  addPrefix(path: string, candidate: Candidate): void {
+    this.#bestRank = Math.min(this.#bestRank, candidate.rank)
+    this.#others ??= new PrefixIndex()
+    this.#others.addPrefix(path, candidate)
   }
 
-  #prefixList(path: string): Candidate[] {
-    if (path === '/') return this.#prefixes.below
-    const segments = path.slice(1).split('/')
-    const endsBelow = segments.at(-1) === ''
-    if (endsBelow) segments.pop()
-    let node = this.#prefixes
-    for (const segment of segments) {
-      let child = node.children.get(segment)
-      if (child === undefined) {
-        child = newNode()
-        node.children.set(segment, child)
-      }
-      node = child
-    }
-    return endsBelow ? node.below : node.here
+  /** A pattern that stands for one path only is kept as that path. */
+  addPattern(pattern: Pattern, candidate: Candidate): void {
+    if (pattern.isLiteral) return this.addExact(pattern.literal, candidate)
+    this.#bestRank = Math.min(this.#bestRank, candidate.rank)
+    this.#others ??= new PrefixIndex()
+    this.#others.addPattern(pattern, candidate)
   }
 
-  /** Visits the routes of every prefix of `path`; stops where the trie ends, so cost is bound by the longest prefix. */
-  #walkPrefixes(path: string, visit: (list: readonly Candidate[]) => void): void {
-    let node = this.#prefixes
-    visit(node.below)
-    for (let at = 1; node.children.size > 0;) {
-      const slash = path.indexOf('/', at)
-      const child = node.children.get(slash < 0 ? path.slice(at) : path.slice(at, slash))
-      if (child === undefined) return
-      visit(child.here)
-      if (slash < 0) return
-      visit(child.below)
-      node = child
-      at = slash + 1
-    }
+  /** To be called once, when all are added. */
+  sort(): void {
+    this.#others?.sort()
+  }
+
+  /** The best of `best` and what matches here and takes a method of `bits`. */
+  find(path: string, bits: number, best: Candidate | null): Candidate | null {
+    const exact = this.#exact?.get(path)
+    const found = exact === undefined ? best : betterOf(best, exact, bits)
+    const others = this.#others
+    if (others === null || (found !== null && found.rank < others.bestRank)) return found
+    return others.find(path, bits, found)
   }
 }
 
-function better(a: Candidate | null, b: Candidate | null): Candidate | null {
-  if (a === null || b === null) return a ?? b
-  return a.ordinal <= b.ordinal ? a : b
+/** Looks only into a table that may have something better than `best`. */
+export function findIn(
+  table: PathTable,
+  path: string,
+  bits: number,
+  best: Candidate | null,
+): Candidate | null {
+  return best !== null && best.rank < table.bestRank ? best : table.find(path, bits, best)
 }

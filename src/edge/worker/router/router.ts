@@ -1,14 +1,14 @@
 /** Host, path and method → route: an immutable table, built whole from a list of routes [R4.1 R9.2 P5 P20]. */
 
 import { EdgefnError, toEdgefnError } from '../../../errors.ts'
-import type { Method, Route } from '../../../protocol/manifest.ts'
-import { compilePattern, type Pattern } from '../../../protocol/pattern.ts'
-import { type Candidate, methodBit, methodBits, methodsOf } from './candidate.ts'
-import { compareRoutes } from './order.ts'
-import { PathTable } from './path-table.ts'
+import { HTTP_METHODS, type Method, type Route } from '../../../protocol/manifest.ts'
+import { compilePattern, type Matchers } from '../../../protocol/pattern.ts'
+import { type Candidate, candidateOf, EVERY_METHOD, type Found, methodBit } from './candidate.ts'
+import { findIn, PathTable } from './path-table.ts'
+import { Wildcards } from './wildcards.ts'
 
 export type Match =
-  | { readonly kind: 'found'; readonly route: Route }
+  | Found
   /** Routes match host and path, none of them this method; `allow` is what they take. */
   | { readonly kind: 'other_method'; readonly allow: readonly Method[] }
   | { readonly kind: 'none' }
@@ -20,74 +20,109 @@ export interface RejectedRoute {
 }
 
 export interface Router {
-  /** `host` without port, in lower case, no trailing dot; `path` without query, starting with a slash. */
+  /**
+   * `host` without port, in lower case, no trailing dot; `path` without query, starting with a slash. What is found was made
+   * with the table: a look-up allocates nothing.
+   */
   match(host: string, path: string, method: string): Match
   readonly rejected: readonly RejectedRoute[]
 }
 
 const NONE: Match = { kind: 'none' }
 
-/**
- * Builds a table. A route with a bad path is left out and named in `rejected`, so that one of them cannot take the
- * others out of service. Of routes that differ in nothing but their id the older one is taken.
- */
+/** A whole table at once; `RouterBuilder` takes the routes in parts. */
 export function buildRouter(routes: readonly Route[]): Router {
-  const hosts = new Map<string, PathTable>()
-  const wildcards = new Map<string, PathTable>()
-  const anyHost = new PathTable()
-  const rejected: RejectedRoute[] = []
-
-  function tableFor(host: string): PathTable {
-    if (host === '*') return anyHost
-    const tables = host.startsWith('*.') ? wildcards : hosts
-    const name = host.startsWith('*.') ? host.slice(2) : host
-    const table = tables.get(name) ?? new PathTable()
-    tables.set(name, table)
-    return table
-  }
-
-  let ordinal = 0
-  for (const route of [...routes].sort(compareRoutes)) {
-    try {
-      const pattern = patternOf(route)
-      const candidate = { route, ordinal, methods: methodBits(route.methods) }
-      tableFor(route.host).add(candidate, asciiPath(route.path), pattern)
-      ordinal += 1
-    } catch (thrown) {
-      rejected.push({ route, error: toEdgefnError(thrown) })
-    }
-  }
-
-  /** The tables of an exact host, of every wildcard above it, and of any host. */
-  function tablesFor(host: string): PathTable[] {
-    const tables = [anyHost]
-    const exact = hosts.get(host)
-    if (exact !== undefined) tables.push(exact)
-    if (wildcards.size === 0) return tables
-    for (let dot = host.indexOf('.'); dot >= 0; dot = host.indexOf('.', dot + 1)) {
-      const above = dot === 0 ? undefined : wildcards.get(host.slice(dot + 1))
-      if (above !== undefined) tables.push(above)
-    }
-    return tables
-  }
-
-  function match(host: string, path: string, method: string): Match {
-    const bit = methodBit(method)
-    const tables = tablesFor(host)
-    let best: Candidate | null = null
-    for (const table of tables) best = table.find(path, bit, best)
-    if (best !== null) return { kind: 'found', route: best.route }
-    const bits = tables.reduce((all, table) => all | table.methodsAt(path), 0)
-    return bits === 0 ? NONE : { kind: 'other_method', allow: methodsOf(bits) }
-  }
-
-  return { match, rejected }
+  const builder = new RouterBuilder()
+  for (const route of routes) builder.add(route)
+  return builder.finish()
 }
 
-function patternOf(route: Route): Pattern | null {
-  if (route.path_type === 'regex') return compilePattern(route.path)
-  if (route.path.startsWith('/')) return null
-  throw new EdgefnError('invalid_field', `The path must start with / and is ${route.path}.`)
+/**
+ * Builds a table, in whatever order the routes come. A route with a bad path is left out and named in `rejected`, so that
+ * one of them cannot take the others out of service. Of routes that differ in nothing but their id the older one is taken.
+ */
+export class RouterBuilder {
+  readonly #hosts = new Map<string, PathTable>()
+  readonly #wildcards = new Wildcards()
+  readonly #anyHost = new PathTable()
+  readonly #rejected: RejectedRoute[] = []
+  readonly #matchers: Matchers = new Map()
+
+  add(route: Route): void {
+    try {
+      this.#addValid(route)
+    } catch (thrown) {
+      this.#rejected.push({ route, error: toEdgefnError(thrown) })
+    }
+  }
+
+  /** The table of what was added. The builder is of no more use. */
+  finish(): Router {
+    for (const table of this.#hosts.values()) table.sort()
+    this.#wildcards.sort()
+    this.#anyHost.sort()
+    return new HostRouter(this.#hosts, this.#wildcards, this.#anyHost, this.#rejected)
+  }
+
+  #addValid(route: Route): void {
+    const { path, path_type: type } = route
+    if (type === 'regex') {
+      const pattern = compilePattern(path, this.#matchers)
+      return this.#table(route.host).addPattern(pattern, candidateOf(route))
+    }
+    if (!path.startsWith('/')) {
+      throw new EdgefnError('invalid_field', `The path must start with / and is ${path}.`)
+    }
+    const table = this.#table(route.host)
+    if (type === 'exact') table.addExact(asciiPath(path), candidateOf(route))
+    else table.addPrefix(asciiPath(path), candidateOf(route))
+  }
+
+  #table(host: string): PathTable {
+    if (host === '*') return this.#anyHost
+    if (host.startsWith('*.')) return this.#wildcards.table(host.slice(2))
+    let table = this.#hosts.get(host)
+    if (table === undefined) {
+      table = new PathTable()
+      this.#hosts.set(host, table)
+    }
+    return table
+  }
+}
+
+class HostRouter implements Router {
+  readonly rejected: readonly RejectedRoute[]
+  readonly #hosts: ReadonlyMap<string, PathTable>
+  readonly #wildcards: Wildcards
+  readonly #anyHost: PathTable
+
+  constructor(
+    hosts: ReadonlyMap<string, PathTable>,
+    wildcards: Wildcards,
+    anyHost: PathTable,
+    rejected: readonly RejectedRoute[],
+  ) {
+    this.#hosts = hosts
+    this.#wildcards = wildcards
+    this.#anyHost = anyHost
+    this.rejected = rejected
+  }
+
+  match(host: string, path: string, method: string): Match {
+    return this.#find(host, path, methodBit(method))?.found ?? this.#refusal(host, path)
+  }
+
+  #find(host: string, path: string, bits: number): Candidate | null {
+    const own = this.#hosts.get(host)
+    const found = own === undefined ? null : own.find(path, bits, null)
+    return findIn(this.#anyHost, path, bits, this.#wildcards.find(host, path, bits, found))
+  }
+
+  #refusal(host: string, path: string): Match {
+    if (this.#find(host, path, EVERY_METHOD) === null) return NONE
+    const taken = (method: Method) => this.#find(host, path, methodBit(method)) !== null
+    return { kind: 'other_method', allow: HTTP_METHODS.filter(taken) }
+  }
 }
 
 /** Paths arrive percent-encoded, so a route written with other characters must be as well. */
