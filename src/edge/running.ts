@@ -12,7 +12,8 @@ const HEADER_CELLS = 16
 const HEADER = { pid: 0, lost: 1 } as const
 /** Of a thread: slot plus one (0: it runs nothing), and version. */
 const THREAD_CELLS = 2
-const SEAT_CELLS = HEADER_CELLS + LIMITS.executorThreadsMax * THREAD_CELLS
+const threadsMax = LIMITS.executorThreadsMax + LIMITS.sleepingThreadsMax
+const SEAT_CELLS = HEADER_CELLS + threadsMax * THREAD_CELLS
 
 /** A function version by its slot. */
 export interface RunningSlot {
@@ -71,7 +72,7 @@ export class RunningFile {
   read(seat: number): RunningSlot[] {
     const lost = Atomics.load(this.#cells, seat * SEAT_CELLS + HEADER.lost)
     if (lost > 0) return this.#thread(seat, lost - 1)
-    const threads = Array.from({ length: LIMITS.executorThreadsMax }, (_, thread) => thread)
+    const threads = Array.from({ length: threadsMax }, (_, thread) => thread)
     return threads.flatMap((thread) => this.#thread(seat, thread))
   }
 

@@ -70,6 +70,12 @@ export const LIMITS = {
   workerMemoryBytesDefault: 2 * GIB,
   executorThreadsDefault: 8,
   executorThreadsMax: 64,
+  /**
+   * Threads of a worker whose guests wait in a host function and which therefore do not count as busy, and those of one
+   * function among them: what waits besides counts.
+   */
+  sleepingThreadsMax: 128,
+  sleepingThreadsPerFunctionMax: 104,
   /** A compile process: resident bytes, seconds of processor time for each level of a module. */
   compileBytesMax: 3 * GIB,
   compileSecondsFirstMax: 60,
@@ -157,8 +163,8 @@ export const LIMITS = {
   fetchLoopsMax: 3,
   /** Fetches open at the same time: of one call, of one function version in a worker, of a worker. */
   fetchesPerCallMax: 8,
-  fetchesPerFunctionMax: 32,
-  fetchesPerWorkerMax: 128,
+  fetchesPerFunctionMax: 128,
+  fetchesPerWorkerMax: 256,
   /** Rows of one page of a list. */
   pageRowsMax: 500,
   pageRowsDefault: 100,
@@ -184,6 +190,8 @@ const RELATIONS: readonly (readonly [boolean, string])[] = [
   [LIMITS.suspectWaitMsMax < LIMITS.queueWaitMsMax, 'suspectWaitMsMax'],
   [LIMITS.backoffMsMin < LIMITS.backoffMsMax, 'backoffMsMin'],
   [LIMITS.fetchUrlBytesMax < LIMITS.fetchRequestHeadBytesMax, 'fetchUrlBytesMax'],
+  [LIMITS.sleepingThreadsPerFunctionMax < LIMITS.sleepingThreadsMax, 'sleepingThreadsMax'],
+  [LIMITS.sleepingThreadsPerFunctionMax <= LIMITS.fetchesPerFunctionMax, 'fetchesPerFunctionMax'],
   [LIMITS.fetchesPerCallMax <= LIMITS.fetchesPerFunctionMax, 'fetchesPerCallMax'],
   [LIMITS.fetchesPerFunctionMax <= LIMITS.fetchesPerWorkerMax, 'fetchesPerFunctionMax'],
   [LIMITS.joinTokenSecondsDefault <= LIMITS.joinTokenSecondsMax, 'joinTokenSecondsDefault'],

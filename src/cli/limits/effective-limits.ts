@@ -94,6 +94,8 @@ const FIXED: { readonly [K in LimitKey]?: Fixed } = {
   poolInstancesMax: { per: 'version and worker', beyond: 'calls wait' },
   poolIdleMsMax: { per: 'hot instance', beyond: 'given up' },
   functionCodeBytesMax: { per: 'version and worker', beyond: 'runs on fewer threads' },
+  sleepingThreadsMax: { per: 'worker', beyond: 'count as busy' },
+  sleepingThreadsPerFunctionMax: { per: 'version and worker', beyond: 'count as busy' },
   processInstancesMax: { per: 'worker', beyond: 'least recently used go' },
   queueRequestsMax: { per: 'worker', beyond: '503 overloaded' },
   queueFunctionRequestsMax: { per: 'version and worker', beyond: '503 overloaded' },

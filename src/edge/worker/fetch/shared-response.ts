@@ -169,6 +169,11 @@ export class ResponseReader extends SharedResponse {
     }
   }
 
+  /** Whether `readBody` has something to say at once. */
+  get hasBody(): boolean {
+    return this.load('body') !== 0 || this.load('written') !== this.load('read')
+  }
+
   readHead(): Uint8Array<ArrayBuffer> {
     return copy(this.head.subarray(0, this.load('headBytes')))
   }

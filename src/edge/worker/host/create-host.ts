@@ -13,15 +13,20 @@ import { NodeLog } from './node-log.ts'
 export function createHost(options: HostOptions, libc: Libc, memory: GuestMemory): Host {
   const nowMs = libc.monotonicMs
   const log = new NodeLog(hostLog(options), nowMs)
-  return {
+  const host: Host = {
     libc,
     memory,
-    kv: new KvStores({ dir: options.kv_dir, log, nowMs }),
+    kv: new KvStores({
+      ...{ dir: options.kv_dir, log, nowMs },
+      sleeping: (leftMs, wait) => host.sleeping(leftMs, wait),
+    }),
     metrics: new GuestMetrics(options.guest_metrics_dir, log),
     current: null,
     fetchLine: null,
     stopped: () => false,
+    sleeping: (_leftMs, wait) => wait(),
   }
+  return host
 }
 
 /** The log of a thread, which has no part in that of its process. */

@@ -32,6 +32,11 @@ export interface Host {
   fetchLine: FetchLine | null
   /** Whether the call that runs has been told to stop. */
   stopped: () => boolean
+  /**
+   * Does what waits for long and takes no processor; others may run in the meantime. It may return later than `wait` did,
+   * but not after `leftMs`, which says what is left to the call, has come to 0.
+   */
+  sleeping: <T>(leftMs: () => number, wait: () => T) => T
 }
 
 /** A host function with its call's context at hand and the guest's memory attached. */

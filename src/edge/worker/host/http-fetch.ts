@@ -43,7 +43,7 @@ export function beginFetch(
     return refuse(failureOf(thrown))
   }
   const handle = context.fetches.add(fetch)
-  const head = fetch.reader.waitHead(left)
+  const head = host.sleeping(left, () => fetch.reader.waitHead(left))
   if (head === null) {
     context.end = 'deadline'
     return null
@@ -60,7 +60,9 @@ export function readFetched(
   fetch: OpenFetch,
   bytesMax: number,
 ): Uint8Array<ArrayBuffer> | number | null {
-  const bytes = fetch.reader.readBody(bytesMax, leftMs(context, host), fetch.resume)
+  const left = leftMs(context, host)
+  const read = () => fetch.reader.readBody(bytesMax, left, fetch.resume)
+  const bytes = fetch.reader.hasBody ? read() : host.sleeping(left, read)
   if (bytes === null) context.end = 'deadline'
   return bytes
 }

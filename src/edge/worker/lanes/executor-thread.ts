@@ -26,6 +26,7 @@ const otherMsMax = 60_000
 export interface ExecutorThreadOptions {
   readonly entry: string
   readonly control: SharedArrayBuffer
+  readonly rest: SharedArrayBuffer
   readonly running: RunningSeat
   readonly index: number
   readonly host: HostOptions
@@ -37,6 +38,8 @@ export interface ExecutorThreadOptions {
   readonly nowMs: () => number
   /** A new line to the worker's fetch thread. */
   readonly connectFetches: () => MessagePort
+  /** The guest has fallen asleep, and `RestBoard.want` asked to be told. */
+  readonly onAsleep: () => void
   /**
    * Called once, when the thread will never answer again; its running call has been failed already. `stuck` is the guest
    * that could not be stopped, if that is why.
@@ -60,6 +63,8 @@ export function startThread(entry: string, data: ThreadData): Worker {
 
 interface Waiting {
   readonly fn: WorkerFunction
+  /** Its pool key. */
+  readonly key: string
   readonly settle: (report: RunReport | EdgefnError) => void
   readonly sinceMs: number
   /** The next look at whether the thread is stuck. */
@@ -92,6 +97,7 @@ export class ExecutorThread {
     this.#thread = startThread(options.entry, {
       edgefn_thread: 'executor',
       control: options.control,
+      rest: options.rest,
       running: options.running,
       index: options.index,
       host: options.host,
@@ -103,6 +109,7 @@ export class ExecutorThread {
     this.#thread.on('message', (message: FromThread) => {
       if (message.type === 'ready') return started.resolve(message.engine)
       if (message.type === 'done') return this.#done(message.report)
+      if (message.type === 'asleep') return options.onAsleep()
       const { code, message: text } = message.error
       return started.reject(new EdgefnError(isErrorCode(code) ? code : 'internal', text))
     })
@@ -115,6 +122,11 @@ export class ExecutorThread {
 
   get busy(): boolean {
     return this.#waiting !== null || this.#lost
+  }
+
+  /** Pool key of what it runs; null while it runs nothing. */
+  get runs(): string | null {
+    return this.#waiting?.key ?? null
   }
 
   /**
@@ -158,7 +170,7 @@ export class ExecutorThread {
 
   #done(report: RunReport): void {
     if (this.#waiting !== null) {
-      const key = poolKey(this.#waiting.fn)
+      const { key } = this.#waiting
       if (report.form !== null) this.#forms.set(key, report.form)
       if (report.loaded) this.#holds.add(key)
     }
@@ -183,7 +195,7 @@ export class ExecutorThread {
       const settle = (report: RunReport | EdgefnError) =>
         report instanceof EdgefnError ? reject(report) : resolve(report)
       const look = setTimeout(() => this.#look(), fn.max_execution_ms + stopMsMax)
-      this.#waiting = { fn, settle, sinceMs: this.#nowMs(), look }
+      this.#waiting = { fn, key: poolKey(fn), settle, sinceMs: this.#nowMs(), look }
       this.#post(message)
     })
   }

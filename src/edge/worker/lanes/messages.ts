@@ -39,12 +39,16 @@ export type FromThread =
   | { readonly type: 'ready'; readonly engine: string }
   | { readonly type: 'failed'; readonly error: IpcError }
   | { readonly type: 'done'; readonly report: RunReport }
+  /** The guest waits in a host function, and somebody wanted to know (`RestBoard.want`). */
+  | { readonly type: 'asleep' }
 
 /** `workerData` of the threads that `main.ts` re-enters for. */
 export type ThreadData =
   | {
       readonly edgefn_thread: 'executor'
       readonly control: SharedArrayBuffer
+      /** `rest.ts`. */
+      readonly rest: SharedArrayBuffer
       readonly running: RunningSeat
       readonly index: number
       readonly host: HostOptions

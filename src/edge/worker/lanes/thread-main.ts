@@ -15,6 +15,7 @@ import type { RunReport } from '../runtime/runner.ts'
 import { Runner } from '../runtime/runner.ts'
 import { CallSlot, ControlHeader } from './control.ts'
 import type { FromThread, ThreadData, ToThread } from './messages.ts'
+import { ThreadRest } from './rest.ts'
 import { runWatchdog } from './watchdog.ts'
 
 /** Runs the thread that `data` asks for. The watchdog never returns; the keeper lives by its clock, the others by their messages. */
@@ -40,16 +41,20 @@ function runExecutor(data: ThreadData & { edgefn_thread: 'executor' }): void {
   if (port === null) throw new Error('An executor runs only as a thread.')
   const post = (message: FromThread) => port.postMessage(message)
   const marks = new RunningFile(running.path, running.seats)
+  const rest = new ThreadRest(data.rest, index, () => post({ type: 'asleep' }))
   /** Whoever finds this process dead reads whose module it had in hand. */
   function marked(fn: WorkerFunction, run: () => RunReport): RunReport {
     marks.begin(running.seat, index, fn.slot, fn.version)
+    rest.begin(fn.slot)
     const report = run()
+    rest.end()
     marks.end(running.seat, index)
     return report
   }
   let runner: Runner
   try {
     const engine = new Engine(host)
+    engine.host.sleeping = (leftMs, wait) => rest.during(leftMs, wait)
     const { holder } = new ControlHeader(control)
     const compiledCode = new CompiledCode(engine.native, compile_key, holder, hostLog(host))
     runner = new Runner(engine, new CallSlot(control, index), compiledCode)

@@ -12,6 +12,7 @@ import type { SharedForm } from '../runtime/module-source.ts'
 import { controlBytes } from './control.ts'
 import { ExecutorThread, startThread, type StuckGuest } from './executor-thread.ts'
 import { FetchThread } from './fetch-thread.ts'
+import { restBytes, RestBoard } from './rest.ts'
 
 export interface ThreadSetOptions {
   /** Path of `main.ts`, which threads re-enter; `Bun.main` in the program itself. */
@@ -33,11 +34,21 @@ export interface ThreadSetOptions {
 /** There may be so many times `max` threads, for functions that run nowhere while others hold `max` of them. */
 const reserveFactor = 4
 
+/** Threads that wait in a host function of their guest (`rest.ts`): in all, and by pool key. */
+export interface Asleep {
+  readonly all: number
+  readonly by: ReadonlyMap<string, number>
+}
+
+export const NONE_ASLEEP: Asleep = { all: 0, by: new Map() }
+
 export class ThreadSet {
   readonly max: number
   readonly #total: number
   readonly #options: ThreadSetOptions
   readonly #control: SharedArrayBuffer
+  readonly #restMemory: SharedArrayBuffer
+  readonly #rest: RestBoard
   readonly #running: RunningFile
   readonly #threads: ExecutorThread[] = []
   readonly #forms = new Map<string, SharedForm>()
@@ -46,6 +57,7 @@ export class ThreadSet {
   readonly #fetches: FetchThread
   #watchdog: Worker | null = null
   #tellLost: (thread: number) => void = () => {}
+  #tellAsleep: () => void = () => {}
 
   constructor(options: ThreadSetOptions) {
     this.max = options.max
@@ -53,7 +65,14 @@ export class ThreadSet {
     this.#options = options
     this.#running = new RunningFile(options.running.path, options.running.seats)
     this.#running.occupy(options.running.seat, process.pid)
-    this.#control = new SharedArrayBuffer(controlBytes(this.#total))
+    const slots = this.#total + LIMITS.sleepingThreadsMax
+    this.#control = new SharedArrayBuffer(controlBytes(slots))
+    this.#restMemory = new SharedArrayBuffer(restBytes(slots))
+    this.#rest = new RestBoard(this.#restMemory, {
+      awakeMax: options.max,
+      ownerAwakeMax: this.ownMax,
+      totalAwakeMax: this.#total,
+    })
     this.#fetches = new FetchThread({
       entry: options.entry,
       allow_private: options.fetch_allow_private,
@@ -68,7 +87,7 @@ export class ThreadSet {
     this.#watchdog = startThread(this.#options.entry, {
       edgefn_thread: 'watchdog',
       control: this.#control,
-      threads: this.#total,
+      threads: this.#total + LIMITS.sleepingThreadsMax,
     })
     this.#watchdog.on('error', (thrown) =>
       this.#options.onDefect(`The watchdog failed: ${errorMessage(thrown)}.`, null),
@@ -80,6 +99,43 @@ export class ThreadSet {
     this.#tellLost = listener
   }
 
+  /** `listener` is called when a thread falls asleep after `tellWhenAsleep`. */
+  onAsleep(listener: () => void): void {
+    this.#tellAsleep = listener
+  }
+
+  /** Has the next thread that falls asleep say so, or none. */
+  tellWhenAsleep(wanted: boolean): void {
+    this.#rest.want(wanted)
+  }
+
+  /** Changes whenever a thread has fallen asleep. */
+  get naps(): number {
+    return this.#rest.naps
+  }
+
+  /** Threads of one function that may be awake at once: never all of them. */
+  get ownMax(): number {
+    return Math.max(this.max - 1, 1)
+  }
+
+  /** How many threads sleep in a call, by what they run; as far as they do not count as busy. */
+  asleep(): Asleep {
+    const by = new Map<string, number>()
+    let all = 0
+    if (this.#rest.naps > 0) {
+      for (const { index, runs } of this.#threads) {
+        if (runs === null || !this.#rest.isAsleep(index)) continue
+        const own = by.get(runs) ?? 0
+        if (all === LIMITS.sleepingThreadsMax || own === LIMITS.sleepingThreadsPerFunctionMax)
+          continue
+        all += 1
+        by.set(runs, own + 1)
+      }
+    }
+    return { all, by }
+  }
+
   get(index: number): ExecutorThread | undefined {
     return this.#threads[index]
   }
@@ -88,25 +144,26 @@ export class ThreadSet {
     return this.#threads[index]?.busy === false
   }
 
-  anyFree(): boolean {
-    return this.#threads.length < this.#total || this.#threads.some((thread) => !thread.busy)
+  anyFree({ all }: Asleep): boolean {
+    return this.#mayAdd(all) || this.#threads.some((thread) => !thread.busy)
   }
 
   /**
    * Whether a function that runs on `running` threads may have one more: with `max` threads busy, only one that runs on
-   * none. So functions that run long hold up themselves, and not those that nobody has called for a while.
+   * none. So functions that run long hold up themselves, and not those that nobody has called for a while. Those that sleep
+   * count neither here nor there.
    */
-  hasRoom(running: number): boolean {
-    return (
-      running === 0 || this.#threads.reduce((sum, { busy }) => sum + Number(busy), 0) < this.max
-    )
+  hasRoom(running: number, asleep: Asleep): boolean {
+    if (running === 0) return true
+    const busy = this.#threads.reduce((sum, each) => sum + Number(each.busy), 0)
+    return busy - asleep.all < this.max
   }
 
   /**
    * A free thread, best one that has the module already; a new one when all are busy and there may be more; or null. No
    * other than those that have the module once `holdersMax` threads do.
    */
-  free(key: string, holdersMax: number): ExecutorThread | null {
+  free(key: string, holdersMax: number, asleep: Asleep): ExecutorThread | null {
     let found: ExecutorThread | null = null
     let holders = 0
     for (const thread of this.#threads) {
@@ -118,7 +175,7 @@ export class ThreadSet {
     }
     if (holders >= holdersMax) return null
     if (found !== null) return found
-    return this.#threads.length < this.#total ? this.#add() : null
+    return this.#mayAdd(asleep.all) ? this.#add() : null
   }
 
   /** Whether a thread has a module, or is about to. */
@@ -132,7 +189,7 @@ export class ThreadSet {
    */
   load(index: number, key: string): void {
     this.#loaded[index]?.add(key)
-    const isFull = this.#threads.length >= this.max && this.#threads.length < this.#total
+    const isFull = this.#threads.length >= this.max && this.#mayAdd(0)
     const others = isFull && this.#threads.some((each) => each.index !== index && !each.busy)
     if (isFull && !others) this.#add()
   }
@@ -168,11 +225,16 @@ export class ThreadSet {
     await this.#watchdog?.terminate()
   }
 
+  #mayAdd(asleep: number): boolean {
+    return this.#threads.length < this.#total + asleep
+  }
+
   #add(): ExecutorThread {
     const index = this.#threads.length
     const thread = new ExecutorThread({
       entry: this.#options.entry,
       control: this.#control,
+      rest: this.#restMemory,
       running: this.#options.running,
       index,
       host: this.#options.host,
@@ -180,6 +242,7 @@ export class ThreadSet {
       forms: this.#forms,
       nowMs: this.#options.nowMs,
       connectFetches: () => this.#fetches.connect(),
+      onAsleep: () => this.#tellAsleep(),
       onLost: (reason, stuck) => {
         this.#running.lost(this.#options.running.seat, index)
         if (stuck !== null) this.#options.stats.addWorker('guest_stop_defects', 1)
@@ -189,6 +252,7 @@ export class ThreadSet {
     })
     this.#threads.push(thread)
     this.#loaded.push(new Set())
+    this.#rest.started(this.#threads.length)
     this.#options.stats.setWorker('executor_threads', this.#threads.length)
     return thread
   }

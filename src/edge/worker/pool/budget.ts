@@ -29,6 +29,11 @@ export class PoolBudget<P> {
     return this.#bytes + others > this.#bytesMax * share
   }
 
+  /** Whether `bytes` are within what instances may cost. */
+  holds(bytes: number): boolean {
+    return bytes <= this.#bytesMax * budgetShareMax
+  }
+
   /** The idle instance that was used least recently. Null: none is idle. */
   oldest(): { readonly instance: Instance; readonly pool: P } | null {
     const first = this.#idle.entries().next().value

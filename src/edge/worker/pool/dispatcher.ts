@@ -11,19 +11,14 @@ import type { VerdictFile } from '../../verdicts.ts'
 import type { GuestRequest, Invoker, Outcome } from '../call.ts'
 import { keepsInstances, poolKey, queueWaitMs } from '../call.ts'
 import type { ExecutorThread } from '../lanes/executor-thread.ts'
-import type { ThreadSet } from '../lanes/thread-set.ts'
+import type { Asleep, ThreadSet } from '../lanes/thread-set.ts'
 import type { RunReport } from '../runtime/runner.ts'
 import { budgetShareMax, PoolBudget, pressedShareMax } from './budget.ts'
-import {
-  holdersMax,
-  instanceCodeBytes,
-  instanceCost,
-  loadingBytesMax,
-  type Instance,
-} from './instance.ts'
+import { instanceCodeBytes, instanceCost, loadingBytesMax, type Instance } from './instance.ts'
 import type { Job } from './job.ts'
 import { LoadedCode, returnBytesMin } from './loaded-code.ts'
 import { Pool, POOL_LIMITS, reapEveryMs } from './pool.ts'
+import { Room } from './room.ts'
 import { clientGone, failedOutcome, overloaded } from './refusals.ts'
 import { suspectLookMs, Suspects } from './suspects.ts'
 import { WaitingList } from './waiting-list.ts'
@@ -51,13 +46,13 @@ export class Dispatcher implements Invoker {
   #loadingBytes = 0
   /** What is in service, by pool key: whose statistics a pool's are. */
   #assigned = new Map<string, WorkerFunction>()
+  readonly #room: Room
   readonly #waiting: WaitingList<Pool, Job>
   readonly #reaper: ReturnType<typeof setInterval>
   #suspectTimer: ReturnType<typeof setTimeout> | null = null
   #pressure: MemoryPressure = 0
   /** What instances cost that were destroyed since memory was last returned to the system. */
   #freedBytes = 0
-  #running = 0
   /** Instances alive in all pools, retired ones included. */
   #alive = 0
   #nextInstance = 1
@@ -68,6 +63,11 @@ export class Dispatcher implements Invoker {
     this.#stats = options.stats
     this.#nowMs = options.nowMs
     this.#budget = new PoolBudget(options.pool_bytes_max)
+    this.#room = new Room({
+      threads: options.threads,
+      budget: this.#budget,
+      look: () => this.#startWaiting(),
+    })
     this.#verdicts = options.verdicts
     this.#suspects = new Suspects(options.verdicts)
     const limits = {
@@ -132,7 +132,7 @@ export class Dispatcher implements Invoker {
     for (const job of this.#waiting.drain()) {
       job.settle(new EdgefnError('shutting_down', 'The worker is shutting down.'))
     }
-    if (this.#running > 0) await new Promise<void>((resolve) => (this.#closing = resolve))
+    if (this.#room.running > 0) await new Promise<void>((resolve) => (this.#closing = resolve))
     await this.#threads.close()
   }
 
@@ -149,6 +149,7 @@ export class Dispatcher implements Invoker {
     if (this.#pressure === 2 && job.kind === 'call' && !this.#isWarm(job)) {
       return job.settle(overloaded('The node is short of memory and starts no new instances.'))
     }
+    const { naps } = this.#threads
     if (this.#start(job)) return
     const waitedMs = job.request === null ? 0 : this.#nowMs() - job.request.admitted_ms
     const client = job.client?.()
@@ -156,7 +157,7 @@ export class Dispatcher implements Invoker {
     if (!this.#waiting.add(job.pool, job, queueWaitMs(job.fn) - waitedMs)) {
       return job.settle(overloaded('Too many requests are waiting already.'))
     }
-    this.#countWaiting()
+    this.#countWaiting(naps)
     client?.addEventListener('abort', () => this.#abandon(job), { once: true })
   }
 
@@ -176,9 +177,9 @@ export class Dispatcher implements Invoker {
       return true
     }
     if (this.#mustWaitForTurn(job)) return false
-    if (!this.#threads.hasRoom(job.pool.leased)) return false
-    if (job.kind === 'call' && job.pool.leased >= this.#threadsMax(job.fn)) return false
-    const instance = this.#lease(job)
+    const asleep = this.#room.find(job, this.#pressure > 0)
+    if (asleep === null) return false
+    const instance = this.#lease(job, asleep)
     const thread = instance === null ? undefined : this.#threads.get(instance.thread)
     if (instance === null || thread === undefined) return false
     void this.#run(job, instance, thread)
@@ -195,30 +196,25 @@ export class Dispatcher implements Invoker {
     return true
   }
 
-  /** How many threads may run a function at once: never all of them, and as few as its code's memory allows. */
-  #threadsMax(fn: WorkerFunction): number {
-    return Math.max(Math.min(holdersMax(fn), this.#threads.max - 1), 1)
-  }
-
   /** P7: an idle instance that can run now comes before a new one. */
-  #lease(job: Job): Instance | null {
+  #lease(job: Job, asleep: Asleep): Instance | null {
     const { pool, fn } = job
     const kept = pool.reuse((thread) => this.#threads.isFree(thread))
     if (kept !== null) return kept
     const grows = this.#pressure < 2 || job.kind === 'prepare'
     if (!grows && keepsInstances(fn.abi)) return null
-    // One that runs nowhere may be loaded once more, for all threads that have it may be busy with others for long.
-    const holders = pool.leased === 0 ? holdersMax(fn) + 1 : this.#threadsMax(fn)
-    const thread = this.#threads.free(poolKey(fn), grows ? holders : 0)
+    const own = asleep.by.get(pool.key) ?? 0
+    const holders = this.#room.holdersMax(fn, pool, asleep)
+    const thread = this.#threads.free(pool.key, grows ? holders : 0, asleep)
     if (thread === null) return null
     if (!this.#threads.hasLoaded(thread.index, pool.key) && !this.#hasRoomToLoad(fn)) return null
     if (this.#alive >= LIMITS.processInstancesMax && !this.#evictOldest()) return null
     // A pool that is full of instances on busy threads gives one up for one that can run.
-    const evicted = pool.size >= POOL_LIMITS.instancesMax ? pool.evict() : null
+    const evicted = pool.size - own >= POOL_LIMITS.instancesMax ? pool.evict() : null
     if (evicted !== null) this.#destroy(evicted)
     const cost = instanceCost({ code: instanceCodeBytes(fn), memory: 0, tables: 0 })
     const at = { id: this.#nextInstance, thread: thread.index, cost }
-    const created = pool.create(at, performance.now())
+    const created = pool.create(at, performance.now(), own)
     if (created === null) return null
     this.#nextInstance += 1
     this.#alive += 1
@@ -228,7 +224,7 @@ export class Dispatcher implements Invoker {
 
   async #run(job: Job, instance: Instance, thread: ExecutorThread): Promise<void> {
     const { fn, pool } = job
-    this.#running += 1
+    this.#room.began(fn)
     this.#suspects.started(thread.index, fn)
     const loading = this.#threads.hasLoaded(thread.index, pool.key) ? 0 : loadingBytesMax(fn)
     this.#loadingBytes += loading
@@ -242,13 +238,13 @@ export class Dispatcher implements Invoker {
     } catch (thrown) {
       report = toEdgefnError(thrown)
     }
-    this.#running -= 1
+    this.#room.ended(fn)
     this.#loadingBytes -= loading
     this.#suspects.ended(thread.index)
     this.#release(job, instance, report)
     job.settle(report)
     this.#countPool(fn, pool)
-    if (this.#closing !== null && this.#running === 0) return this.#closing()
+    if (this.#closing !== null && this.#room.running === 0) return this.#closing()
     this.#startWaiting()
   }
 
@@ -291,12 +287,14 @@ export class Dispatcher implements Invoker {
 
   #startWaiting(): void {
     if (this.#waiting.length === 0) return
+    const { naps } = this.#threads
+    const asleep = this.#threads.asleep()
     this.#waiting.takeFair(
-      (pool) => pool.leased,
+      (pool) => pool.leased - (asleep.by.get(pool.key) ?? 0),
       (job) => this.#start(job),
-      () => this.#threads.anyFree(),
+      () => this.#threads.anyFree(asleep),
     )
-    this.#countWaiting()
+    this.#countWaiting(naps)
   }
 
   #reap(): void {
@@ -378,8 +376,11 @@ export class Dispatcher implements Invoker {
     this.#code.forgetThread(thread)
   }
 
-  #countWaiting(): void {
-    this.#stats.setWorker('queue_length', this.#waiting.length)
+  /** `naps` is what the threads' count was before the last look at them. */
+  #countWaiting(naps = this.#threads.naps): void {
+    const { length } = this.#waiting
+    this.#stats.setWorker('queue_length', length)
+    this.#room.looked(length, naps)
   }
 
   #countAssigned(key: string): void {

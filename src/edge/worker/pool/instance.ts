@@ -1,6 +1,6 @@
 /** An instance in a pool, and what it is taken to cost its worker. */
 
-import { LIMITS } from '../../../protocol/limits.ts'
+import { LIMITS, PAGE_BYTES } from '../../../protocol/limits.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 
 export interface Instance {
@@ -55,4 +55,12 @@ const loadingBytesPerModuleByte = 66
 /** Bytes that loading a function on one more thread and making an instance may take, before it is known. */
 export function loadingBytesMax(fn: Form): number {
   return fn.compiled === null ? fn.size_bytes * loadingBytesPerModuleByte : threadCodeBytes(fn)
+}
+
+/** Bytes that a thread takes by itself; 5 to 6 MiB were measured. */
+const threadBytes = 6 * 2 ** 20
+
+/** Bytes that a call may take besides code: its thread and a linear memory as large as it may become. */
+export function runningBytesMax({ memory_pages }: Pick<WorkerFunction, 'memory_pages'>): number {
+  return threadBytes + memory_pages * PAGE_BYTES
 }

@@ -77,9 +77,16 @@ export class Pool {
     return null
   }
 
-  /** Leases a new instance, taken to cost `cost` bytes; null when the pool is full. The caller makes it. */
-  create(at: Pick<Instance, 'id' | 'thread' | 'cost'>, nowMs: number): Instance | null {
-    if (this.size >= this.#limits.instancesMax) return null
+  /**
+   * Leases a new instance, taken to cost `cost` bytes; null when the pool is full, not counting `asleep` of the leased ones,
+   * whose guests wait in a host function. The caller makes it.
+   */
+  create(
+    at: Pick<Instance, 'id' | 'thread' | 'cost'>,
+    nowMs: number,
+    asleep: number,
+  ): Instance | null {
+    if (this.size - asleep >= this.#limits.instancesMax) return null
     const instance: Instance = { ...at, bytes: 0, usedMs: nowMs }
     this.#leased.add(instance)
     this.#budget.created(instance)
@@ -92,7 +99,7 @@ export class Pool {
    */
   release(instance: Instance, alive: boolean, nowMs: number): boolean {
     if (!this.#leased.delete(instance)) return false
-    if (!alive || this.#retired || this.size >= this.#limits.instancesMax) {
+    if (!alive || this.#retired || this.#idle.length >= this.#limits.instancesMax) {
       this.#budget.left(instance)
       return false
     }

@@ -63,7 +63,7 @@ function simulate(
         expect(kept).not.toBeNull()
         expect(kept?.usedMs).toBe(Math.max(...reusable.map((instance) => instance.usedMs)))
       }
-      const instance = kept ?? pool.create(at((id += 1), id % THREADS), now)
+      const instance = kept ?? pool.create(at((id += 1), id % THREADS), now, 0)
       if (instance === null) expect(idle.size + leased.length).toBe(settings.instancesMax)
       else {
         idle.delete(instance)
@@ -105,7 +105,7 @@ test('P8: a released instance is kept only while the pool is within its limit', 
       const pool = poolOf({ instancesMin: 0, instancesMax, idleMsMax: 1000 })
       const made: Instance[] = []
       for (let id = 0; id < instancesMax + extra; id += 1) {
-        const instance = pool.create(at(id, 0), 0)
+        const instance = pool.create(at(id, 0), 0, 0)
         if (instance !== null) made.push(instance)
       }
       expect(made.length).toBe(instancesMax)
@@ -121,7 +121,7 @@ test('P8: a released instance is kept only while the pool is within its limit', 
 
 test('a retired pool gives up its idle instances and takes none back', () => {
   const pool = poolOf({ instancesMin: 1, instancesMax: 4, idleMsMax: 1000 })
-  const [first, second] = [pool.create(at(1, 0), 0), pool.create(at(2, 1), 0)]
+  const [first, second] = [pool.create(at(1, 0), 0, 0), pool.create(at(2, 1), 0, 0)]
   if (first === null || second === null) throw new Error('The pool is empty.')
   pool.release(first, true, 1)
   expect(pool.retire()).toEqual([first])
@@ -131,7 +131,7 @@ test('a retired pool gives up its idle instances and takes none back', () => {
 
 test('the minimum survives any idle time', () => {
   const pool = poolOf({ instancesMin: 1, instancesMax: 4, idleMsMax: 10 })
-  const instances = [1, 2, 3].map((id) => pool.create(at(id, 0), 0))
+  const instances = [1, 2, 3].map((id) => pool.create(at(id, 0), 0, 0))
   for (const instance of instances) if (instance !== null) pool.release(instance, true, instance.id)
   expect(pool.reap(1_000_000).map(({ id }) => id)).toEqual([1, 2])
   expect(pool.size).toBe(1)
@@ -158,7 +158,7 @@ test('P9: when the pools hold too much, the least recently used idle instance of
         const pool = pools[step.pool]
         if (pool === undefined) throw new Error('No such pool.')
         if (step.do === 'acquire') {
-          const instance = pool.reuse(() => true) ?? pool.create(at(now, 0), now)
+          const instance = pool.reuse(() => true) ?? pool.create(at(now, 0), now, 0)
           if (instance === null) continue
           idle = idle.filter((each) => each !== instance)
           leased.push({ instance, pool })

@@ -12,6 +12,7 @@ import { ThreadSet } from '../../../../src/edge/worker/lanes/thread-set.ts'
 import { toEdgefnError } from '../../../../src/errors.ts'
 import { TestCompiler } from '../../compile/test-compiler.ts'
 import { hostOptionsIn } from '../runtime/host-options.ts'
+import { NONE_ASLEEP } from '../../../../src/edge/worker/lanes/thread-set.ts'
 import { request, startRuntime } from '../runtime/harness.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'edgefn-stuck-'))
@@ -33,7 +34,7 @@ const fn = await modules.guest('misbehave-c', { max_execution_ms: 200, version: 
 const from = performance.now()
 // `open` would start the watchdog too.
 const code = await threads
-  .free('key', 1)
+  .free('key', 1, NONE_ASLEEP)
   ?.call(fn, 1, request('/loop'))
   .catch((thrown: unknown) => toEdgefnError(thrown).code)
 const ms = performance.now() - from

@@ -10,6 +10,12 @@ import { KvLogFull, KvStore } from './store.ts'
 const storesMax = 16
 /** Milliseconds between two tries to get a store that another thread or process is writing to. */
 const retryMsMax = 2
+/**
+ * Milliseconds of waiting after which the thread rests in between, so that others can run; and between its tries then: not
+ * sooner and not shorter, for the more try for one store the longer it takes each of them.
+ */
+const restAfterMs = 20
+const restMs = 8
 /** New values are refused when the disk has less left than this, and less than this share of it. */
 const freeBytesMin = 256 * 1024 * 1024
 const freeShareMin = 0.05
@@ -36,6 +42,8 @@ export interface KvStoresOptions {
   readonly dir: string
   readonly log: NodeLog
   nowMs(): number
+  /** `Host.sleeping`. */
+  readonly sleeping: <T>(leftMs: () => number, wait: () => T) => T
 }
 
 /** Nothing ever writes here: waiting on it is sleeping. */
@@ -70,6 +78,7 @@ export class KvStores {
    * deadline. `call` is the call it is done for. Throws KvLate and KvUnavailable.
    */
   use<T>(functionId: string, call: object, deadline: Deadline, work: (store: KvStore) => T): T {
+    let waitedMs = 0
     for (let retryMs = 0.1; ; retryMs = Math.min(retryMs * 2, retryMsMax)) {
       try {
         return work(this.#store(functionId, call))
@@ -80,7 +89,13 @@ export class KvStores {
       const leftMs = deadline.leftMs()
       if (leftMs <= 0) throw new KvLate()
       // At random, so that two who met do not meet again.
-      Atomics.wait(never, 0, 0, Math.min(leftMs, retryMs * (0.5 + Math.random())))
+      const share = 0.5 + Math.random()
+      if (waitedMs < restAfterMs) waitedMs += pause(Math.min(leftMs, retryMs * share))
+      else
+        this.#options.sleeping(
+          () => deadline.leftMs(),
+          () => pause(Math.min(leftMs, restMs * share)),
+        )
     }
   }
 
@@ -171,6 +186,12 @@ export class KvStores {
       this.#options.log.failure('The keys of a function could not be closed.', thrown, fields)
     }
   }
+}
+
+/** Does nothing for so many milliseconds, and returns them. */
+function pause(ms: number): number {
+  Atomics.wait(never, 0, 0, ms)
+  return ms
 }
 
 /** Whether there is a store in `dir` that can be opened. */

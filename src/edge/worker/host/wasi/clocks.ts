@@ -22,6 +22,9 @@ const subscriptionsMax = 1024
 /** Bytes that a write is said to take at once. */
 const writableBytes = 65_536n
 
+/** Milliseconds from which on waiting counts as rest: a guest that waits for less again and again does work. */
+const restMsMin = 1
+
 /** Nothing ever writes here: waiting on it is sleeping. */
 const never = new Int32Array(new SharedArrayBuffer(4))
 
@@ -96,7 +99,16 @@ function writeEvent(at: number, subscription: Subscription, host: Host): void {
 }
 
 /** Sleeps until the monotonic clock has passed `untilMs`; a sleep by itself may end a little early. */
-function sleepUntil(untilMs: number, host: Host): void {
+function sleepUntil(untilMs: number, context: CallContext, host: Host): void {
+  const { monotonicMs } = host.libc
+  if (untilMs - monotonicMs() < restMsMin) return waitUntil(untilMs, host)
+  host.sleeping(
+    () => context.deadlineMs - monotonicMs(),
+    () => waitUntil(untilMs, host),
+  )
+}
+
+function waitUntil(untilMs: number, host: Host): void {
   for (;;) {
     const leftMs = untilMs - host.libc.monotonicMs()
     if (leftMs <= 0) return
@@ -116,7 +128,7 @@ function pollOneoff(call: HostCall, context: CallContext, host: Host): HostResul
   host.memory.require(call.u32(3), 4)
   const waitMs = Math.min(...subscriptions.map((subscription) => subscription.waitMs))
   const untilMs = host.libc.monotonicMs() + waitMs
-  sleepUntil(Math.min(untilMs, context.deadlineMs), host)
+  sleepUntil(Math.min(untilMs, context.deadlineMs), context, host)
   if (untilMs >= context.deadlineMs) {
     context.end = 'deadline'
     return END_CALL

@@ -33,13 +33,15 @@ afterEach(() => {
   for (const close of closers.splice(0).reverse()) close()
 })
 
+const sleeping = <T>(_leftMs: () => number, wait: () => T): T => wait()
+
 function openStores() {
   const root = mkdtempSync(join(tmpdir(), 'edgefn-kv-'))
   const dir = join(root, 'kv')
   const lines: Record<string, unknown>[] = []
   const write = (line: string) => void lines.push(JSON.parse(line))
   const nodeLog = createLog({ component: 'test', level: 'debug', pretty: false, write })
-  const stores = new KvStores({ dir, log: new NodeLog(nodeLog, nowMs), nowMs })
+  const stores = new KvStores({ dir, log: new NodeLog(nodeLog, nowMs), nowMs, sleeping })
   closers.push(() => rmSync(root, { recursive: true, force: true }))
   closers.push(() => stores.close())
   /** One operation as a call of its own, with so many milliseconds. */
@@ -121,6 +123,7 @@ test('a store that is damaged while it is open is put aside too, once for all wh
     dir,
     log: new NodeLog(createLog({ component: 'test', level: 'error', write: never }), nowMs),
     nowMs,
+    sleeping,
   })
   closers.push(() => other.close())
   const otherGet = () =>

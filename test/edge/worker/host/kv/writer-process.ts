@@ -12,7 +12,7 @@ const [dir = '', functionId = '', prefix = '', count = '0', valueBytes = '10'] =
 const { monotonicMs: nowMs } = openLibc()
 const write = () => {}
 const log = new NodeLog(createLog({ component: 'test', level: 'error', write }), nowMs)
-const stores = new KvStores({ dir, log, nowMs })
+const stores = new KvStores({ dir, log, nowMs, sleeping: (_leftMs, wait) => wait() })
 const value = new Uint8Array(Number(valueBytes)).fill(7)
 
 for (let n = 0; n < Number(count); n += 1) {

@@ -1,0 +1,92 @@
+/**
+ * Whether one more call may run: beside those that run and not beside those that sleep, whose threads take no processor
+ * (`lanes/rest.ts`). And when to look again because a thread has fallen asleep.
+ */
+
+import type { WorkerFunction } from '../../ipc.ts'
+import { NONE_ASLEEP } from '../lanes/thread-set.ts'
+import type { Asleep, ThreadSet } from '../lanes/thread-set.ts'
+import type { PoolBudget } from './budget.ts'
+import { holdersMax, runningBytesMax } from './instance.ts'
+import type { Job } from './job.ts'
+import type { Pool } from './pool.ts'
+
+/** Milliseconds between two looks at what waits that are due to sleeping threads, however often guests sleep. */
+const lookMs = 1
+
+export interface RoomOptions {
+  readonly threads: ThreadSet
+  readonly budget: PoolBudget<Pool>
+  /** Looks at what waits. */
+  readonly look: () => void
+}
+
+export class Room {
+  readonly #threads: ThreadSet
+  readonly #budget: PoolBudget<Pool>
+  readonly #look: () => void
+  #timer: ReturnType<typeof setTimeout> | null = null
+  #lookedMs = 0
+  /** Calls that run, and what their threads and linear memories may come to. */
+  #running = 0
+  #bytes = 0
+
+  constructor({ threads, budget, look }: RoomOptions) {
+    this.#threads = threads
+    this.#budget = budget
+    this.#look = look
+    threads.onAsleep(() => this.#lookSoon())
+  }
+
+  /** How many calls run, sleeping ones included. */
+  get running(): number {
+    return this.#running
+  }
+
+  began(fn: WorkerFunction): void {
+    this.#running += 1
+    this.#bytes += runningBytesMax(fn)
+  }
+
+  ended(fn: WorkerFunction): void {
+    this.#running -= 1
+    this.#bytes -= runningBytesMax(fn)
+  }
+
+  /** Null when the job must wait; else the threads in whose place it may run. `pressed`: the node's memory is short. */
+  find({ kind, fn, pool }: Job, pressed: boolean): Asleep | null {
+    const ownMax = Math.min(holdersMax(fn), this.#threads.ownMax)
+    const roomy = this.#running < this.#threads.max && pool.leased < ownMax
+    const relies = !roomy && !pressed && this.#budget.holds(this.#bytes + runningBytesMax(fn))
+    const asleep = relies ? this.#threads.asleep() : NONE_ASLEEP
+    const awake = pool.leased - (asleep.by.get(pool.key) ?? 0)
+    if (!this.#threads.hasRoom(awake, asleep)) return null
+    return kind === 'call' && awake >= ownMax ? null : asleep
+  }
+
+  /** How many threads may hold a function's module once it is to run beside `asleep`. */
+  holdersMax(fn: WorkerFunction, pool: Pool, asleep: Asleep): number {
+    // One that runs nowhere may be loaded once more, for all threads that have it may be busy with others for long.
+    if (pool.leased === 0) return holdersMax(fn) + 1
+    return Math.min(holdersMax(fn), this.#threads.ownMax + (asleep.by.get(pool.key) ?? 0))
+  }
+
+  /**
+   * To be called after a look, with how many calls wait still and `ThreadSet.naps` from before it: a thread that falls asleep
+   * from now on, or did since, makes for another look.
+   */
+  looked(waiting: number, naps: number): void {
+    this.#threads.tellWhenAsleep(waiting > 0)
+    if (waiting > 0 && this.#threads.naps !== naps) this.#lookSoon()
+  }
+
+  #lookSoon(): void {
+    if (this.#timer !== null) return
+    const waitMs = Math.max(this.#lookedMs + lookMs - performance.now(), 0)
+    this.#timer = setTimeout(() => {
+      this.#timer = null
+      this.#lookedMs = performance.now()
+      this.#look()
+    }, waitMs)
+  }
+}
