@@ -7,13 +7,16 @@ import { join } from 'node:path'
 import type { Goal } from './goals.ts'
 import { renderGoals, renderScenario } from './report.ts'
 import type { Scenario, ScenarioResult } from './scenario.ts'
+import { cold } from './scenarios/cold.ts'
 import { compute } from './scenarios/compute.ts'
+import { wagi } from './scenarios/fresh.ts'
 import { hello } from './scenarios/hello.ts'
 import { echo, transform } from './scenarios/payload.ts'
+import { start } from './scenarios/start.ts'
 import { assertPeersInstalled } from './servers/peers.ts'
 import { parseCommandLine, USAGE, type CommandLine } from './settings.ts'
 
-const SCENARIOS: readonly Scenario[] = [hello, echo, transform, compute]
+const SCENARIOS: readonly Scenario[] = [hello, echo, transform, compute, wagi, cold, start]
 
 function commandLine(): CommandLine {
   try {

@@ -77,20 +77,11 @@ async function startChildren(dir: string): Promise<Children> {
   }
 }
 
-async function startEdgefn(): Promise<Edgefn> {
-  const edgefn = await Edgefn.start({ workers: 1 })
-  try {
-    for (const module of ['scalar', 'simd'] as const) {
-      const limits = ['--max-execution-ms', '10000', '--memory-pages', '32']
-      const route = ['--route', `/${module}/*`]
-      await edgefn.deploy(module, guestPath(MODULES[module]), ...route, ...limits)
-    }
-    await edgefn.compiled()
-  } catch (thrown) {
-    await edgefn.stop()
-    throw thrown
-  }
-  return edgefn
+function startEdgefn(): Promise<Edgefn> {
+  const flags = ['--max-execution-ms', '10000', '--memory-pages', '32']
+  const modules = ['scalar', 'simd'] as const
+  const deployments = modules.map((name) => ({ name, module: guestPath(MODULES[name]), flags }))
+  return Edgefn.serving({ workers: 1 }, deployments)
 }
 
 interface Servers {

@@ -28,17 +28,9 @@ export const hello: Scenario = {
   },
 }
 
-/** edgefn with `hello` deployed and in its full compiled form. */
-export async function startHello(workers: number, name = 'edgefn'): Promise<Edgefn> {
-  const edgefn = await Edgefn.start({ workers, name })
-  try {
-    await edgefn.deploy('hello', guestPath('hello-c'), '--route', '/hello/*')
-    await edgefn.compiled()
-  } catch (thrown) {
-    await edgefn.stop()
-    throw thrown
-  }
-  return edgefn
+/** edgefn with `hello` in its full compiled form. */
+export function startHello(workers: number, name = 'edgefn'): Promise<Edgefn> {
+  return Edgefn.serving({ workers, name }, [{ name: 'hello', module: guestPath('hello-c') }])
 }
 
 async function measureSingle({ settings, dir, say }: Bench): Promise<Sample[]> {

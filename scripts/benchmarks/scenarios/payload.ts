@@ -86,7 +86,7 @@ function payloadScenario({ name, about, guest, request, answer }: Payload): Scen
       const module = guestPath(guest)
       const starts = [
         () => startBun(`${name}.js`),
-        () => startFunction(name, module),
+        () => Edgefn.serving({ workers: 1 }, [{ name, module }]),
         () => startWorkerd(dir, { name: 'workerd WASM', script: 'guest.js', module }),
         () => startWorkerd(dir, { name: 'workerd JS', script: `${name}.js` }),
       ]
@@ -109,16 +109,4 @@ function payloadScenario({ name, about, guest, request, answer }: Payload): Scen
       }
     },
   }
-}
-
-async function startFunction(name: string, module: string): Promise<Edgefn> {
-  const edgefn = await Edgefn.start({ workers: 1 })
-  try {
-    await edgefn.deploy(name, module, '--route', `/${name}/*`)
-    await edgefn.compiled()
-  } catch (thrown) {
-    await edgefn.stop()
-    throw thrown
-  }
-  return edgefn
 }
