@@ -2,7 +2,13 @@
 
 import { z } from 'zod'
 
-import { functionIdSchema, revisionSchema, sha256Schema, versionSchema } from '../protocol/ids.ts'
+import {
+  functionIdSchema,
+  revisionSchema,
+  routeIdSchema,
+  sha256Schema,
+  versionSchema,
+} from '../protocol/ids.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import { manifestSchema, routeSchema } from '../protocol/manifest.ts'
 import { compiledModuleSchema } from './compiled.ts'
@@ -28,17 +34,29 @@ export type IpcError = z.infer<typeof ipcErrorSchema>
 export const memoryPressureSchema = z.union([z.literal(0), z.literal(1), z.literal(2)])
 export type MemoryPressure = z.infer<typeof memoryPressureSchema>
 
+/**
+ * A part of the next table (`edge/table-parts.ts`): rows that it has anew or otherwise than the one before it, and ids of those
+ * that it has no longer. Answered by `taken`; the last by `assigned`, when the worker has swapped to the table in one assignment
+ * and retired what it no longer names.
+ */
+export const tablePartSchema = z.strictObject({
+  type: z.literal('assign'),
+  revision: revisionSchema,
+  /** What the parts of a table change. */
+  base: z.enum(['nothing', 'last']),
+  functions: z.array(workerFunctionSchema),
+  routes: z.array(routeSchema),
+  gone_functions: z.array(functionIdSchema),
+  gone_routes: z.array(routeIdSchema),
+  last: z.boolean(),
+})
+export type TablePart = z.infer<typeof tablePartSchema>
+
 /** Agent → worker. */
 export const toWorkerSchema = z.discriminatedUnion('type', [
   /** Load, instantiate and keep one warm instance; do not route to it yet. Answered by `prepared`. */
   z.strictObject({ type: z.literal('prepare'), function: workerFunctionSchema }),
-  /** Swap to this table in one assignment and retire what it no longer names. Answered by `assigned`. */
-  z.strictObject({
-    type: z.literal('assign'),
-    revision: revisionSchema,
-    functions: z.array(workerFunctionSchema),
-    routes: z.array(routeSchema),
-  }),
+  tablePartSchema,
   /** One function of the table has been compiled, and prepared so: calls go to that form from now on. */
   z.strictObject({ type: z.literal('upgrade'), function: workerFunctionSchema }),
   /** Answer to `fetch`. */
@@ -76,6 +94,7 @@ export const toAgentSchema = z.discriminatedUnion('type', [
     version: versionSchema,
     error: ipcErrorSchema.nullable(),
   }),
+  z.strictObject({ type: z.literal('taken'), revision: revisionSchema }),
   z.strictObject({ type: z.literal('assigned'), revision: revisionSchema }),
   /** A routed function is not in the cache, or its file there is damaged (`damaged`: its digest is not `sha256`) [R4.3]. */
   z.strictObject({

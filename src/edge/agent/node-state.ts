@@ -7,7 +7,8 @@ import type { Manifest, Route } from '../../protocol/manifest.ts'
 import { manifestSchema } from '../../protocol/manifest.ts'
 import type { SyncAck } from '../../protocol/plan.ts'
 import type { CompiledModule } from '../compiled.ts'
-import type { ToWorker, WorkerFunction } from '../ipc.ts'
+import type { WorkerFunction } from '../ipc.ts'
+import type { Assignment } from '../table-parts.ts'
 
 /** Why a manifest is not served. `attempts` counts tries since the control plane last asked for it. */
 export const failureSchema = z.strictObject({
@@ -45,9 +46,6 @@ export const EMPTY_STATE: NodeState = {
   unacknowledged: null,
 }
 
-/** The routing table as workers take it in one assignment. */
-export type Assignment = Omit<Extract<ToWorker, { type: 'assign' }>, 'type'>
-
 /** Names one cached file; versions are immutable, so the digest is not part of it. */
 export function artifactKey(artifact: { function_id: string; version: number }): string {
   return `${artifact.function_id}/${artifact.version}`
@@ -79,6 +77,24 @@ export function workerFunction(
   return { ...rest, slot, path, compiled }
 }
 
+/** Makes the rows of functions, and the same object of a manifest as long as nothing else changes: what changed is what workers are sent. */
+export class WorkerRows {
+  readonly #rows = new WeakMap<Manifest, WorkerFunction>()
+
+  of(
+    manifest: Manifest,
+    slot: number,
+    path: string | null,
+    compiled: CompiledModule | null,
+  ): WorkerFunction {
+    const known = this.#rows.get(manifest)
+    if (known?.slot === slot && known.path === path && known.compiled === compiled) return known
+    const row = workerFunction(manifest, slot, path, compiled)
+    this.#rows.set(manifest, row)
+    return row
+  }
+}
+
 /**
  * The table for the workers. A function that could not be loaded yet is in it with `path: null`, so its routes answer 503
  * or fetch on demand [R4.3]; functions without a slot and routes to functions this node does not hold are left out.
@@ -88,18 +104,20 @@ export function tableOf(
   slotOf: (functionId: string) => number | null,
   pathOf: (manifest: Manifest) => string | null,
   compiledOf: (manifest: Manifest) => CompiledModule | null,
+  rows = new WorkerRows(),
 ): Assignment {
-  const functions: WorkerFunction[] = []
-  const held = new Set<string>()
+  const functions = new Map<string, WorkerFunction>()
   for (const [functionId, entry] of state.functions) {
     const slot = slotOf(functionId)
     if (slot === null) continue
     const path = entry.serving === null ? null : pathOf(entry.serving)
     const manifest = visibleManifest(entry)
-    functions.push(workerFunction(manifest, slot, path, compiledOf(manifest)))
-    held.add(functionId)
+    functions.set(functionId, rows.of(manifest, slot, path, compiledOf(manifest)))
   }
-  const routes = [...state.routes.values()].filter((route) => held.has(route.function_id))
+  const routes = new Map<string, Route>()
+  for (const [routeId, route] of state.routes) {
+    if (functions.has(route.function_id)) routes.set(routeId, route)
+  }
   return { revision: state.revision, functions, routes }
 }
 

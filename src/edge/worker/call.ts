@@ -79,6 +79,8 @@ export interface Invoker {
   prepare(fn: WorkerFunction): Promise<void>
   /** Makes `functions` the ones served; pools of others are retired when their last call ends. */
   assign(functions: readonly WorkerFunction[]): void
+  /** Makes another form of a function that is served the one served. */
+  upgrade(from: WorkerFunction, to: WorkerFunction): void
   /** Holds to what the node's memory allows: above 0 it gives up hot instances, at 2 it starts no new ones. */
   relieve(level: MemoryPressure): void
   /** Resolves when no call runs and all is closed. */

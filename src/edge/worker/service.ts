@@ -3,9 +3,10 @@
 import { EdgefnError, toEdgefnError } from '../../errors.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { Log } from '../../telemetry/log.ts'
-import type { ToWorker, WorkerFunction, WorkerOptions } from '../ipc.ts'
+import type { TablePart, ToWorker, WorkerFunction, WorkerOptions } from '../ipc.ts'
 import type { QuotaFile } from '../quota.ts'
 import type { StatsFile } from '../stats.ts'
+import { TableRows } from '../table-parts.ts'
 import type { Admission } from './admit/admission.ts'
 import type { Guard } from './admit/guard.ts'
 import type { AgentLink } from './agent-link.ts'
@@ -55,6 +56,10 @@ export class WorkerService {
   readonly #ended = Promise.withResolvers<number>()
   /** Slots whose gauges this process has taken over from the one before it. */
   readonly #slotsTaken = new Set<number>()
+  /** Of the table that the agent sends, in parts; what serves is made of them when they are whole. */
+  readonly #rows = new TableRows()
+  /** Ends with the part that came last. */
+  #assigning: Promise<void> = Promise.resolve()
   /** Null until the agent has sent the first one. */
   #table: ServingTable | null = null
   readonly #firstTable = Promise.withResolvers<ServingTable>()
@@ -179,17 +184,26 @@ export class WorkerService {
     }
   }
 
-  #assign(message: ToWorker & { type: 'assign' }): void {
-    const { invoker, link, log } = this.#deps
-    const table = buildTable(message.revision, message.functions, message.routes)
+  /** One part after the other; the last of them makes the next table. */
+  #assign(part: TablePart): void {
+    this.#assigning = this.#assigning.then(async () => {
+      const { revision } = part
+      this.#rows.take(part)
+      for (const fn of part.functions) this.#takeSlot(fn.slot)
+      if (part.last) await this.#swap(revision)
+      this.#deps.link.send({ type: part.last ? 'assigned' : 'taken', revision })
+    })
+  }
+
+  async #swap(revision: number): Promise<void> {
+    const { invoker, log } = this.#deps
+    const table = await buildTable(revision, this.#rows)
     for (const { route, error } of table.router.rejected) {
       log.failure('A route was left out of the table', error, { route_id: route.route_id })
     }
-    for (const fn of message.functions) this.#takeSlot(fn.slot)
     this.#table = table
     this.#firstTable.resolve(table)
-    invoker.assign(message.functions)
-    link.send({ type: 'assigned', revision: message.revision })
+    invoker.assign([...table.functions.values()])
   }
 
   /** Gauges of a worker that was killed would otherwise stay for ever; the counters go on [P16]. */
@@ -203,23 +217,26 @@ export class WorkerService {
 
   /** Calls go to the new form from now on; those that run end in the old one. */
   #upgrade(fn: WorkerFunction): void {
-    const table = this.#table
-    const served = table?.functions.get(fn.function_id)
-    if (table === null || served?.version !== fn.version || served.sha256 !== fn.sha256) return
-    const functions = new Map(table.functions).set(fn.function_id, fn)
-    this.#table = { ...table, functions }
-    this.#deps.invoker.assign([...functions.values()])
+    const served = this.#table?.functions.get(fn.function_id)
+    const replaces = (row: WorkerFunction) => row.version === fn.version && row.sha256 === fn.sha256
+    this.#replace(fn.function_id, (row) => (replaces(row) ? fn : row))
+    if (served !== undefined && replaces(served)) this.#deps.invoker.upgrade(served, fn)
   }
 
   #fetched(message: ToWorker & { type: 'fetched' }): void {
     const { function_id: id, version, path, error } = message
-    const table = this.#table
-    const fn = table?.functions.get(id)
-    if (path !== null && table !== null && fn?.version === version) {
-      const functions = new Map(table.functions).set(id, { ...fn, path })
-      this.#table = { ...table, functions }
+    if (path !== null) {
+      this.#replace(id, (row) => (row.version === version ? { ...row, path } : row))
     }
     this.#onDemand.fetched(id, version, path, error)
+  }
+
+  /** Changes the row of a function in the table that serves and in the one that is coming. */
+  #replace(functionId: string, change: (row: WorkerFunction) => WorkerFunction): void {
+    for (const functions of [this.#table?.functions, this.#rows.functions]) {
+      const row = functions?.get(functionId)
+      if (row !== undefined) functions?.set(functionId, change(row))
+    }
   }
 
   #orphaned(): void {

@@ -3,7 +3,7 @@
 import { EdgefnError, toEdgefnError } from '../../../errors.ts'
 import type { Log } from '../../../telemetry/log.ts'
 import type { IpcError, MemoryPressure, WorkerFunction, WorkerOptions } from '../../ipc.ts'
-import type { Assignment } from '../node-state.ts'
+import type { Assignment } from '../../table-parts.ts'
 import { WorkerPlace } from './worker-place.ts'
 import type { FetchRequest, WorkerProcess } from './worker-process.ts'
 import { WorkerSource } from './worker-source.ts'
@@ -43,7 +43,7 @@ export class Supervisor {
   readonly #source: WorkerSource
   readonly #places: WorkerPlace[]
   readonly #started = Promise.withResolvers<number>()
-  #table: Assignment
+  #table: OwnTable
   #port: number
   #memoryTimer: ReturnType<typeof setInterval> | null = null
   #servingWaiters: (() => void)[] = []
@@ -52,7 +52,7 @@ export class Supervisor {
   /** `table` is what the first workers serve. */
   constructor(options: SupervisorOptions, table: Assignment) {
     this.#options = options
-    this.#table = table
+    this.#table = ownTable(table)
     this.#port = options.listen.port
     this.#started.promise.catch(() => {})
     this.#source = this.#makeSource()
@@ -126,8 +126,9 @@ export class Supervisor {
 
   /** Gives every worker the table, now and to each later replacement. Resolves when all living ones have it. */
   async assign(table: Assignment): Promise<void> {
-    this.#table = table
-    await Promise.all(this.#places.map((place) => place.assign(table)))
+    const own = ownTable(table)
+    this.#table = own
+    await Promise.all(this.#places.map((place) => place.assign(own)))
   }
 
   /** Tells every worker that serves how hard the node is pressed for memory. */
@@ -140,9 +141,9 @@ export class Supervisor {
    * longer the one in the table.
    */
   upgrade(fn: WorkerFunction): void {
-    const index = this.#table.functions.findIndex((each) => isSameVersion(each, fn))
-    if (index < 0) return
-    this.#table = { ...this.#table, functions: this.#table.functions.with(index, fn) }
+    const served = this.#table.functions.get(fn.function_id)
+    if (served === undefined || !isSameVersion(served, fn)) return
+    this.#table.functions.set(fn.function_id, fn)
     for (const place of this.#places) place.upgrade(fn)
   }
 
@@ -249,6 +250,15 @@ export class Supervisor {
   #checkMemory(): void {
     for (const place of this.#places) place.checkMemory()
   }
+}
+
+/** A table whose functions change when they are upgraded: so does what the workers have, in the same order. */
+interface OwnTable extends Assignment {
+  readonly functions: Map<string, WorkerFunction>
+}
+
+function ownTable(table: Assignment): OwnTable {
+  return { ...table, functions: new Map(table.functions) }
 }
 
 function isSameVersion(a: WorkerFunction, b: WorkerFunction): boolean {

@@ -4,7 +4,7 @@ import { EdgefnError, errorMessage, toEdgefnError } from '../../../errors.ts'
 import type { Log } from '../../../telemetry/log.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import { pause } from '../pause.ts'
-import type { Assignment } from '../node-state.ts'
+import type { Assignment } from '../../table-parts.ts'
 import { residentBytes } from './proc.ts'
 import { restartDelayMs } from './restart-delay.ts'
 import type { WorkerExit, WorkerProcess } from './worker-process.ts'
@@ -149,7 +149,7 @@ export class WorkerPlace {
   }
 
   async #warm(worker: WorkerProcess, table: Assignment): Promise<void> {
-    for (const fn of table.functions) {
+    for (const fn of table.functions.values()) {
       if (this.#process !== worker || this.#closing.signal.aborted) return
       if (fn.path === null || !this.#options.mayRun(fn)) continue
       try {

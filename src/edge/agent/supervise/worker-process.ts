@@ -6,7 +6,8 @@ import { EdgefnError, isErrorCode } from '../../../errors.ts'
 import type { Log } from '../../../telemetry/log.ts'
 import type { IpcError, ToAgent, ToWorker, WorkerFunction } from '../../ipc.ts'
 import { toAgentSchema } from '../../ipc.ts'
-import { artifactKey, type Assignment } from '../node-state.ts'
+import { type Assignment, partsOf } from '../../table-parts.ts'
+import { artifactKey } from '../node-state.ts'
 
 /** A worker silent for longer than this is hung and is killed. */
 const startMsMax = 30_000
@@ -71,6 +72,10 @@ export class WorkerProcess {
   readonly #standsBy: PromiseWithResolvers<null> | null
   readonly #prepares = new Map<string, Waiter<IpcError | null>[]>()
   readonly #assigns = new Map<string, Waiter<null>[]>()
+  /** The table that the worker has. */
+  #known: Assignment | null = null
+  /** Ends with the assignment that was asked for last. */
+  #assigning: Promise<void> = Promise.resolve()
   #dead = false
   #killedFor: KillReason | null = null
 
@@ -120,11 +125,19 @@ export class WorkerProcess {
     if (error !== null) throw fromIpcError(error)
   }
 
-  /** Swaps the worker's table. Throws `worker_lost` when it died or hung. */
-  async assign(table: Assignment): Promise<void> {
-    const message: ToWorker = { type: 'assign', ...table }
-    const answer = this.#ask(this.#assigns, String(table.revision), message)
-    await this.#limit(answer, assignMsMax, `assign revision ${table.revision}`)
+  /** Swaps the worker's table, one after the other. Throws `worker_lost` when it died or hung. */
+  assign(table: Assignment): Promise<void> {
+    const assigned = this.#assigning.then(() => this.#assign(table))
+    this.#assigning = assigned.catch(() => {})
+    return assigned
+  }
+
+  async #assign(table: Assignment): Promise<void> {
+    for (const part of partsOf(this.#known, table)) {
+      const answer = this.#ask(this.#assigns, String(table.revision), part)
+      await this.#limit(answer, assignMsMax, `assign revision ${table.revision}`)
+    }
+    this.#known = table
   }
 
   /** Sends without waiting; a dead worker is told nothing. */
@@ -216,6 +229,7 @@ export class WorkerProcess {
         return this.#becameReady.reject(fromIpcError(message.error))
       case 'prepared':
         return this.#prepares.get(artifactKey(message))?.shift()?.resolve(message.error)
+      case 'taken':
       case 'assigned':
         return this.#assigns.get(String(message.revision))?.shift()?.resolve(null)
       case 'fetch':

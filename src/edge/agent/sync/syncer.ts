@@ -14,8 +14,9 @@ import type { ArtifactCache } from '../cache/artifact-cache.ts'
 import { isDiskFull } from '../cache/blobs.ts'
 import type { StateStore } from '../cache/state-store.ts'
 import type { CpClient } from '../cp-client.ts'
-import type { Assignment, NodeState } from '../node-state.ts'
-import { keysInUse, tableOf, workerFunction } from '../node-state.ts'
+import type { Assignment } from '../../table-parts.ts'
+import type { NodeState } from '../node-state.ts'
+import { keysInUse, tableOf, workerFunction, WorkerRows } from '../node-state.ts'
 import type { SlotTable } from '../supervise/slots.ts'
 import { mapBounded } from './bounded.ts'
 import { isSettled, mergeAck, reconcile, resultOf, settle, splitAck } from './reconcile.ts'
@@ -68,6 +69,7 @@ export class Syncer {
   #failures = 0
   #closed = false
   #counts = { succeeded: 0, failed: 0 }
+  readonly #rows = new WorkerRows()
   /** When functions that failed may be tried again (performance.now); those not in it may at once. */
   readonly #retryAt = new Map<string, number>()
 
@@ -205,6 +207,7 @@ export class Syncer {
       (functionId) => slots.take(functionId),
       (manifest) => cache.path(manifest),
       (manifest) => this.#deps.compiledOf(manifest),
+      this.#rows,
     )
   }
 

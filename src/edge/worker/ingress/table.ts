@@ -1,23 +1,36 @@
 /** What a worker serves at one moment: swapped whole, in one assignment, when the agent sends another. */
 
-import type { Route } from '../../../protocol/manifest.ts'
 import type { WorkerFunction } from '../../ipc.ts'
-import { buildRouter, type Router } from '../router/router.ts'
+import type { TableRows } from '../../table-parts.ts'
+import { type Router, RouterBuilder } from '../router/router.ts'
 
 export interface ServingTable {
   readonly revision: number
   readonly router: Router
-  readonly functions: ReadonlyMap<string, WorkerFunction>
+  /** Another form of a function, or its file, takes the place of one of them while the table serves. */
+  readonly functions: Map<string, WorkerFunction>
 }
 
-export function buildTable(
+/** Milliseconds for which building a table may keep requests waiting; and how many routes there are between two looks at the clock. */
+const sliceMsMax = 2
+const routesPerLook = 64
+
+/** A table from `rows`, built in slices between which requests are served: 100 000 routes take some 50 ms. */
+export async function buildTable(
   revision: number,
-  functions: readonly WorkerFunction[],
-  routes: readonly Route[],
-): ServingTable {
-  return {
-    revision,
-    router: buildRouter(routes),
-    functions: new Map(functions.map((fn) => [fn.function_id, fn])),
+  rows: Pick<TableRows, 'functions' | 'routes'>,
+): Promise<ServingTable> {
+  const builder = new RouterBuilder()
+  let sliceEndsAt = performance.now() + sliceMsMax
+  let untilLook = routesPerLook
+  for (const route of rows.routes.values()) {
+    builder.add(route)
+    untilLook -= 1
+    if (untilLook > 0) continue
+    untilLook = routesPerLook
+    if (performance.now() < sliceEndsAt) continue
+    await new Promise((resolve) => setImmediate(resolve))
+    sliceEndsAt = performance.now() + sliceMsMax
   }
+  return { revision, router: builder.finish(), functions: new Map(rows.functions) }
 }

@@ -17,6 +17,7 @@ import { budgetShareMax, PoolBudget, pressedShareMax } from './budget.ts'
 import { instanceCodeBytes, instanceCost, loadingBytesMax, type Instance } from './instance.ts'
 import type { Job } from './job.ts'
 import { LoadedCode, returnBytesMin } from './loaded-code.ts'
+import { PoolGauges } from './pool-gauges.ts'
 import { Pool, POOL_LIMITS, reapEveryMs } from './pool.ts'
 import { Room } from './room.ts'
 import { clientGone, failedOutcome, overloaded } from './refusals.ts'
@@ -44,8 +45,7 @@ export class Dispatcher implements Invoker {
   readonly #code = new LoadedCode()
   /** What modules that are being loaded may come to take. */
   #loadingBytes = 0
-  /** What is in service, by pool key: whose statistics a pool's are. */
-  #assigned = new Map<string, WorkerFunction>()
+  readonly #gauges: PoolGauges
   readonly #room: Room
   readonly #waiting: WaitingList<Pool, Job>
   readonly #reaper: ReturnType<typeof setInterval>
@@ -62,6 +62,7 @@ export class Dispatcher implements Invoker {
     this.#threads = options.threads
     this.#stats = options.stats
     this.#nowMs = options.nowMs
+    this.#gauges = new PoolGauges(options.stats, this.#pools)
     this.#budget = new PoolBudget(options.pool_bytes_max)
     this.#room = new Room({
       threads: options.threads,
@@ -108,15 +109,25 @@ export class Dispatcher implements Invoker {
   }
 
   assign(functions: readonly WorkerFunction[]): void {
-    this.#assigned = new Map(functions.map((fn) => [poolKey(fn), fn]))
-    for (const [key, pool] of this.#pools) {
-      if (this.#assigned.has(key)) continue
-      this.#pools.delete(key)
-      for (const instance of pool.retire()) this.#destroy(instance)
-      if (pool.leased === 0) this.#unload(key)
-    }
+    this.#gauges.assign(functions)
+    for (const key of this.#pools.keys()) if (!this.#gauges.isServed(key)) this.#retire(key)
     // Warm-ups were counted before their functions were in service, and slots are cleared when they are taken.
-    for (const key of this.#assigned.keys()) this.#countAssigned(key)
+    this.#gauges.countAll()
+  }
+
+  upgrade(from: WorkerFunction, to: WorkerFunction): void {
+    const former = poolKey(from)
+    this.#gauges.replace(from, to)
+    if (!this.#gauges.isServed(former)) this.#retire(former)
+    this.#gauges.count(poolKey(to))
+  }
+
+  #retire(key: string): void {
+    const pool = this.#pools.get(key)
+    if (pool === undefined) return
+    this.#pools.delete(key)
+    for (const instance of pool.retire()) this.#destroy(instance)
+    if (pool.leased === 0) this.#unload(key)
   }
 
   relieve(level: MemoryPressure): void {
@@ -243,7 +254,7 @@ export class Dispatcher implements Invoker {
     this.#suspects.ended(thread.index)
     this.#release(job, instance, report)
     job.settle(report)
-    this.#countPool(fn, pool)
+    this.#gauges.countPool(fn, pool)
     if (this.#closing !== null && this.#room.running === 0) return this.#closing()
     this.#startWaiting()
   }
@@ -302,7 +313,7 @@ export class Dispatcher implements Invoker {
     for (const [key, pool] of this.#pools) {
       const reaped = pool.reap(now)
       for (const instance of reaped) this.#destroy(instance)
-      if (reaped.length > 0) this.#countAssigned(key)
+      if (reaped.length > 0) this.#gauges.count(key)
     }
     this.#returnMemory(this.#pressure === 0 ? returnBytesMin : 1)
   }
@@ -366,7 +377,7 @@ export class Dispatcher implements Invoker {
     const evicted = pool.evict()
     if (evicted === null) return false
     this.#destroy(evicted)
-    this.#countAssigned(pool.key)
+    this.#gauges.count(pool.key)
     this.#stats.addWorker('pool_evictions', 1)
     return true
   }
@@ -381,19 +392,5 @@ export class Dispatcher implements Invoker {
     const { length } = this.#waiting
     this.#stats.setWorker('queue_length', length)
     this.#room.looked(length, naps)
-  }
-
-  #countAssigned(key: string): void {
-    const fn = this.#assigned.get(key)
-    if (fn === undefined) return
-    const pool = this.#pools.get(key)
-    this.#stats.set(fn.slot, 'instances', pool?.size ?? 0)
-    this.#stats.set(fn.slot, 'instance_bytes', pool?.bytes ?? 0)
-  }
-
-  #countPool(fn: WorkerFunction, pool: Pool): void {
-    if (pool.retired) return
-    this.#stats.set(fn.slot, 'instances', pool.size)
-    this.#stats.set(fn.slot, 'instance_bytes', pool.bytes)
   }
 }

@@ -133,7 +133,7 @@ describe('a version that fails', () => {
       () => '/cached',
       () => null,
     )
-    expect(table.functions.map((fn) => fn.version)).toEqual([1])
+    expect([...table.functions.values()].map((fn) => fn.version)).toEqual([1])
     const entry = failed.functions.get(uuid(1))
     expect(entry && resultOf(entry)).toMatchObject({ version: 2, state: 'failed' })
   })
@@ -146,8 +146,8 @@ describe('a version that fails', () => {
       () => '/cached',
       () => null,
     )
-    expect(table.functions.map((fn) => fn.path)).toEqual([null])
-    expect(table.routes.length).toBe(1)
+    expect([...table.functions.values()].map((fn) => fn.path)).toEqual([null])
+    expect(table.routes.size).toBe(1)
   })
 
   test('is forgotten when the old one is asked for again', () => {

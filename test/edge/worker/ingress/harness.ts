@@ -22,7 +22,8 @@ import { createAdmission } from '../../../../src/edge/worker/admit/admission.ts'
 import { createHandler } from '../../../../src/edge/worker/ingress/handle.ts'
 import { createOnDemand } from '../../../../src/edge/worker/ingress/on-demand.ts'
 import { openServer } from '../../../../src/edge/worker/ingress/server.ts'
-import { buildTable } from '../../../../src/edge/worker/ingress/table.ts'
+import type { ServingTable } from '../../../../src/edge/worker/ingress/table.ts'
+import { buildRouter } from '../../../../src/edge/worker/router/router.ts'
 import { type Route, routeSchema } from '../../../../src/protocol/manifest.ts'
 import { createLog } from '../../../../src/telemetry/log.ts'
 
@@ -97,6 +98,7 @@ export function inMemoryInvoker(invoke: Invoke) {
     },
     prepare: async () => {},
     assign: () => {},
+    upgrade: () => {},
     relieve: () => {},
     close: async () => {},
   }
@@ -135,7 +137,11 @@ export function openIngress(options: IngressOptions = {}) {
     waitersMax: 100,
     failureMsKept: 0,
   })
-  const table = buildTable(1, [fn], options.routes?.(fn) ?? [aRoute(fn)])
+  const table: ServingTable = {
+    revision: 1,
+    router: buildRouter(options.routes?.(fn) ?? [aRoute(fn)]),
+    functions: new Map([[fn.function_id, fn]]),
+  }
   const admission = createAdmission({
     quotas,
     worker: 0,

@@ -5,8 +5,15 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-import { type ToAgent, toAgentSchema, type ToWorker } from '../../../../src/edge/ipc.ts'
+import {
+  type ToAgent,
+  toAgentSchema,
+  type ToWorker,
+  type WorkerFunction,
+} from '../../../../src/edge/ipc.ts'
 import { StatsFile } from '../../../../src/edge/stats.ts'
+import { type Assignment, partsOf } from '../../../../src/edge/table-parts.ts'
+import type { Route } from '../../../../src/protocol/manifest.ts'
 import { TestCompiler } from '../../compile/test-compiler.ts'
 import { aFunction, aRoute, raw, until } from './harness.ts'
 
@@ -68,11 +75,23 @@ async function startWorker(port = 0) {
   }
 }
 
+function tableOf(
+  revision: number,
+  functions: readonly WorkerFunction[],
+  routes: readonly Route[],
+): Assignment {
+  return {
+    revision,
+    functions: new Map(functions.map((fn) => [fn.function_id, fn])),
+    routes: new Map(routes.map((route) => [route.route_id, route])),
+  }
+}
+
 type Worker = Awaited<ReturnType<typeof startWorker>>
 
 /** Gives a worker one function at `/`. */
 async function serving(worker: Worker, fn = aFunction()) {
-  worker.send({ type: 'assign', revision: 7, functions: [fn], routes: [aRoute(fn)] })
+  for (const part of partsOf(null, tableOf(7, [fn], [aRoute(fn)]))) worker.send(part)
   await until(() => worker.find('assigned') !== undefined)
   return fn
 }
@@ -86,6 +105,46 @@ test('says that it listens, holds requests until its first table, then serves it
   expect(worker.find('assigned')?.revision).toBe(7)
   expect((await early).status).toBe(200)
   expect(await (await fetch(worker.url)).text()).toBe(`${worker.child.pid} /nowhere/1.wasm`)
+})
+
+test('takes a table in parts, answers each, and serves the old one until the new one is whole', async () => {
+  const worker = await startWorker()
+  const fn = aFunction()
+  const old = tableOf(7, [fn], [aRoute(fn)])
+  for (const part of partsOf(null, old)) worker.send(part)
+  await until(() => worker.find('assigned') !== undefined)
+  const routes = Array.from({ length: 3000 }, (_, index) =>
+    aRoute(fn, { path: `/r${index}`, path_type: 'exact' }),
+  )
+  const parts = [...partsOf(old, tableOf(8, [fn], routes))]
+  const taken = () => worker.inbox.filter(({ type }) => type === 'taken').length
+  const statuses = (paths: readonly string[]) =>
+    Promise.all(paths.map(async (path) => (await fetch(worker.url + path)).status))
+  for (const part of parts.slice(0, -1)) worker.send(part)
+  await until(() => taken() === parts.length - 1)
+  expect(taken()).toBeGreaterThan(1)
+  expect(await statuses(['/r0', '/other'])).toEqual([200, 200])
+  worker.send(parts.at(-1) as ToWorker)
+  await until(() => worker.inbox.some((each) => each.type === 'assigned' && each.revision === 8))
+  expect(await statuses(['/r0', '/r2999', '/other'])).toEqual([200, 200, 404])
+})
+
+test('a module that came while a table was being sent is not forgotten with it', async () => {
+  const worker = await startWorker()
+  const fn = await serving(worker, aFunction({ path: null }))
+  const table = tableOf(
+    8,
+    [fn],
+    Array.from({ length: 1000 }, () => aRoute(fn)),
+  )
+  const [first, ...rest] = partsOf(null, table)
+  worker.send(first as ToWorker)
+  await until(() => worker.find('taken') !== undefined)
+  const { function_id } = fn
+  worker.send({ type: 'fetched', function_id, version: 1, path: '/got', error: null })
+  for (const part of rest) worker.send(part)
+  await until(() => worker.inbox.some((each) => each.type === 'assigned' && each.revision === 8))
+  expect(await (await fetch(worker.url)).text()).toEndWith('/got')
 })
 
 test('gauges of a worker that was killed start again, counters go on', async () => {

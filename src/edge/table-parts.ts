@@ -1,0 +1,88 @@
+/**
+ * A table on its way from the agent to a worker: what changed since the last one, in parts that each take about a millisecond.
+ * The worker answers every part before it gets the next, and serves requests in between. 100 000 routes in one message
+ * held up its listener for 200 ms.
+ */
+
+import type { Route } from '../protocol/manifest.ts'
+import type { TablePart, WorkerFunction } from './ipc.ts'
+
+/** What a worker is to serve. The maps are by id. */
+export interface Assignment {
+  readonly revision: number
+  readonly functions: ReadonlyMap<string, WorkerFunction>
+  readonly routes: ReadonlyMap<string, Route>
+}
+
+/** Rows of one part; a function counts for more, and for each of its variables, which may have 4 KiB. */
+const rowsMax = 500
+const functionRows = 4
+
+/** The parts that make `table` of `known`, the table that the worker has; at least one. Null: it has none. */
+export function* partsOf(known: Assignment | null, table: Assignment): Generator<TablePart> {
+  // Written down at once: the parts are sent over a time in which the maps may change.
+  const functions = changed(known?.functions, table.functions)
+  const routes = changed(known?.routes, table.routes)
+  const goneFunctions = gone(known?.functions, table.functions).map((fn) => fn.function_id)
+  const goneRoutes = gone(known?.routes, table.routes).map((route) => route.route_id)
+  const base = known === null ? 'nothing' : 'last'
+  for (;;) {
+    let room = rowsMax
+    const take = <Row>(rows: Row[], weight: (row: Row) => number): Row[] => {
+      let count = 0
+      for (; count < rows.length && room > 0; count += 1) room -= weight(rows[count] as Row)
+      return rows.splice(0, count)
+    }
+    const one = () => 1
+    const part = {
+      gone_functions: take(goneFunctions, one),
+      gone_routes: take(goneRoutes, one),
+      functions: take(functions, ({ env }) => functionRows + Object.keys(env).length),
+      routes: take(routes, one),
+    }
+    const last = room > 0 || [goneFunctions, goneRoutes, functions, routes].every(isEmpty)
+    yield { type: 'assign', revision: table.revision, base, ...part, last }
+    if (last) return
+  }
+}
+
+/** The rows of a worker, as parts make them. */
+export class TableRows {
+  readonly functions = new Map<string, WorkerFunction>()
+  readonly routes = new Map<string, Route>()
+  #between = true
+
+  /** Takes a part in. Whether it was the last one of a table is in the part. */
+  take(part: TablePart): void {
+    if (this.#between && part.base === 'nothing') {
+      this.functions.clear()
+      this.routes.clear()
+    }
+    this.#between = part.last
+    for (const id of part.gone_functions) this.functions.delete(id)
+    for (const id of part.gone_routes) this.routes.delete(id)
+    for (const fn of part.functions) this.functions.set(fn.function_id, fn)
+    for (const route of part.routes) this.routes.set(route.route_id, route)
+  }
+}
+
+type Rows<Row> = ReadonlyMap<string, Row>
+
+/** Rows are never mutated, so one that is the same object has not changed. */
+function changed<Row>(known: Rows<Row> | undefined, rows: Rows<Row>): Row[] {
+  const found: Row[] = []
+  if (known === rows) return found
+  for (const [id, row] of rows) if (known?.get(id) !== row) found.push(row)
+  return found
+}
+
+function gone<Row>(known: Rows<Row> | undefined, rows: Rows<Row>): Row[] {
+  const found: Row[] = []
+  if (known === undefined || known === rows) return found
+  for (const [id, row] of known) if (!rows.has(id)) found.push(row)
+  return found
+}
+
+function isEmpty(rows: readonly unknown[]): boolean {
+  return rows.length === 0
+}

@@ -1,0 +1,53 @@
+/** What is in service in this worker, and the gauges that say how many hot instances each function of it has. */
+
+import type { WorkerFunction } from '../../ipc.ts'
+import type { StatsFile } from '../../stats.ts'
+import { poolKey } from '../call.ts'
+import type { Pool } from './pool.ts'
+
+export class PoolGauges {
+  readonly #stats: StatsFile
+  readonly #pools: ReadonlyMap<string, Pool>
+  /** By pool key: whose statistics a pool's are. */
+  #served = new Map<string, WorkerFunction>()
+
+  constructor(stats: StatsFile, pools: ReadonlyMap<string, Pool>) {
+    this.#stats = stats
+    this.#pools = pools
+  }
+
+  /** `functions` are in service from now on. */
+  assign(functions: readonly WorkerFunction[]): void {
+    this.#served = new Map(functions.map((fn) => [poolKey(fn), fn]))
+  }
+
+  /** One of them is in service in another form. */
+  replace(from: WorkerFunction, to: WorkerFunction): void {
+    this.#served.delete(poolKey(from))
+    this.#served.set(poolKey(to), to)
+  }
+
+  isServed(key: string): boolean {
+    return this.#served.has(key)
+  }
+
+  count(key: string): void {
+    const fn = this.#served.get(key)
+    if (fn !== undefined) this.#set(fn, this.#pools.get(key))
+  }
+
+  /** For all that is in service. */
+  countAll(): void {
+    for (const [key, fn] of this.#served) this.#set(fn, this.#pools.get(key))
+  }
+
+  /** For a pool that may not be in service yet; one that is retired counts no more. */
+  countPool(fn: WorkerFunction, pool: Pool): void {
+    if (!pool.retired) this.#set(fn, pool)
+  }
+
+  #set({ slot }: WorkerFunction, pool: Pool | undefined): void {
+    this.#stats.set(slot, 'instances', pool?.size ?? 0)
+    this.#stats.set(slot, 'instance_bytes', pool?.bytes ?? 0)
+  }
+}
