@@ -12,11 +12,23 @@ import { compute } from './scenarios/compute.ts'
 import { wagi } from './scenarios/fresh.ts'
 import { hello } from './scenarios/hello.ts'
 import { echo, transform } from './scenarios/payload.ts'
+import { mixed } from './scenarios/mixed.ts'
+import { sleepers } from './scenarios/sleepers.ts'
 import { start } from './scenarios/start.ts'
 import { assertPeersInstalled } from './servers/peers.ts'
 import { parseCommandLine, USAGE, type CommandLine } from './settings.ts'
 
-const SCENARIOS: readonly Scenario[] = [hello, echo, transform, compute, wagi, cold, start]
+const SCENARIOS: readonly Scenario[] = [
+  hello,
+  echo,
+  transform,
+  compute,
+  wagi,
+  cold,
+  start,
+  mixed,
+  sleepers,
+]
 
 function commandLine(): CommandLine {
   try {
