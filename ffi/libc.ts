@@ -11,6 +11,8 @@ const SYMBOLS = {
   mmap: { args: [u64, u64, i32, i32, i32, i64], returns: i64 },
   mprotect: { args: [u64, u64, i32], returns: i32 },
   setrlimit: { args: [i32, 'buffer'], returns: i32 },
+  getrlimit: { args: [i32, 'buffer'], returns: i32 },
+  _exit: { args: [i32], returns: FFIType.void },
 } as const
 
 const TRIM_SYMBOLS = {
@@ -59,6 +61,7 @@ const MAP_PRIVATE_FIXED = 0x12
 const MAP_ANONYMOUS = process.platform === 'darwin' ? 0x1000 : 0x20
 
 const RLIMIT_CPU = 0
+const RLIMIT_STACK = 3
 const RLIMIT_CORE = 4
 
 /** `PR_SET_PDEATHSIG`, only on Linux. */
@@ -89,12 +92,16 @@ export interface Libc {
   forbid(address: number, length: number): void
   /** Ends this process (SIGXCPU) when it has used so many seconds of processor time, and keeps it from dumping core. */
   limitProcess(cpuSeconds: number): void
+  /** Bytes that the stack of the main thread may grow to. */
+  stackBytes(): number
+  /** Ends the process at once, from whichever thread, with nothing written, flushed or waited for. */
+  exitNow(code: number): void
   /** Has the kernel end this process (SIGKILL) as soon as the one that started it is gone. Does nothing where it cannot. */
   endWithParent(): void
 }
 
 export function openLibc(): Libc {
-  const { clock_gettime, mmap, mprotect, setrlimit } = openAny(SYMBOLS)
+  const { clock_gettime, mmap, mprotect, setrlimit, getrlimit, _exit } = openAny(SYMBOLS)
   const { memcpy: memcpyIn } = openAny(COPY_SYMBOLS)
   const { memcpy: memcpyOut } = openAny(COPY_OUT_SYMBOLS)
   const malloc_trim = openOptional(TRIM_SYMBOLS)?.malloc_trim
@@ -134,6 +141,13 @@ export function openLibc(): Libc {
       // Soft and hard limit, 64 bits each.
       setrlimit(RLIMIT_CPU, BigUint64Array.of(BigInt(cpuSeconds), BigInt(cpuSeconds + 1)))
       setrlimit(RLIMIT_CORE, BigUint64Array.of(0n, 0n))
+    },
+    stackBytes() {
+      const limits = new BigUint64Array(2)
+      return getrlimit(RLIMIT_STACK, limits) === 0 ? Number(limits[0] ?? 0n) : 0
+    },
+    exitNow(code) {
+      _exit(code)
     },
     endWithParent() {
       openOptional(PARENT_SYMBOLS)?.prctl(SET_PARENT_DEATH_SIGNAL, SIGKILL)

@@ -96,7 +96,12 @@ export class GuestMemory {
   }
 
   writeBytes(address: number, bytes: Uint8Array): void {
-    this.#libc.copyOut(this.#at(address, bytes.length), bytes, bytes.length)
+    this.writePart(address, bytes, bytes.length)
+  }
+
+  /** Writes the first `length` of `bytes`. */
+  writePart(address: number, bytes: Uint8Array, length: number): void {
+    this.#libc.copyOut(this.#at(address, length), bytes, length)
   }
 
   writeU8(address: number, value: number): void {

@@ -138,9 +138,9 @@ export class Native {
     return this.lib.WasmEdge_ExecutorInvoke(
       executor,
       fn,
-      ptr(parameters.bytes),
+      parameters.pointer,
       parameters.length,
-      ptr(results.bytes),
+      results.pointer,
       results.length,
     )
   }

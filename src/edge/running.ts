@@ -12,7 +12,8 @@ const HEADER_CELLS = 16
 const HEADER = { pid: 0, lost: 1 } as const
 /** Of a thread: slot plus one (0: it runs nothing), and version. */
 const THREAD_CELLS = 2
-const threadsMax = LIMITS.executorThreadsMax + LIMITS.sleepingThreadsMax
+/** The last one is the main thread, where the inline lane is. */
+const threadsMax = LIMITS.executorThreadsMax + LIMITS.sleepingThreadsMax + 1
 const SEAT_CELLS = HEADER_CELLS + threadsMax * THREAD_CELLS
 
 /** A function version by its slot. */

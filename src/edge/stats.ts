@@ -74,6 +74,8 @@ const WORKER_CELLS = [
   'executor_threads', // gauge
   'queue_length', // gauge
   'pool_evictions', // idle instances given up for want of memory
+  'inline_calls', // calls that the HTTP thread ran itself
+  'inline_overruns', // calls that it gave up, for an executor thread to run again
   'guest_stop_defects', // guests that neither poll, stop token nor host deadline stopped in time
   ...FETCH_OUTCOMES.map((outcome) => `fetch_${outcome}` as const),
 ] as const

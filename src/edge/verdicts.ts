@@ -61,6 +61,11 @@ export class VerdictFile {
     return this.#cells[at + CELL.apartMs] ?? 0
   }
 
+  /** Whether a version is marked. */
+  isApart({ slot, version }: Pick<WorkerFunction, 'slot' | 'version'>): boolean {
+    return Atomics.load(this.#cells, slot * RECORD_CELLS + CELL.apart) === version
+  }
+
   /** Why a call of the function may not run now; null when it may. */
   refusal(fn: Pick<WorkerFunction, 'slot' | 'version' | 'name'>): EdgefnError | null {
     const at = fn.slot * RECORD_CELLS

@@ -69,6 +69,26 @@ export const LIMITS = {
   /** Resident bytes of a worker, and threads of one that run guests. */
   workerMemoryBytesDefault: 2 * GIB,
   executorThreadsDefault: 8,
+  /**
+   * The inline lane, on a worker's HTTP thread. A function is let in when of its last so many calls in the thread lane at most one
+   * in a hundred took longer than its mean may be there; a call in the lane is stopped after the most and run again in the
+   * thread lane; more than one in a thousand that is slow, or a mean that is too long, sends a function back to prove itself.
+   */
+  inlineProofCallsMin: 100,
+  inlineMeanMsMax: 0.5,
+  inlineSlowMs: 5,
+  inlineMsMax: 10,
+  /** How long it must stay away the first time, doubled each time up to the most; and how long it must stay to be new again. */
+  inlinePauseMsMin: 1_000,
+  inlinePauseMsMax: 3600_000,
+  inlineForgivenMs: 10 * 60_000,
+  /** Time wasted by calls that were stopped or slow, halved every so often, above which nobody is let in. */
+  inlineWastedMsMax: 200,
+  inlineWasteHalfMs: 5_000,
+  /** What the lane's modules may be in bytes of compiled code: they are loaded by the thread that everybody waits for. */
+  inlineCodeBytesMax: 8 * MIB,
+  /** Stack of the main thread without which no guest runs there; an executor thread has as much. */
+  inlineStackBytesMin: 4 * MIB,
   executorThreadsMax: 64,
   /**
    * Threads of a worker whose guests wait in a host function and which therefore do not count as busy, and those of one
@@ -180,6 +200,9 @@ const RELATIONS: readonly (readonly [boolean, string])[] = [
   [LIMITS.poolInstancesMax < LIMITS.processInstancesMax, 'poolInstancesMax'],
   [LIMITS.processInstancesMax < 10_000, 'processInstancesMax'],
   [LIMITS.queueFunctionRequestsMax < LIMITS.queueRequestsMax, 'queueFunctionRequestsMax'],
+  [LIMITS.inlineMeanMsMax < LIMITS.inlineSlowMs, 'inlineSlowMs'],
+  [LIMITS.inlineSlowMs < LIMITS.inlineMsMax, 'inlineMsMax'],
+  [LIMITS.stackBytesMax < LIMITS.inlineStackBytesMin, 'inlineStackBytesMin'],
   [LIMITS.queueWaitMsMin < LIMITS.queueWaitMsMax, 'queueWaitMsMin'],
   [LIMITS.kvKeyBytesMax + LIMITS.kvValueBytesMax <= LIMITS.kvBytesMax, 'kvBytesMax'],
   [LIMITS.guestSeriesMax <= LIMITS.guestSeriesShownMax, 'guestSeriesShownMax'],

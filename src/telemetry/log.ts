@@ -35,6 +35,8 @@ export interface Log {
   /** A log whose lines all carry `fields`. */
   with(fields: LogFields): Log
   setLevel(level: LogLevel): void
+  /** Whether lines of a level are written, for those that would cost more to put together than to leave out. */
+  writes(level: LogLevel): boolean
 }
 
 export interface LogOptions {
@@ -117,6 +119,7 @@ export function createLog(options: LogOptions): Log {
       setLevel: (level) => {
         state.level = LOG_LEVELS.indexOf(level)
       },
+      writes: (level) => LOG_LEVELS.indexOf(level) >= state.level,
     }
   }
 }

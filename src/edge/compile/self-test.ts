@@ -50,7 +50,12 @@ export async function selfTest(
   park(native, new Uint8Array(readFileSync(output)))
   const bytes = new Uint8Array(Buffer.from(MODULE, 'hex'))
   const control = new SharedArrayBuffer(controlBytes(1))
-  const watchdog = startThread(Bun.main, { edgefn_thread: 'watchdog', control, threads: 1 })
+  const watchdog = startThread(Bun.main, {
+    edgefn_thread: 'watchdog',
+    control,
+    threads: 1,
+    running: null,
+  })
   const failed = new Promise<never>((_resolve, reject) => watchdog.on('error', reject))
   for (const level of ['O0', 'O2'] as const) {
     const path = `${output}.${level}.test`

@@ -11,8 +11,8 @@ export interface GuestRequest {
   readonly method: string
   /** Path with query string, as the client sent it after URL normalisation: `/a/b?x=1`. */
   readonly target: string
-  /** Names in lower case, hop-by-hop fields already gone, in the order received. */
-  readonly headers: readonly (readonly [string, string])[]
+  /** Header fields as lines (`header-lines.ts`), names in lower case, hop-by-hop fields already gone. */
+  readonly header_lines: string
   readonly body: Uint8Array<ArrayBuffer>
   readonly remote_address: string
   readonly remote_port: number
@@ -57,6 +57,9 @@ export interface CallMeasures {
   readonly cold: boolean
   readonly logs: readonly GuestLogMessage[]
   readonly logs_dropped: number
+  /** When the guest was entered and left, in monotonic milliseconds; 0 of calls that are not timed. */
+  readonly entered_ms: number
+  readonly left_ms: number
 }
 
 export type Outcome =
@@ -75,6 +78,11 @@ export interface Invoker {
    * rejects: whatever happens becomes an Outcome. A call that must wait is dropped when the client's signal aborts.
    */
   invoke(fn: WorkerFunction, request: GuestRequest, client?: () => AbortSignal): Promise<Outcome>
+  /**
+   * Runs the call on this thread and returns its outcome; null when it is to go through `invoke`: the function has not proved
+   * itself, or was stopped because it took longer than this thread has time for, and nobody will see what it did till then.
+   */
+  invokeNow(fn: WorkerFunction, request: GuestRequest): Outcome | null
   /** Loads the module and keeps one warm instance. Rejects with EdgefnError when the function cannot be served. */
   prepare(fn: WorkerFunction): Promise<void>
   /** Makes `functions` the ones served; pools of others are retired when their last call ends. */
@@ -98,8 +106,14 @@ export function queueWaitMs({ quotas }: Pick<WorkerFunction, 'quotas'>): number 
 }
 
 /** Key of a pool: versions of one function do not share instances, nor do the forms of a version. */
-export function poolKey(
-  fn: Pick<WorkerFunction, 'function_id' | 'version' | 'sha256' | 'compiled'>,
-): string {
-  return `${fn.function_id}/${fn.version}/${fn.sha256}/${fn.compiled?.level ?? 'interpreted'}`
+export function poolKey(fn: WorkerFunction): string {
+  let key = poolKeys.get(fn)
+  if (key === undefined) {
+    key = `${fn.function_id}/${fn.version}/${fn.sha256}/${fn.compiled?.level ?? 'interpreted'}`
+    poolKeys.set(fn, key)
+  }
+  return key
 }
+
+/** A call needs its function's key several times. */
+const poolKeys = new WeakMap<WorkerFunction, string>()

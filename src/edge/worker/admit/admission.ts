@@ -9,10 +9,11 @@ const concurrencyRetryMs = 1_000
 
 export interface Admission {
   /**
-   * Takes the call in; what is returned must be called when it ends. Throws `rate_limited` naming the quota in
-   * `details.quota`, with `details.retry_after_ms`.
+   * Takes the call in; `release` must be called when it ends. Throws `rate_limited` naming the quota in `details.quota`,
+   * with `details.retry_after_ms`; then there is nothing to release.
    */
-  admit(fn: WorkerFunction): () => void
+  admit(fn: WorkerFunction): void
+  release(fn: WorkerFunction): void
 }
 
 export interface AdmissionDeps {
@@ -24,19 +25,21 @@ export interface AdmissionDeps {
 }
 
 export function createAdmission({ quotas, worker, nowMs }: AdmissionDeps): Admission {
+  function release({ slot, quotas: { concurrency } }: WorkerFunction): void {
+    if (concurrency !== null) quotas.leave(slot, worker)
+  }
+
   return {
+    release,
     admit(fn) {
       const { concurrency, requests_per_second: rate } = fn.quotas
       if (concurrency !== null && !quotas.enter(fn.slot, worker, concurrency)) {
         const message = `The function runs at most ${concurrency} calls at a time on this node.`
         throw refusal(message, 'concurrency', concurrency, concurrencyRetryMs)
       }
-      const release = () => {
-        if (concurrency !== null) quotas.leave(fn.slot, worker)
-      }
       const waitMs = rate === null ? 0 : quotas.takeRate(fn.slot, fn.quotas, nowMs())
-      if (waitMs === 0 || rate === null) return release
-      release()
+      if (waitMs === 0 || rate === null) return
+      release(fn)
       const message = `The function takes at most ${rate} requests per second on this node.`
       throw refusal(message, 'requests_per_second', rate, waitMs)
     },

@@ -3,7 +3,7 @@
 import type { ErrorCode } from '../../../errors.ts'
 import { EdgefnError } from '../../../errors.ts'
 import { verdictOf } from '../../breaker.ts'
-import type { BreakerFile } from '../../breaker-file.ts'
+import type { BreakerFile, Ticket } from '../../breaker-file.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { VerdictFile } from '../../verdicts.ts'
 
@@ -14,10 +14,12 @@ export interface Guard {
    */
   check(fn: WorkerFunction): void
   /**
-   * Takes the call in; what is returned must be called once with the code that it failed with, or null. Throws
-   * `circuit_open` when it opened meanwhile, or when others are trying the function out.
+   * Takes the call in, to be settled once. Throws `circuit_open` when it opened meanwhile, or when others are trying the
+   * function out.
    */
-  enter(fn: WorkerFunction): (code: ErrorCode | null) => void
+  enter(fn: WorkerFunction): Ticket
+  /** Says how a call ended: with the code that it failed with, or null. */
+  settle(ticket: Ticket, code: ErrorCode | null): void
 }
 
 export interface GuardDeps {
@@ -39,7 +41,10 @@ export function createGuard({ verdicts, breakers, now }: GuardDeps): Guard {
     enter(fn) {
       const ticket = breakers.enter(fn, now())
       if (typeof ticket === 'number') throw circuitOpen(fn, ticket)
-      return (code) => breakers.settle(ticket, verdictOf(code), now())
+      return ticket
+    },
+    settle(ticket, code) {
+      breakers.settle(ticket, verdictOf(code), now())
     },
   }
 }

@@ -5,6 +5,7 @@ import type { MessagePort } from 'node:worker_threads'
 import { LIMITS } from '../../../protocol/limits.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import { poolKey } from '../call.ts'
+import { headerFields } from '../header-lines.ts'
 import type { GuestRequest } from '../call.ts'
 import { LOOP_FIELD, loopField } from './loop.ts'
 import type { ToFetchThread } from './messages.ts'
@@ -39,7 +40,7 @@ export class FetchLine {
     leftMs: number,
   ): OpenFetch {
     const parsed = parseFetchRequest(bytes)
-    const loop = [LOOP_FIELD, loopField(cause.headers)] as const
+    const loop = [LOOP_FIELD, loopField(headerFields(cause.header_lines))] as const
     const request = { ...parsed, headers: [...parsed.headers, loop] }
     const slot = this.#freeSlot()
     slot.open = true

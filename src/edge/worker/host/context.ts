@@ -12,6 +12,8 @@ import { StreamTable } from './wasi/streams.ts'
 export type EndReason = 'exit' | 'deadline' | 'response_too_large'
 
 const decoder = new TextDecoder()
+const EMPTY = new Uint8Array(0)
+const NO_LOGS: readonly GuestLogMessage[] = []
 
 export class CallContext {
   readonly fn: WorkerFunction
@@ -19,12 +21,12 @@ export class CallContext {
   /** Monotonic milliseconds (`Libc.monotonicMs`). */
   readonly startedMs: number
   readonly deadlineMs: number
-  readonly logs: GuestLogMessage[] = []
+  #logs: GuestLogMessage[] | null = null
   logsDropped = 0
   end: EndReason | null = null
   exitCode = 0
   /** What the guest reads from stdin, and how much of it it has read. */
-  stdin = new Uint8Array(0)
+  stdin: Uint8Array<ArrayBuffer> = EMPTY
   stdinOffset = 0
   /** Whether stdout is the response, as for WASI commands, or goes to the log. */
   answersOnStdout = false
@@ -37,16 +39,21 @@ export class CallContext {
   /** Responses of `http_fetch` that are open; null until the first. */
   fetches: CallFetches | null = null
   /** Response bytes so far, with room to grow: one buffer, because a guest may write byte by byte. */
-  #output = new Uint8Array(0)
+  #output: Uint8Array<ArrayBuffer> = EMPTY
   #outputBytes = 0
   #streams: StreamTable | null = null
-  readonly #partialLines = new Map<number, Uint8Array<ArrayBuffer>>()
+  #partialLines: Map<number, Uint8Array<ArrayBuffer>> | null = null
 
   constructor(fn: WorkerFunction, request: GuestRequest, startedMs: number, deadlineMs: number) {
     this.fn = fn
     this.request = request
     this.startedMs = startedMs
     this.deadlineMs = deadlineMs
+  }
+
+  /** What the guest has logged so far. */
+  get logs(): readonly GuestLogMessage[] {
+    return this.#logs ?? NO_LOGS
   }
 
   /** The guest's descriptors as it has left them; made when it first asks, which guests that are no programs never do. */
@@ -95,16 +102,18 @@ export class CallContext {
 
   /** Records a guest's message, cut to `logMessageBytesMax`. */
   log(level: GuestLogLevel, bytes: Uint8Array): void {
-    if (this.logs.length >= this.request.log_messages_max) {
+    this.#logs ??= []
+    if (this.#logs.length >= this.request.log_messages_max) {
       this.logsDropped += 1
       return
     }
     const message = decoder.decode(bytes.subarray(0, LIMITS.logMessageBytesMax))
-    this.logs.push({ level, message, at: Date.now() })
+    this.#logs.push({ level, message, at: Date.now() })
   }
 
   /** Turns what a guest writes to stdout or stderr into log messages, a line each; the rest waits for its newline. */
   logStream(fd: number, level: GuestLogLevel, bytes: Uint8Array<ArrayBuffer>): void {
+    this.#partialLines ??= new Map()
     const waiting = this.#partialLines.get(fd)
     let rest = waiting === undefined ? bytes : concat(waiting, bytes)
     for (let newline = rest.indexOf(10); newline >= 0; newline = rest.indexOf(10)) {
@@ -120,10 +129,11 @@ export class CallContext {
 
   /** Logs lines that never got their newline; when the call is over. */
   flushStreams(): void {
+    if (this.#partialLines === null) return
     for (const [fd, rest] of this.#partialLines) {
       if (rest.length > 0) this.log(fd === 2 ? 'warn' : 'info', rest)
     }
-    this.#partialLines.clear()
+    this.#partialLines = null
   }
 }
 

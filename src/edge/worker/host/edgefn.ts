@@ -4,6 +4,7 @@ import type { HostCall } from '../../../../ffi/host-module.ts'
 import { END_CALL } from '../../../../ffi/host-module.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
 import type { GuestLogLevel } from '../call.ts'
+import { headerField } from '../header-lines.ts'
 import { metricsIncrement } from './guest-metrics.ts'
 import { FETCH_FUNCTIONS } from './http-fetch.ts'
 import type { Host, HostFunctionBody, HostFunctionTable } from './host.ts'
@@ -39,7 +40,7 @@ function lookup(call: HostCall, host: Host, find: (name: string) => string | und
 const requestHeader: HostFunctionBody = (call, context, host) =>
   lookup(call, host, (name) => {
     const wanted = name.toLowerCase()
-    return context.request.headers.find(([field]) => field === wanted)?.[1]
+    return headerField(context.request.header_lines, wanted)
   })
 
 const envGet: HostFunctionBody = (call, context, host) =>

@@ -1,6 +1,7 @@
 /** Request bodies: read under a byte limit, from clients that keep sending. */
 
 import { EdgefnError } from '../../../errors.ts'
+import type { HeaderRecord } from './request.ts'
 
 /**
  * Bun's idle timeout runs from the start of a request and is not renewed by what trickles in. It is renewed here for
@@ -26,18 +27,28 @@ export interface BodyOptions {
 const EMPTY = new Uint8Array(0)
 
 /**
+ * Whether there is a body to be read. Where the fields tell, Bun is not asked for its stream, which it would have to make; they
+ * do not where Bun has read the body itself, of GET and HEAD, and over HTTP/2.
+ */
+export function hasBody(request: Request, record: HeaderRecord): boolean {
+  if (record['content-length'] !== undefined && request.method === 'POST') return true
+  return request.body !== null
+}
+
+/**
  * The whole body. Throws `body_too_large` once it is known to be over `bytesMax`, by what it announces or by what came,
  * and `bad_request` when the client goes away or breaks the framing. Never holds more than the limit and one chunk.
  */
 export async function readBody(
   request: Request,
+  record: HeaderRecord,
   options: BodyOptions,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const announced = Number(request.headers.get('content-length') ?? Number.NaN)
+  const announced = Number(record['content-length'] ?? Number.NaN)
   if (announced > options.bytesMax) throw tooLarge(options.bytesMax)
-  if (request.body === null) return EMPTY
   try {
     if (announced <= progressBytes) return new Uint8Array(await request.arrayBuffer())
+    if (request.body === null) return EMPTY
     return await readChunks(request, request.body.getReader(), options)
   } catch (thrown) {
     if (thrown instanceof EdgefnError) throw thrown

@@ -1,103 +1,112 @@
-/** The way of one request: identify → validate → match → admit → read body → invoke → respond. Counting and logging happen here only. */
+/** The way of one request: identify → validate → match → serve (`serve.ts`). What concerns no function is counted and logged here. */
 
-import type { ErrorCode } from '../../../errors.ts'
 import { EdgefnError, toEdgefnError } from '../../../errors.ts'
 import { errorResponse } from '../../../http/error-response.ts'
 import { requestIdOf } from '../../../http/request-id.ts'
-import { HTTP_METHODS, type Route } from '../../../protocol/manifest.ts'
+import { HTTP_METHODS } from '../../../protocol/manifest.ts'
 import type { Log } from '../../../telemetry/log.ts'
-import type { WorkerFunction } from '../../ipc.ts'
-import type { StatsFile } from '../../stats.ts'
-import { type GuestRequest, type Invoker, type Outcome, queueWaitMs } from '../call.ts'
-import type { Admission } from '../admit/admission.ts'
-import type { Guard } from '../admit/guard.ts'
 import type { Match } from '../router/router.ts'
-import { discardBody, readBody } from './body.ts'
-import type { CallLog } from './call-log.ts'
-import type { OnDemand } from './on-demand.ts'
-import { guestRequest, type Peer, readHead, type RequestHead } from './request.ts'
-import { guestResponse, methodRefusal, outcomeError } from './respond.ts'
+import { discardBody } from './body.ts'
+import { HostNames } from './host.ts'
+import type { Connection, HeaderRecord, RequestHead } from './request.ts'
+import { fieldIn, headerRecord, readHead } from './request.ts'
+import { methodRefusal } from './respond.ts'
+import { createServe } from './serve.ts'
+import type { ServeDeps } from './serve.ts'
 import type { ServingTable } from './table.ts'
 
-export interface HandlerDeps {
+export interface HandlerDeps extends ServeDeps {
   /** The table in service at the moment of the call; a promise of it while there is none yet. */
   readonly table: () => ServingTable | Promise<ServingTable>
-  readonly admission: Admission
-  readonly guard: Guard
-  readonly invoker: Invoker
-  readonly onDemand: OnDemand
-  readonly stats: StatsFile
   readonly log: Log
-  readonly callLog: CallLog
-  readonly bodyBytesMax: number
-  /** Milliseconds of the monotonic clock that executor threads share (`Libc.monotonicMs`). */
-  readonly nowMs: () => number
-  /** Idle timeout of connections, to which they return after a request that was given longer. */
-  readonly idleSeconds: number
 }
 
-/** What the server knows of a request's connection. */
-export interface Connection {
-  readonly serverPort: number
-  peer(): Peer | null
-  /** Sets the connection's idle timeout; 0 is none. */
-  patience(seconds: number): void
-}
+/** Answers a request. Never throws or rejects. */
+export type Handler = (request: Request, connection: Connection) => Response | Promise<Response>
 
-/** Answers a request. Never rejects. */
-export type Handler = (request: Request, connection: Connection) => Promise<Response>
-
-/** A request that has a function to go to. */
-interface Routed {
+/** A request whose fields have been read. */
+interface Identified {
   readonly request: Request
   readonly connection: Connection
   readonly requestId: string
-  readonly head: RequestHead
-  readonly route: Route
-  readonly fn: WorkerFunction
+  readonly record: HeaderRecord
+  readonly readMs: number
+  functionId: string | undefined
 }
 
-/** What a function is refused for without being run; whoever decided it has logged it. */
-const REFUSALS: ReadonlySet<ErrorCode> = new Set(['function_quarantined', 'circuit_open'])
-
-/** Bun's longest idle timeout. */
-const idleSecondsMax = 255
-
 export function createHandler(deps: HandlerDeps): Handler {
-  const { stats, log } = deps
+  const { stats, log, nowMs } = deps
+  const hosts = new HostNames()
+  const serve = createServe(deps)
 
-  async function handle(request: Request, connection: Connection): Promise<Response> {
-    const startedAt = performance.now()
+  function handle(request: Request, connection: Connection): Response | Promise<Response> {
+    const readMs = nowMs()
     stats.addWorker('requests', 1)
-    const requestId = requestIdOf(request.headers.get('x-request-id'))
-    let response: Response
-    let functionId: string | undefined
+    const record = headerRecord(request)
+    const requestId = requestIdOf(fieldIn(record, 'x-request-id'))
+    const identified: Identified = {
+      request,
+      connection,
+      requestId,
+      record,
+      readMs,
+      functionId: undefined,
+    }
+    let response: Response | Promise<Response>
     try {
-      const head = readHead(request)
-      const current = deps.table()
-      const table = current instanceof Promise ? await current : current
-      const match = table.router.match(head.host, head.path, head.method)
-      if (match.kind === 'found') {
-        functionId = match.route.function_id
-        const fn = table.functions.get(functionId)
-        if (fn === undefined) throw notServed()
-        response = await serve({ request, connection, requestId, head, route: match.route, fn })
-      } else {
-        response = unrouted(match, head, requestId)
-      }
+      const head = readHead(request, record, hosts)
+      const table = deps.table()
+      response =
+        table instanceof Promise
+          ? table.then((first) => answer(identified, head, first))
+          : answer(identified, head, table)
+    } catch (thrown) {
+      response = refused(thrown, requestId)
+    }
+    if (response instanceof Response && request.body === null) {
+      return log.writes('debug') ? logged(identified, response) : response
+    }
+    return settled(identified, response)
+  }
+
+  function answer(
+    identified: Identified,
+    head: RequestHead,
+    table: ServingTable,
+  ): Response | Promise<Response> {
+    const { request, connection, requestId, record, readMs } = identified
+    const match = table.router.match(head.host, head.path, head.method)
+    if (match.kind !== 'found') return unrouted(match, head, requestId)
+    const { route } = match
+    identified.functionId = route.function_id
+    const fn = table.functions.get(route.function_id)
+    if (fn === undefined) throw notServed()
+    return serve({ request, connection, requestId, record, head, route, fn, readMs })
+  }
+
+  /** The response once it is there, and the request's body is read. */
+  async function settled(
+    identified: Identified,
+    answered: Response | Promise<Response>,
+  ): Promise<Response> {
+    const { request, requestId } = identified
+    let response: Response
+    try {
+      response = await answered
     } catch (thrown) {
       response = refused(thrown, requestId)
     }
     await discardBody(request)
-    log.debug('Request answered', {
-      request_id: requestId,
-      ...(functionId === undefined ? {} : { function_id: functionId }),
-      context: {
-        method: request.method,
-        status: response.status,
-        duration_ms: performance.now() - startedAt,
-      },
-    })
+    return logged(identified, response)
+  }
+
+  function logged(identified: Identified, response: Response): Response {
+    if (!log.writes('debug')) return response
+    const { request, requestId: request_id, readMs, functionId: function_id } = identified
+    const { method } = request
+    const context = { method, status: response.status, duration_ms: nowMs() - readMs }
+    const fields = function_id === undefined ? { request_id } : { request_id, function_id }
+    log.debug('Request answered', { ...fields, context })
     return response
   }
 
@@ -128,101 +137,7 @@ export function createHandler(deps: HandlerDeps): Handler {
     return errorResponse(error, requestId)
   }
 
-  /** One request of one function, counted whole, whatever becomes of it. */
-  async function serve(routed: Routed): Promise<Response> {
-    const { fn, requestId } = routed
-    stats.add(fn.slot, 'in_flight', 1)
-    let outcome: Outcome | null = null
-    let release: (() => void) | null = null
-    let settle: ((code: ErrorCode | null) => void) | null = null
-    try {
-      deps.guard.check(fn)
-      release = deps.admission.admit(fn)
-      const call = await guestCall(routed)
-      // Not before its body is there: a probe must not wait for a slow client.
-      settle = deps.guard.enter(fn)
-      stats.add(fn.slot, 'invocations', 1)
-      stats.add(fn.slot, 'request_bytes', call.body.byteLength)
-      outcome = await invoke(routed, call)
-      deps.callLog.guest(fn, requestId, outcome)
-      if (!outcome.ok) throw outcomeError(outcome)
-      const response = guestResponse(outcome.response, requestId)
-      settle(null)
-      stats.add(fn.slot, 'response_bytes', outcome.response.body.byteLength)
-      return response
-    } catch (thrown) {
-      const error = toEdgefnError(thrown)
-      settle?.(error.code)
-      if (error.code === 'bad_request') throw error
-      stats.addError(fn.slot, error.code)
-      if (error.fault !== 'client' && !REFUSALS.has(error.code))
-        deps.callLog.failure(fn, requestId, error, outcome)
-      return errorResponse(error, requestId)
-    } finally {
-      release?.()
-      stats.add(fn.slot, 'in_flight', -1)
-    }
-  }
-
-  async function guestCall(routed: Routed): Promise<GuestRequest> {
-    const { request, connection, requestId, head, route, fn } = routed
-    // Read before the body: afterwards the client may be gone.
-    const peer = connection.peer()
-    const body = await readBody(request, {
-      bytesMax: deps.bodyBytesMax,
-      renew: () => connection.patience(deps.idleSeconds),
-    })
-    const { serverPort } = connection
-    return guestRequest({
-      requestId,
-      head,
-      headers: request.headers,
-      body,
-      peer,
-      serverPort,
-      route,
-      admittedMs: deps.nowMs(),
-      logMessagesMax: deps.callLog.linesLeft(fn),
-    })
-  }
-
-  /** Runs the call, with a module that is fetched first when it is missing, and once again when its file is damaged. */
-  async function invoke(routed: Routed, call: GuestRequest): Promise<Outcome> {
-    const { fn, connection } = routed
-    const longest = queueWaitMs(fn) + fn.max_execution_ms
-    beSilentFor(connection, fn.path === null ? longest + deps.onDemand.waitMsMax : longest)
-    try {
-      const outcome = await attempt(routed, call, false)
-      if (outcome.ok || outcome.code !== 'artifact_mismatch') return outcome
-      beSilentFor(connection, longest + deps.onDemand.waitMsMax)
-      const second = await attempt(routed, call, true)
-      if (second.ok || second.code !== 'artifact_mismatch') return second
-      return { ...second, code: 'function_unavailable' }
-    } finally {
-      connection.patience(deps.idleSeconds)
-    }
-  }
-
-  async function attempt({ fn, request }: Routed, call: GuestRequest, damaged: boolean) {
-    const missing = damaged || fn.path === null
-    const ready = missing ? await deps.onDemand.fetch(fn, damaged) : fn
-    const admitted = missing ? { ...call, admitted_ms: deps.nowMs() } : call
-    const startedAt = performance.now()
-    const outcome = await deps.invoker.invoke(ready, admitted, () => request.signal)
-    if (!outcome.ok && outcome.code === 'artifact_mismatch') return outcome
-    stats.observe(fn.slot, (performance.now() - startedAt) / 1000)
-    stats.add(fn.slot, missing ? 'cache_misses' : 'cache_hits', 1)
-    if (outcome.cold) stats.add(fn.slot, 'cold_starts', 1)
-    return outcome
-  }
-
   return handle
-}
-
-/** Lets a connection be silent while its request is worked on. Bun's timeouts may fire up to 4 s early. */
-function beSilentFor(connection: Connection, ms: number): void {
-  const seconds = Math.ceil(ms / 1000) + 5
-  connection.patience(seconds <= idleSecondsMax ? seconds : 0)
 }
 
 function notServed(): EdgefnError {

@@ -3,7 +3,8 @@
 import { EdgefnError } from '../../../errors.ts'
 import { HTTP_METHODS, type Method, type Route } from '../../../protocol/manifest.ts'
 import type { GuestRequest } from '../call.ts'
-import { hostName } from './host.ts'
+import { headerFields, headerLines } from '../header-lines.ts'
+import type { HostNames } from './host.ts'
 
 /** What routing needs. */
 export interface RequestHead {
@@ -18,6 +19,15 @@ export interface RequestHead {
 export interface Peer {
   readonly address: string
   readonly port: number
+}
+
+/** What the server knows of a request's connection. */
+export interface Connection {
+  readonly serverPort: number
+  /** Null when the client is gone already. */
+  peer(): Peer | null
+  /** Sets the connection's idle timeout; 0 is none. */
+  patience(seconds: number): void
 }
 
 /** Fields that concern one connection only (RFC 9110 7.6.1), and `expect`, which has been answered already. */
@@ -36,16 +46,30 @@ const HOP_BY_HOP = new Set([
 
 const METHODS: ReadonlySet<string> = new Set(HTTP_METHODS)
 
+/** Header fields as Bun gives them all at once, names in lower case; several `Set-Cookie` are an array. */
+export type HeaderRecord = Readonly<Record<string, string | readonly string[] | undefined>>
+
+/** All at once costs no more than one field by its name. */
+export function headerRecord(request: Request): HeaderRecord {
+  return request.headers.toJSON()
+}
+
+/** A field that has one value, however many times it came; undefined when it did not. */
+export function fieldIn(record: HeaderRecord, name: string): string | undefined {
+  const value = record[name]
+  return typeof value === 'object' ? value.join(', ') : value
+}
+
 /**
  * Checks method, Host and target. Throws `method_not_allowed` for methods that no route can take and `bad_request` for
  * the rest. Bun drops the authority of an absolute-form target and builds the URL from Host, so that one is what counts.
  */
-export function readHead(request: Request): RequestHead {
+export function readHead(request: Request, record: HeaderRecord, hosts: HostNames): RequestHead {
   const method = request.method
   if (!isMethod(method)) {
     throw new EdgefnError('method_not_allowed', `The method ${method} is not served here.`)
   }
-  const host = hostName(request.headers.get('host'))
+  const host = hosts.of(fieldIn(record, 'host'))
   const url = request.url
   // With an authority that the URL parser refuses, Bun gives the bare target.
   const pathStart = url.startsWith('http://') ? url.indexOf('/', 7) : -1
@@ -54,8 +78,8 @@ export function readHead(request: Request): RequestHead {
   if (target.includes('#')) {
     throw new EdgefnError('bad_request', 'The request target must not have a fragment.')
   }
-  const length = request.headers.get('content-length')
-  if (length !== null && !/^\d{1,15}$/.test(length)) {
+  const length = fieldIn(record, 'content-length')
+  if (length !== undefined && !/^\d{1,15}$/.test(length)) {
     throw new EdgefnError('bad_request', 'The request must have one Content-Length, a number.')
   }
   const query = target.indexOf('?')
@@ -67,22 +91,31 @@ function isMethod(method: string): method is Method {
 }
 
 /**
- * The fields a guest may see: hop-by-hop ones are gone, those named by Connection too; `x-request-id` is the one in use,
- * and a `content-length` that of the body the guest gets, since Bun reads bodies of GET and HEAD and hands over none.
+ * The fields a guest may see, as lines (`header-lines.ts`): hop-by-hop ones are gone, those named by Connection too; `x-request-id`
+ * is the one in use, and a `content-length` that of the body the guest gets, since Bun reads bodies of GET and HEAD and hands
+ * over none.
  */
-export function guestHeaders(
-  headers: Headers,
+export function guestHeaderLines(
+  record: HeaderRecord,
   requestId: string,
   bodyBytes: number,
-): [string, string][] {
-  const named = namedByConnection(headers.get('connection'))
-  const kept: [string, string][] = []
-  for (const [name, value] of headers) {
+): string {
+  const connection = fieldIn(record, 'connection')
+  const named = connection === undefined ? null : namedByConnection(connection)
+  let lines = ''
+  for (const name in record) {
     if (HOP_BY_HOP.has(name) || named?.has(name) === true || name === 'x-request-id') continue
-    kept.push([name, name === 'content-length' ? String(bodyBytes) : textOf(value)])
+    const value = record[name]
+    if (name === 'content-length') lines += `content-length: ${bodyBytes}\r\n`
+    else if (typeof value === 'object') for (const each of value) lines += `${name}: ${each}\r\n`
+    else lines += `${name}: ${value}\r\n`
   }
-  kept.push(['x-request-id', requestId])
-  return kept
+  lines += `x-request-id: ${requestId}\r\n`
+  return NOT_ASCII.test(lines) ? headerLines(headerFields(lines).map(asText)) : lines
+}
+
+function asText([name, value]: readonly [string, string]): [string, string] {
+  return [name, textOf(value)]
 }
 
 const NOT_ASCII = /[\x80-\xff]/
@@ -99,42 +132,97 @@ function textOf(value: string): string {
 }
 
 /** Host and Content-Length stay whatever a client writes into Connection: routing and the body were read by them. */
-function namedByConnection(connection: string | null): Set<string> | null {
-  if (connection === null) return null
+function namedByConnection(connection: string): Set<string> {
   const names = connection.split(',').map((name) => name.trim().toLowerCase())
   return new Set(names.filter((name) => name !== 'host' && name !== 'content-length'))
 }
 
-export interface GuestRequestParts {
+export interface IncomingParts {
   readonly requestId: string
   readonly head: RequestHead
-  readonly headers: Headers
+  readonly record: HeaderRecord
   readonly body: Uint8Array<ArrayBuffer>
-  /** Null when the client is gone already. */
-  readonly peer: Peer | null
+  /** The client, or null when it is gone already; asked only for guests that are told. */
+  readonly peer: () => Peer | null
   readonly serverPort: number
   readonly route: Route
   readonly admittedMs: number
-  readonly logMessagesMax: number
+  /** Asked only when the guest logs. */
+  readonly logMessagesMax: () => number
 }
 
-/** Bun does not say whether a request came by HTTP/2, so the protocol is always given as HTTP/1.1, which both speak for. */
-export function guestRequest(parts: GuestRequestParts): GuestRequest {
-  return {
-    request_id: parts.requestId,
-    method: parts.head.method,
-    target: parts.head.target,
-    headers: guestHeaders(parts.headers, parts.requestId, parts.body.byteLength),
-    body: parts.body,
-    remote_address: parts.peer?.address ?? '',
-    remote_port: parts.peer?.port ?? 0,
-    server_name: parts.head.host,
-    server_port: parts.serverPort,
-    scheme: 'http',
-    protocol: 'HTTP/1.1',
-    route_path: parts.route.path,
-    route_type: parts.route.path_type,
-    admitted_ms: parts.admittedMs,
-    log_messages_max: parts.logMessagesMax,
+/**
+ * The request that a guest gets, while it is answered on this thread: what few guests want to know is found out when they
+ * do. Bun does not say whether a request came by HTTP/2, so the protocol is always given as HTTP/1.1, which both speak for.
+ */
+export class IncomingRequest implements GuestRequest {
+  readonly request_id: string
+  readonly method: string
+  readonly target: string
+  readonly header_lines: string
+  readonly body: Uint8Array<ArrayBuffer>
+  readonly server_name: string
+  readonly server_port: number
+  readonly scheme = 'http'
+  readonly protocol = 'HTTP/1.1'
+  readonly route_path: string
+  readonly route_type: Route['path_type']
+  readonly admitted_ms: number
+  readonly #parts: IncomingParts
+  #peer: Peer | null | undefined
+  #logMessagesMax = -1
+
+  constructor(parts: IncomingParts) {
+    const { head, body, route } = parts
+    this.request_id = parts.requestId
+    this.method = head.method
+    this.target = head.target
+    this.header_lines = guestHeaderLines(parts.record, parts.requestId, body.byteLength)
+    this.body = body
+    this.server_name = head.host
+    this.server_port = parts.serverPort
+    this.route_path = route.path
+    this.route_type = route.path_type
+    this.admitted_ms = parts.admittedMs
+    this.#parts = parts
+  }
+
+  get remote_address(): string {
+    return this.#client?.address ?? ''
+  }
+
+  get remote_port(): number {
+    return this.#client?.port ?? 0
+  }
+
+  get log_messages_max(): number {
+    if (this.#logMessagesMax < 0) this.#logMessagesMax = this.#parts.logMessagesMax()
+    return this.#logMessagesMax
+  }
+
+  /** The same as plain data, for another thread. */
+  plain(): GuestRequest {
+    return {
+      request_id: this.request_id,
+      method: this.method,
+      target: this.target,
+      header_lines: this.header_lines,
+      body: this.body,
+      remote_address: this.remote_address,
+      remote_port: this.remote_port,
+      server_name: this.server_name,
+      server_port: this.server_port,
+      scheme: this.scheme,
+      protocol: this.protocol,
+      route_path: this.route_path,
+      route_type: this.route_type,
+      admitted_ms: this.admitted_ms,
+      log_messages_max: this.log_messages_max,
+    }
+  }
+
+  get #client(): Peer | null {
+    if (this.#peer === undefined) this.#peer = this.#parts.peer()
+    return this.#peer
   }
 }

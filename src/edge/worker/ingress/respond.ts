@@ -16,25 +16,48 @@ export function outcomeError(outcome: Outcome & { ok: false }): EdgefnError {
   return new EdgefnError(code, message, details === undefined ? {} : { details })
 }
 
+/** What a response with certain headers begins with; the request's id is set anew each time. */
+interface Start {
+  readonly status: number
+  readonly headers: Headers
+}
+
 /**
- * The guest's response; to HEAD Bun sends its length and leaves the body out. Throws `invalid_response` when it cannot
- * be written as HTTP.
+ * Makes responses. Headers that came before as the same object, from a function that runs on this thread, are not put together
+ * again.
  */
-export function guestResponse(response: GuestResponse, requestId: string): Response {
-  const bodiless = BODILESS.has(response.status)
-  const headers: [string, string][] = []
-  for (const [name, value] of response.headers) {
-    if (name === 'x-request-id' || (bodiless && BODY_FIELDS.has(name))) continue
-    headers.push([name, value])
+export class Responder {
+  readonly #starts = new WeakMap<GuestResponse['headers'], Start>()
+
+  /**
+   * The guest's response; to HEAD Bun sends its length and leaves the body out. Throws `invalid_response` when it cannot
+   * be written as HTTP.
+   */
+  respond(response: GuestResponse, requestId: string): Response {
+    const { status, headers, body } = response
+    const bodiless = BODILESS.has(status)
+    try {
+      let start = this.#starts.get(headers)
+      if (start === undefined || start.status !== status) {
+        start = { status, headers: headersOf(headers, bodiless) }
+        this.#starts.set(headers, start)
+      }
+      start.headers.set('x-request-id', requestId)
+      return new Response(bodiless ? null : body, start)
+    } catch (cause) {
+      throw new EdgefnError('invalid_response', 'The function answered with an invalid response.', {
+        cause,
+      })
+    }
   }
-  headers.push(['x-request-id', requestId])
-  try {
-    return new Response(bodiless ? null : response.body, { status: response.status, headers })
-  } catch (cause) {
-    throw new EdgefnError('invalid_response', 'The function answered with an invalid response.', {
-      cause,
-    })
+}
+
+function headersOf(fields: GuestResponse['headers'], bodiless: boolean): Headers {
+  const headers = new Headers()
+  for (const [name, value] of fields) {
+    if (!bodiless || !BODY_FIELDS.has(name)) headers.append(name, value)
   }
+  return headers
 }
 
 /** 405 with the methods that would do. */

@@ -5,6 +5,7 @@ import { errorResponse } from '../../../http/error-response.ts'
 import { requestIdOf } from '../../../http/request-id.ts'
 import type { Log } from '../../../telemetry/log.ts'
 import type { Handler } from './handle.ts'
+import type { Connection, Peer } from './request.ts'
 
 /** Seconds a connection may be idle, and a client may take for headers and for each part of a body; Bun may take 4 off. */
 export const idleSeconds = 12
@@ -27,6 +28,26 @@ export interface ServerOptions {
   readonly log: Log
 }
 
+class BunConnection implements Connection {
+  readonly serverPort: number
+  readonly #request: Request
+  readonly #bun: Bun.Server<undefined>
+
+  constructor(serverPort: number, request: Request, bun: Bun.Server<undefined>) {
+    this.serverPort = serverPort
+    this.#request = request
+    this.#bun = bun
+  }
+
+  peer(): Peer | null {
+    return this.#bun.requestIP(this.#request)
+  }
+
+  patience(seconds: number): void {
+    this.#bun.timeout(this.#request, seconds)
+  }
+}
+
 /** Starts listening. Throws `invalid_config` when the address cannot be had. */
 export function openServer({ host, port, handle, log }: ServerOptions): IngressServer {
   const server = listen()
@@ -43,12 +64,7 @@ export function openServer({ host, port, handle, log }: ServerOptions): IngressS
         idleTimeout: idleSeconds,
         // Bun's own refusal has no body and comes too late for chunked ones: ingress/body.ts holds the limit.
         maxRequestBodySize: Number.MAX_SAFE_INTEGER,
-        fetch: (request, bun) =>
-          handle(request, {
-            serverPort,
-            peer: () => bun.requestIP(request),
-            patience: (seconds) => bun.timeout(request, seconds),
-          }),
+        fetch: (request, bun) => handle(request, new BunConnection(serverPort, request, bun)),
         error: (thrown) => {
           const requestId = requestIdOf(null)
           log.failure('The request handler threw', thrown, { request_id: requestId })

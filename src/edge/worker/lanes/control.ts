@@ -41,11 +41,22 @@ export class ControlHeader {
   /** One of HOLDER. */
   readonly holder: Int32Array
   readonly #nextWake: Float64Array
+  readonly #inlineUsed: Int32Array
 
   constructor(control: SharedArrayBuffer) {
     this.wake = new Int32Array(control, 0, 1)
     this.#nextWake = new Float64Array(control, 8, 1)
     this.holder = new Int32Array(control, 16, 1)
+    this.#inlineUsed = new Int32Array(control, 20, 1)
+  }
+
+  /** 1 from a call in the inline lane until the watchdog has seen it: it looks often while there are such calls. */
+  get inlineUsed(): number {
+    return this.#inlineUsed[0] ?? 0
+  }
+
+  set inlineUsed(used: 0 | 1) {
+    this.#inlineUsed[0] = used
   }
 
   /** Monotonic milliseconds at which the watchdog looks next. */

@@ -59,6 +59,7 @@ export type ThreadData =
       readonly edgefn_thread: 'watchdog'
       readonly control: SharedArrayBuffer
       readonly threads: number
+      readonly running: RunningSeat | null
     }
   | { readonly edgefn_thread: 'kv_keeper'; readonly host: HostOptions }
   | { readonly edgefn_thread: 'fetch'; readonly allow_private: readonly string[] }

@@ -12,6 +12,7 @@ import type { SharedForm } from '../runtime/module-source.ts'
 import { controlBytes } from './control.ts'
 import { ExecutorThread, startThread, type StuckGuest } from './executor-thread.ts'
 import { FetchThread } from './fetch-thread.ts'
+import { InlineLane } from './inline-lane.ts'
 import { restBytes, RestBoard } from './rest.ts'
 
 export interface ThreadSetOptions {
@@ -44,6 +45,7 @@ export const NONE_ASLEEP: Asleep = { all: 0, by: new Map() }
 
 export class ThreadSet {
   readonly max: number
+  readonly inline: InlineLane
   readonly #total: number
   readonly #options: ThreadSetOptions
   readonly #control: SharedArrayBuffer
@@ -66,7 +68,14 @@ export class ThreadSet {
     this.#running = new RunningFile(options.running.path, options.running.seats)
     this.#running.occupy(options.running.seat, process.pid)
     const slots = this.#total + LIMITS.sleepingThreadsMax
-    this.#control = new SharedArrayBuffer(controlBytes(slots))
+    this.#control = new SharedArrayBuffer(controlBytes(slots + 1))
+    this.inline = new InlineLane({
+      control: this.#control,
+      index: slots,
+      running: options.running,
+      host: options.host,
+      compile_key: options.compile_key,
+    })
     this.#restMemory = new SharedArrayBuffer(restBytes(slots))
     this.#rest = new RestBoard(this.#restMemory, {
       awakeMax: options.max,
@@ -88,6 +97,7 @@ export class ThreadSet {
       edgefn_thread: 'watchdog',
       control: this.#control,
       threads: this.#total + LIMITS.sleepingThreadsMax,
+      running: this.#options.running,
     })
     this.#watchdog.on('error', (thrown) =>
       this.#options.onDefect(`The watchdog failed: ${errorMessage(thrown)}.`, null),
@@ -202,9 +212,20 @@ export class ThreadSet {
   /** Has every thread that holds the module drop it. */
   unload(key: string): void {
     this.#forms.delete(key)
+    this.inline.unload(key)
     for (const thread of this.#threads) {
       if (this.#loaded[thread.index]?.delete(key) === true) thread.unload(key)
     }
+  }
+
+  /** What is known of a module that a thread has loaded. */
+  form(key: string): SharedForm | null {
+    return this.#forms.get(key) ?? null
+  }
+
+  destroy(thread: number, instance: number): void {
+    if (thread === this.inline.index) this.inline.destroy(instance)
+    else this.#threads[thread]?.destroy(instance)
   }
 
   /** Has a thread that is free give the process's freed memory back to the system; false when all are busy. */

@@ -6,17 +6,33 @@ import { openLibc } from '../../../../ffi/libc.ts'
 import type { Wasmedge } from '../../../../ffi/library.ts'
 import { openWasmedge } from '../../../../ffi/library.ts'
 import { PAGE_OF_POLLS_BYTES } from '../../../wasm/rewrite/polls.ts'
+import { RunningFile } from '../../running.ts'
+import type { RunningSeat } from '../../running.ts'
 import { ControlHeader, SLOT, SlotCells, slotState } from './control.ts'
 
 /** Milliseconds between looks when no deadline is nearer. */
 const restMsMax = 50
+/**
+ * The same while calls run in the inline lane, whose deadlines are near: with looks this frequent, none of them has to wake the
+ * watchdog, which would take longer than the call.
+ */
+const inlineRestMs = 5
+/** So many looks in a row without such a call end that. */
+const inlineLooksMax = 200
+/** Milliseconds after which a guest that cannot be stopped, on the thread that everybody waits for, ends the process. */
+const inlineStuckMs = 2_000
 /** Milliseconds between repeated orders to one guest; an order given between two invocations of a call is lost. */
 const repeatMs = 2
 
 export interface WatchdogOptions {
   readonly control: SharedArrayBuffer
   readonly threads: number
+  /** Where the process writes what runs; null where there is no inline lane, whose slot is the one behind the threads'. */
+  readonly running: RunningSeat | null
 }
+
+/** What the process ends with; to the agent it is a death like any other, blamed on what ran. */
+const STUCK_EXIT_CODE = 70
 
 /** Runs for ever; the thread ends with its process. */
 export function runWatchdog(options: WatchdogOptions): never {
@@ -25,13 +41,17 @@ export function runWatchdog(options: WatchdogOptions): never {
   const { monotonicMs } = libc
   const header = new ControlHeader(options.control)
   const slots = Array.from(
-    { length: options.threads },
+    { length: options.threads + (options.running === null ? 0 : 1) },
     (_, index) => new SlotCells(options.control, index),
   )
+  const inlineSlot = slots[options.threads]
+  let quietLooks = inlineLooksMax
   for (;;) {
     const seen = Atomics.load(header.wake, 0)
     const now = monotonicMs()
-    let next = now + restMsMax
+    quietLooks = header.inlineUsed === 1 ? 0 : quietLooks + 1
+    header.inlineUsed = 0
+    let next = now + (quietLooks < inlineLooksMax ? inlineRestMs : restMsMax)
     for (const slot of slots) next = Math.min(next, lookAt(slot, now))
     header.nextWakeMs = next
     Atomics.wait(header.wake, 0, seen, Math.max(next - monotonicMs(), 0))
@@ -52,6 +72,7 @@ export function runWatchdog(options: WatchdogOptions): never {
         return now + repeatMs
       }
       case SLOT.stopping:
+        if (slot === inlineSlot && now - slot.deadlineMs > inlineStuckMs) endProcess()
         order(lib, libc, slot)
         return now + repeatMs
       case SLOT.returned:
@@ -62,6 +83,14 @@ export function runWatchdog(options: WatchdogOptions): never {
       default:
         return now + restMsMax
     }
+  }
+
+  /** Only what ran on the main thread is to be blamed. */
+  function endProcess(): void {
+    if (options.running === null) return
+    const { path, seats, seat } = options.running
+    new RunningFile(path, seats).lost(seat, options.threads)
+    libc.exitNow(STUCK_EXIT_CODE)
   }
 }
 

@@ -13,6 +13,8 @@ import { keepsInstances, poolKey, queueWaitMs } from '../call.ts'
 import type { ExecutorThread } from '../lanes/executor-thread.ts'
 import type { Asleep, ThreadSet } from '../lanes/thread-set.ts'
 import type { RunReport } from '../runtime/runner.ts'
+import { InlineCalls } from './inline-calls.ts'
+import type { InlineHost } from './inline-calls.ts'
 import { budgetShareMax, PoolBudget, pressedShareMax } from './budget.ts'
 import { instanceCodeBytes, instanceCost, loadingBytesMax, type Instance } from './instance.ts'
 import type { Job } from './job.ts'
@@ -40,7 +42,10 @@ export class Dispatcher implements Invoker {
   readonly #nowMs: () => number
   readonly #verdicts: VerdictFile
   readonly #suspects: Suspects
+  readonly #inline: InlineCalls
   readonly #pools = new Map<string, Pool>()
+  /** The same by function, for it is looked up with each call. */
+  #poolOf = new WeakMap<WorkerFunction, Pool>()
   readonly #budget: PoolBudget<Pool>
   readonly #code = new LoadedCode()
   /** What modules that are being loaded may come to take. */
@@ -71,6 +76,8 @@ export class Dispatcher implements Invoker {
     })
     this.#verdicts = options.verdicts
     this.#suspects = new Suspects(options.verdicts)
+    const { threads, stats, verdicts } = options
+    this.#inline = new InlineCalls({ threads, stats, verdicts, host: this.#inlineHost() })
     const limits = {
       itemsMax: LIMITS.queueRequestsMax,
       groupItemsMax: LIMITS.queueFunctionRequestsMax,
@@ -84,6 +91,12 @@ export class Dispatcher implements Invoker {
     options.threads.onLost((thread) => this.#forgetThread(thread))
   }
 
+  invokeNow(fn: WorkerFunction, request: GuestRequest): Outcome | null {
+    const pool = this.#poolOf.get(fn)
+    if (pool === undefined || !pool.proof.inline || this.#closing !== null) return null
+    return this.#inline.attempt(fn, pool, request, request.admitted_ms)
+  }
+
   async invoke(
     fn: WorkerFunction,
     request: GuestRequest,
@@ -91,7 +104,7 @@ export class Dispatcher implements Invoker {
   ): Promise<Outcome> {
     const report = await new Promise<RunReport | EdgefnError>((settle) => {
       const pool = this.#pool(fn)
-      const since = performance.now()
+      const since = this.#nowMs()
       this.#submit({ kind: 'call', fn, pool, request, since, client: client ?? null, settle })
     })
     return report instanceof EdgefnError ? failedOutcome(report) : report.outcome
@@ -101,7 +114,7 @@ export class Dispatcher implements Invoker {
     const pool = this.#pool(fn)
     if (pool.size > 0) return
     const report = await new Promise<RunReport | EdgefnError>((settle) => {
-      const since = performance.now()
+      const since = this.#nowMs()
       this.#submit({ kind: 'prepare', fn, pool, request: null, since, client: null, settle })
     })
     if (report instanceof EdgefnError) throw report
@@ -148,12 +161,30 @@ export class Dispatcher implements Invoker {
   }
 
   #pool(fn: WorkerFunction): Pool {
+    const known = this.#poolOf.get(fn)
+    if (known !== undefined && !known.retired) return known
     const key = poolKey(fn)
-    const kept = this.#pools.get(key)
-    if (kept !== undefined) return kept
-    const pool = new Pool({ key, limits: POOL_LIMITS, budget: this.#budget })
-    this.#pools.set(key, pool)
+    let pool = this.#pools.get(key)
+    if (pool === undefined) {
+      pool = new Pool({ key, limits: POOL_LIMITS, budget: this.#budget })
+      this.#pools.set(key, pool)
+    }
+    this.#poolOf.set(fn, pool)
     return pool
+  }
+
+  #inlineHost(): InlineHost {
+    return {
+      pressure: () => this.#pressure,
+      hasRoomToLoad: (fn) => this.#hasRoomToLoad(fn),
+      create: (fn, pool, thread) => this.#create(fn, pool, thread),
+      release: (fn, pool, instance, report) => {
+        this.#release({ kind: 'prepare', fn, pool }, instance, report)
+        this.#gauges.countPool(fn, pool)
+      },
+      usedCode: (pool, thread, report) =>
+        this.#code.used(pool.key, thread, report.code_bytes, this.#nowMs()),
+    }
   }
 
   #submit(job: Job): void {
@@ -199,7 +230,7 @@ export class Dispatcher implements Invoker {
 
   /** Whether the job's function is a suspect whose turn it is not; then the job is looked at again soon. */
   #mustWaitForTurn(job: Job): boolean {
-    if (!this.#suspects.mustWait(job.fn, job.since, performance.now())) return false
+    if (!this.#suspects.mustWait(job.fn, job.since, this.#nowMs())) return false
     this.#suspectTimer ??= setTimeout(() => {
       this.#suspectTimer = null
       this.#startWaiting()
@@ -219,13 +250,18 @@ export class Dispatcher implements Invoker {
     const thread = this.#threads.free(pool.key, grows ? holders : 0, asleep)
     if (thread === null) return null
     if (!this.#threads.hasLoaded(thread.index, pool.key) && !this.#hasRoomToLoad(fn)) return null
+    return this.#create(fn, pool, thread.index, own)
+  }
+
+  /** Leases a new instance on a thread, which is to make it; null when there may be none. */
+  #create(fn: WorkerFunction, pool: Pool, thread: number, own = 0): Instance | null {
     if (this.#alive >= LIMITS.processInstancesMax && !this.#evictOldest()) return null
     // A pool that is full of instances on busy threads gives one up for one that can run.
     const evicted = pool.size - own >= POOL_LIMITS.instancesMax ? pool.evict() : null
     if (evicted !== null) this.#destroy(evicted)
     const cost = instanceCost({ code: instanceCodeBytes(fn), memory: 0, tables: 0 })
-    const at = { id: this.#nextInstance, thread: thread.index, cost }
-    const created = pool.create(at, performance.now(), own)
+    const at = { id: this.#nextInstance, thread, cost }
+    const created = pool.create(at, this.#nowMs(), own)
     if (created === null) return null
     this.#nextInstance += 1
     this.#alive += 1
@@ -253,14 +289,20 @@ export class Dispatcher implements Invoker {
     this.#loadingBytes -= loading
     this.#suspects.ended(thread.index)
     this.#release(job, instance, report)
+    if (job.kind === 'call' && !(report instanceof EdgefnError)) {
+      this.#inline.ranOnThread(fn, pool, report, this.#nowMs())
+    }
     job.settle(report)
     this.#gauges.countPool(fn, pool)
     if (this.#closing !== null && this.#room.running === 0) return this.#closing()
     this.#startWaiting()
   }
 
-  #release(job: Job, instance: Instance, report: RunReport | EdgefnError): void {
-    const { fn, pool } = job
+  #release(
+    { kind, fn, pool }: Pick<Job, 'kind' | 'fn' | 'pool'>,
+    instance: Instance,
+    report: RunReport | EdgefnError,
+  ): void {
     const alive = !(report instanceof EdgefnError) && report.alive
     const loaded = !(report instanceof EdgefnError) && report.loaded
     if (!(report instanceof EdgefnError)) {
@@ -268,21 +310,22 @@ export class Dispatcher implements Invoker {
       const sizes = { code, memory: report.bytes, tables: report.table_bytes }
       pool.resize(instance, report.bytes, instanceCost(sizes))
     }
-    const now = performance.now()
+    const now = this.#nowMs()
     if (!loaded) this.#threads.notLoaded(instance.thread, pool.key)
-    else this.#code.used(pool.key, instance.thread, report.code_bytes, now)
+    else if (report.code_bytes > 0)
+      this.#code.used(pool.key, instance.thread, report.code_bytes, now)
     const kept = pool.release(instance, alive, now)
     if (!kept) this.#alive -= 1
     if (!kept) this.#freedBytes += instance.cost
     if (this.#pressure > 0) this.#shed(pool)
-    if (alive && !kept) this.#threads.get(instance.thread)?.destroy(instance.id)
+    if (alive && !kept) this.#threads.destroy(instance.thread, instance.id)
     if (pool.retired && pool.leased === 0 && !this.#pools.has(poolKey(fn))) {
       this.#unload(pool.key)
     }
     this.#trim()
     // One that failed while it was made would do so again, and its start may hold a thread for long.
     const wasWarm = !(report instanceof EdgefnError) && !report.outcome.cold
-    const rewarm = !alive && loaded && wasWarm && job.kind === 'call' && keepsInstances(fn.abi)
+    const rewarm = !alive && loaded && wasWarm && kind === 'call' && keepsInstances(fn.abi)
     if (rewarm) this.#rewarm(fn, pool)
   }
 
@@ -290,7 +333,7 @@ export class Dispatcher implements Invoker {
   #rewarm(fn: WorkerFunction, pool: Pool): void {
     if (pool.retired || pool.size >= POOL_LIMITS.instancesMin || this.#waiting.length > 0) return
     queueMicrotask(() => {
-      const since = performance.now()
+      const since = this.#nowMs()
       const settle = () => {}
       this.#start({ kind: 'prepare', fn, pool, request: null, since, client: null, settle })
     })
@@ -309,7 +352,7 @@ export class Dispatcher implements Invoker {
   }
 
   #reap(): void {
-    const now = performance.now()
+    const now = this.#nowMs()
     for (const [key, pool] of this.#pools) {
       const reaped = pool.reap(now)
       for (const instance of reaped) this.#destroy(instance)
@@ -322,7 +365,7 @@ export class Dispatcher implements Invoker {
   #destroy(instance: Instance): void {
     this.#alive -= 1
     this.#freedBytes += instance.cost
-    this.#threads.get(instance.thread)?.destroy(instance.id)
+    this.#threads.destroy(instance.thread, instance.id)
   }
 
   /** P9: while too much is held, the idle instance or the module that was used least recently goes. */
@@ -342,6 +385,7 @@ export class Dispatcher implements Invoker {
 
   /** Has all threads drop a module; calls load it again. */
   #unload(key: string): void {
+    this.#pools.get(key)?.proof.leave()
     this.#threads.unload(key)
     this.#freedBytes += this.#code.unloaded(key)
   }

@@ -6,6 +6,7 @@
 import { LIMITS } from '../../../protocol/limits.ts'
 import type { PoolBudget } from './budget.ts'
 import type { Instance } from './instance.ts'
+import { Proof } from './proof.ts'
 
 /** Milliseconds between looks for instances that have been idle too long. */
 export const reapEveryMs = 15_000
@@ -37,6 +38,12 @@ export class Pool {
   #idle: Instance[] = []
   readonly #leased = new Set<Instance>()
   #retired = false
+  /** Whether calls run in the inline lane. */
+  readonly proof = new Proof()
+  /** Whether it is about to be let in there. */
+  promoting = false
+  /** When code that needs no instance of the pool's was last noted as used there, in monotonic milliseconds. */
+  inlineUsedMs = 0
 
   constructor({ key, limits, budget }: PoolOptions) {
     this.key = key
@@ -69,12 +76,35 @@ export class Pool {
     for (let index = this.#idle.length - 1; index >= 0; index -= 1) {
       const instance = this.#idle[index]
       if (instance === undefined || !isFree(instance.thread)) continue
-      this.#idle.splice(index, 1)
-      this.#leased.add(instance)
-      this.#budget.leased(instance)
+      this.lease(instance)
       return instance
     }
     return null
+  }
+
+  /** The idle instance of a thread that was used last; it stays idle. */
+  idleOn(thread: number): Instance | null {
+    for (let index = this.#idle.length - 1; index >= 0; index -= 1) {
+      const instance = this.#idle[index]
+      if (instance?.thread === thread) return instance
+    }
+    return null
+  }
+
+  /** Notes that an idle instance has been used, without having been leased. */
+  touch(instance: Instance, nowMs: number): void {
+    if (!this.lease(instance)) return
+    this.release(instance, true, nowMs)
+  }
+
+  /** Leases an idle instance; false when it is not one of them. */
+  lease(instance: Instance): boolean {
+    const index = this.#idle.indexOf(instance)
+    if (index < 0) return false
+    this.#idle.splice(index, 1)
+    this.#leased.add(instance)
+    this.#budget.leased(instance)
+    return true
   }
 
   /**

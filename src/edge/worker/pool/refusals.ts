@@ -21,5 +21,7 @@ export function failedOutcome(error: EdgefnError): Outcome {
     cold: false,
     logs: [],
     logs_dropped: 0,
+    entered_ms: 0,
+    left_ms: 0,
   }
 }

@@ -26,15 +26,64 @@ const HOST_ONLY = new Set([
   'upgrade',
 ])
 
+/** A head longer than this is parsed anew each time. */
+const lastHeadBytesMax = 512
+const NO_BODY = new Uint8Array(0)
+
+/**
+ * Parses one response after the other; where the head is the same bytes as the last one, so is what it came to: status and
+ * headers, the same object, are not made again.
+ */
+export class LastHead {
+  /** With the empty line that ends it. */
+  #bytes: Uint8Array | null = null
+  #status = 0
+  #headers: GuestResponse['headers'] = []
+
+  /** As `parseCgiResponse`. */
+  parse(bytes: Uint8Array<ArrayBuffer>): GuestResponse {
+    const known = this.#bytes
+    if (known !== null && startsWith(bytes, known)) {
+      const body = bytes.subarray(known.length)
+      checkBodyBytes(body.length)
+      return { status: this.#status, headers: this.#headers, body }
+    }
+    const end = requireHeaderEnd(bytes)
+    const lines = bytes.subarray(0, end.header)
+    const body = bytes.subarray(end.body)
+    const bare = assembleResponse(null, lines, NO_BODY)
+    // Without a content type the headers depend on the body too.
+    if (!hasContentType(bare.headers)) return assembleResponse(null, lines, body)
+    checkBodyBytes(body.length)
+    if (end.body <= lastHeadBytesMax) {
+      this.#bytes = bytes.slice(0, end.body)
+      this.#status = bare.status
+      this.#headers = bare.headers
+    }
+    return { ...bare, body }
+  }
+}
+
+function startsWith(bytes: Uint8Array, start: Uint8Array): boolean {
+  if (bytes.length < start.length) return false
+  for (let at = 0; at < start.length; at += 1) if (bytes[at] !== start[at]) return false
+  return true
+}
+
 /** A whole CGI response: header lines, an empty line, the body. Throws `invalid_response` saying what is wrong. */
 export function parseCgiResponse(bytes: Uint8Array<ArrayBuffer>): GuestResponse {
+  const end = requireHeaderEnd(bytes)
+  return assembleResponse(null, bytes.subarray(0, end.header), bytes.subarray(end.body))
+}
+
+function requireHeaderEnd(bytes: Uint8Array): { header: number; body: number } {
   const end = findHeaderEnd(bytes)
   if (end === null && bytes.length <= LIMITS.responseHeaderBytesMax) {
     throw invalid('The response has no empty line between its header and its body.')
   }
   if (end === null) throw headerTooLarge()
   checkFieldBytes(end.header)
-  return assembleResponse(null, bytes.subarray(0, end.header), bytes.subarray(end.body))
+  return end
 }
 
 /**
@@ -64,9 +113,7 @@ export function responseOf(
   fields: readonly (readonly [string, string])[],
   body: Uint8Array<ArrayBuffer>,
 ): GuestResponse {
-  if (body.length > LIMITS.responseBodyBytesMax) {
-    throw invalid(`The response body is over ${LIMITS.responseBodyBytesMax} bytes.`)
-  }
+  checkBodyBytes(body.length)
   if (fields.length > LIMITS.responseHeadersMax) {
     throw invalid(`The response has more than ${LIMITS.responseHeadersMax} header fields.`)
   }
@@ -74,10 +121,19 @@ export function responseOf(
   const status = givenStatus ?? (redirects ? 302 : 200)
   const named = namedByConnection(fields)
   const headers = fields.filter(([name]) => !HOST_ONLY.has(name) && !named.has(name))
-  if (body.length > 0 && !headers.some(([name]) => name === 'content-type')) {
+  if (body.length > 0 && !hasContentType(headers)) {
     headers.push(['content-type', detectContentType(body)])
   }
   return { status, headers, body }
+}
+
+function hasContentType(headers: GuestResponse['headers']): boolean {
+  return headers.some(([name]) => name === 'content-type')
+}
+
+function checkBodyBytes(bytes: number): void {
+  if (bytes <= LIMITS.responseBodyBytesMax) return
+  throw invalid(`The response body is over ${LIMITS.responseBodyBytesMax} bytes.`)
 }
 
 /** Fields that the guest's own Connection calls hop-by-hop go with it (RFC 9110 section 7.6.1). */

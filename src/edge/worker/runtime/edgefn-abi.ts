@@ -1,13 +1,12 @@
 /** The edgefn ABI (DESIGN section 6.1): an instance that is kept, with one request and one response buffer inside the guest. */
 
 import type { FunctionHandle } from '../../../../ffi/handles.ts'
-import { ValueArray } from '../../../../ffi/values.ts'
 import { EdgefnError } from '../../../errors.ts'
 import { PAGE_BYTES } from '../../../protocol/limits.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { GuestRequest, GuestResponse } from '../call.ts'
 import { poolKey } from '../call.ts'
-import { assembleResponse, parseCgiResponse } from './cgi.ts'
+import { assembleResponse, LastHead, parseCgiResponse } from './cgi.ts'
 import type { KeptInstance } from './abi-table.ts'
 import type { Engine } from './engine.ts'
 import { memoryLimit } from './guest-call.ts'
@@ -21,8 +20,6 @@ const requestBytesStep = 1024 * 1024
 /** Bytes of the response buffer, for guests with memory for it. */
 const responseBytesMax = PAGE_BYTES
 
-const encoder = new TextEncoder()
-
 interface Buffer {
   readonly at: number
   readonly capacity: number
@@ -33,9 +30,8 @@ export class EdgefnInstance implements KeptInstance {
   readonly #guest: Guest
   readonly #entry: FunctionHandle
   readonly #alloc: FunctionHandle
-  readonly #handleParameters: ValueArray
-  readonly #allocParameters: ValueArray
-  readonly #result: ValueArray
+  /** A function tends to answer with the same header lines again and again. */
+  readonly #lastHead = new LastHead()
   #request: Buffer = { at: 0, capacity: 0 }
   #response: Buffer = { at: 0, capacity: 0 }
 
@@ -44,9 +40,6 @@ export class EdgefnInstance implements KeptInstance {
     this.#guest = guest
     this.#entry = entry
     this.#alloc = alloc
-    this.#handleParameters = new ValueArray(engine.types, Array<'i32'>(10).fill('i32'))
-    this.#allocParameters = new ValueArray(engine.types, ['i32'])
-    this.#result = new ValueArray(engine.types, ['i32'])
   }
 
   /** Instantiates and initialises a loaded module. Throws EdgefnError; nothing is left behind then. */
@@ -69,7 +62,6 @@ export class EdgefnInstance implements KeptInstance {
     }
   }
 
-  /** Bytes of linear memory now. */
   get memoryBytes(): number {
     this.#engine.host.memory.attach(this.#guest.memory)
     return this.#engine.host.memory.bytes
@@ -93,28 +85,30 @@ export class EdgefnInstance implements KeptInstance {
 
   /** Runs one request. Throws EdgefnError: the guest's fault, the time limit, a malformed response. */
   handle(invocation: Invocation, request: GuestRequest): GuestResponse {
-    const pieces = [
-      encoder.encode(request.method),
-      encoder.encode(request.target),
-      encoder.encode(request.headers.map(([name, value]) => `${name}: ${value}\r\n`).join('')),
-      request.body,
-    ]
-    this.#allocateBuffers(
-      invocation,
-      pieces.reduce((sum, piece) => sum + piece.length, 0),
-    )
-    this.#engine.host.memory.attach(this.#guest.memory)
-    let at = this.#request.at
-    pieces.forEach((piece, index) => {
-      this.#engine.host.memory.writeBytes(at, piece)
-      this.#handleParameters.setI32(index * 2, at)
-      this.#handleParameters.setI32(index * 2 + 1, piece.length)
-      at += piece.length
-    })
-    this.#handleParameters.setI32(8, this.#response.at)
-    this.#handleParameters.setI32(9, this.#response.capacity)
-    this.#run(invocation, this.#entry, this.#handleParameters)
-    return this.#readResponse(invocation, this.#result.getI32(0))
+    const { scratch, values } = this.#engine
+    const { method, target, header_lines, body } = request
+    // Method and target are ASCII (`ingress/request.ts`); what fields take in UTF-8 is known when all is written.
+    const textBytes = scratch.encode(method + target + header_lines)
+    const headerBytes = textBytes - method.length - target.length
+    this.#allocateBuffers(invocation, textBytes + body.length)
+    const { memory } = this.#engine.host
+    memory.attach(this.#guest.memory)
+    const { at } = this.#request
+    memory.writePart(at, scratch.bytes, textBytes)
+    if (body.length > 0) memory.writeBytes(at + textBytes, body)
+    const parameters = values.handle
+    parameters.setI32(0, at)
+    parameters.setI32(1, method.length)
+    parameters.setI32(2, at + method.length)
+    parameters.setI32(3, target.length)
+    parameters.setI32(4, at + method.length + target.length)
+    parameters.setI32(5, headerBytes)
+    parameters.setI32(6, at + textBytes)
+    parameters.setI32(7, body.length)
+    parameters.setI32(8, this.#response.at)
+    parameters.setI32(9, this.#response.capacity)
+    invocation.invoke(this.#guest, this.#entry, parameters, values.result)
+    return this.#readResponse(invocation, values.result.getI32(0))
   }
 
   delete(): void {
@@ -135,13 +129,15 @@ export class EdgefnInstance implements KeptInstance {
       return assembleResponse(context.head.status, context.head.lines, context.takeOutput())
     }
     if (context.hasOutput) return parseCgiResponse(context.takeOutput())
-    return parseCgiResponse(this.#engine.host.memory.readBytes(this.#response.at, length))
+    const bytes = this.#engine.host.memory.readBytes(this.#response.at, length)
+    return this.#lastHead.parse(bytes)
   }
 
   #allocate(invocation: Invocation, capacity: number): Buffer {
-    this.#allocParameters.setI32(0, capacity)
-    this.#run(invocation, this.#alloc, this.#allocParameters)
-    const at = this.#result.getI32(0) >>> 0
+    const { one, result } = this.#engine.values
+    one.setI32(0, capacity)
+    invocation.invoke(this.#guest, this.#alloc, one, result)
+    const at = result.getI32(0) >>> 0
     const { bytes } = this.#engine.host.memory
     if (at === 0) throw memoryLimit(invocation.context.fn.memory_pages)
     if (at + capacity > bytes) {
@@ -149,10 +145,6 @@ export class EdgefnInstance implements KeptInstance {
       throw new EdgefnError('memory_limit', message)
     }
     return { at, capacity }
-  }
-
-  #run(invocation: Invocation, fn: FunctionHandle, parameters: ValueArray): void {
-    invocation.invoke(this.#guest, fn, parameters, this.#result)
   }
 }
 

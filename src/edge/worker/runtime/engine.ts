@@ -15,7 +15,7 @@ import { openWasmedge } from '../../../../ffi/library.ts'
 import { GuestMemory } from '../../../../ffi/memory.ts'
 import { Native } from '../../../../ffi/native.ts'
 import type { StoppableExecutor } from '../../../../ffi/native.ts'
-import { readValueTypes } from '../../../../ffi/values.ts'
+import { readValueTypes, ValueArray } from '../../../../ffi/values.ts'
 import type { ValueKind } from '../../../../ffi/values.ts'
 import { EdgefnError } from '../../../errors.ts'
 import { EXTISM_MODULE } from '../../../wasm/extism-imports.ts'
@@ -29,6 +29,7 @@ import { EXTISM_HOST_FUNCTIONS, EXTISM_OLD_FUNCTIONS } from '../host/extism/func
 import type { Host, HostFunctionTable, HostOptions } from '../host/host.ts'
 import { SPIN_FUNCTIONS } from '../host/spin/functions.ts'
 import { WASI_FUNCTIONS } from '../host/wasi/table.ts'
+import { Scratch } from './scratch.ts'
 
 const IMPLEMENTATIONS: Readonly<Record<string, HostFunctionTable>> = {
   wasi_snapshot_preview1: WASI_FUNCTIONS,
@@ -42,6 +43,7 @@ const IMPLEMENTATIONS: Readonly<Record<string, HostFunctionTable>> = {
 const MEMORY_MODULE = new Uint8Array([
   0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 5, 3, 1, 0, 1, 7, 5, 1, 1, 0x6d, 2, 0,
 ])
+
 interface LoadedModule {
   readonly handle: ModuleHandle
   /** Whether it is native code, whose instances poll. */
@@ -53,6 +55,16 @@ export class Engine {
   readonly host: Host
   readonly version: string
   readonly types: ReturnType<typeof readValueTypes>
+  /** Parameters and results of the invocations that every call makes; a thread makes one at a time. */
+  readonly values: {
+    readonly none: ValueArray
+    readonly one: ValueArray
+    /** Of an edgefn guest's entrypoint. */
+    readonly handle: ValueArray
+    readonly result: ValueArray
+  }
+  /** Where text is put together for a guest. */
+  readonly scratch = new Scratch()
   readonly #store: StoreHandle
   readonly #hostModules: readonly HostModule[]
   /** One per page limit: a thread runs one guest at a time, so its instances can share. */
@@ -66,6 +78,8 @@ export class Engine {
     this.native = new Native(lib)
     this.version = String(lib.WasmEdge_VersionGet())
     this.types = readValueTypes(lib)
+    const i32s = (count: number) => new ValueArray(this.types, Array<'i32'>(count).fill('i32'))
+    this.values = { none: i32s(0), one: i32s(1), handle: i32s(10), result: i32s(1) }
     this.host = createHost(options, libc, new GuestMemory(lib, libc))
     this.#store = this.native.createStore()
     this.#hostModules = Object.keys(IMPLEMENTATIONS).map(

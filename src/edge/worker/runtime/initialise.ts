@@ -22,7 +22,7 @@ export function initialise(
   if (start === null) return
   try {
     const zeros = new ValueArray(types, Array<'i32'>(parameters).fill('i32'))
-    invocation.invoke(guest, start, zeros, new ValueArray(types, []))
+    invocation.invoke(guest, start, zeros, invocation.engine.values.none)
   } catch (thrown) {
     if (!(thrown instanceof GuestExit)) throw thrown
     if (thrown.exitCode === 0) {

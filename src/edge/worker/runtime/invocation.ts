@@ -3,7 +3,7 @@
 import { RESULT } from '../../../../ffi/handles.ts'
 import type { FunctionHandle, InstanceHandle, MemoryHandle } from '../../../../ffi/handles.ts'
 import type { StoppableExecutor } from '../../../../ffi/native.ts'
-import { ValueArray } from '../../../../ffi/values.ts'
+import type { ValueArray } from '../../../../ffi/values.ts'
 import { EdgefnError } from '../../../errors.ts'
 import { DEPTH_EXPORT } from '../../../wasm/rewrite/depth.ts'
 import { GROWTH_EXPORT } from '../../../wasm/rewrite/growth.ts'
@@ -31,9 +31,20 @@ export class Invocation {
   readonly #slot: CallSlot
   readonly #executor: StoppableExecutor
   /** Instances to be deleted when the call has ended: until then the watchdog may reach for their pages. */
-  readonly #discarded: InstanceHandle[] = []
+  #discarded: InstanceHandle[] | null = null
+  /** Whether it is noted when the guest is entered and left, in monotonic milliseconds; of several times the last. */
+  readonly timed: boolean
+  enteredMs = 0
+  leftMs = 0
 
-  constructor(engine: Engine, context: CallContext, slot: CallSlot, executor: StoppableExecutor) {
+  constructor(
+    engine: Engine,
+    context: CallContext,
+    slot: CallSlot,
+    executor: StoppableExecutor,
+    timed = false,
+  ) {
+    this.timed = timed
     this.engine = engine
     this.context = context
     this.#slot = slot
@@ -54,8 +65,8 @@ export class Invocation {
     try {
       const guest = this.#guestOf(key, instance)
       const start = engine.native.findFunction(instance, START_EXPORT)
-      const nothing = new ValueArray(engine.types, [])
-      if (start !== null) this.invoke(guest, start, nothing, nothing)
+      const { none } = engine.values
+      if (start !== null) this.invoke(guest, start, none, none)
       return guest
     } catch (thrown) {
       this.discard(instance)
@@ -66,12 +77,15 @@ export class Invocation {
   /** Has an instance deleted when the call has ended; nobody may use it any more. */
   discard(instance: InstanceHandle): void {
     this.engine.host.memory.detach()
+    this.#discarded ??= []
     this.#discarded.push(instance)
   }
 
   /** Deletes what was discarded. Only after the slot's `end`. */
   cleanUp(): void {
-    for (const instance of this.#discarded.splice(0)) this.engine.deleteInstance(instance)
+    if (this.#discarded === null) return
+    for (const instance of this.#discarded) this.engine.deleteInstance(instance)
+    this.#discarded = null
   }
 
   /** Invokes an export; results are in `results` afterwards. Throws EdgefnError or GuestExit. */
@@ -79,7 +93,9 @@ export class Invocation {
     this.#slot.watch(guest.pollPage)
     this.#checkDeadline()
     const { native, host } = this.engine
+    if (this.timed) this.enteredMs = host.libc.monotonicMs()
     const code = native.invoke(this.#executor.executor, fn, parameters, results)
+    if (this.timed) this.leftMs = host.libc.monotonicMs()
     host.memory.attach(guest.memory)
     if (code === RESULT.success) return
     // A poll that was told to stop faults like any access out of bounds.
@@ -110,10 +126,9 @@ export class Invocation {
    */
   #saysMinusOne(fn: FunctionHandle | null): boolean {
     if (fn === null) return false
-    const { native, types } = this.engine
-    const result = new ValueArray(types, ['i32'])
-    const nothing = new ValueArray(types, [])
-    const code = native.invoke(this.#executor.executor, fn, nothing, result)
+    const { native, values } = this.engine
+    const { none, result } = values
+    const code = native.invoke(this.#executor.executor, fn, none, result)
     return code === RESULT.success && result.getI32(0) === -1
   }
 

@@ -13,6 +13,7 @@ import { poolKey } from '../call.ts'
 import { threadCodeBytes } from '../pool/instance.ts'
 import type { CompiledCode } from './compiled-code.ts'
 import type { Engine } from './engine.ts'
+import { mayRunInline } from './inline-imports.ts'
 
 /** Bytes that the engine keeps in a thread for an instruction it interprets, besides the copy in each instance. */
 const bytesPerInstruction = 36
@@ -22,6 +23,8 @@ export interface LoadedFunction {
   readonly code_bytes: number
   /** Bytes that the tables of an instance may come to. */
   readonly table_bytes: number
+  /** Whether it may run in the inline lane (`inline-imports.ts`). */
+  readonly may_inline: boolean
 }
 
 /** What the first thread that loads a module has made of it, so that the others need not: rewriting takes time. */
@@ -65,7 +68,12 @@ export function loadFunction(
 function compiledForm(fn: WorkerFunction): SharedForm {
   const module = decodeModule(readVerified(fn))
   requirePages(module, fn.memory_pages)
-  return { code: null, code_bytes: threadCodeBytes(fn), table_bytes: tableBytesMax(module) }
+  return {
+    code: null,
+    code_bytes: threadCodeBytes(fn),
+    table_bytes: tableBytesMax(module),
+    may_inline: mayRunInline(module),
+  }
 }
 
 function loadInterpreted(engine: Engine, fn: WorkerFunction): SharedForm {
@@ -75,7 +83,8 @@ function loadInterpreted(engine: Engine, fn: WorkerFunction): SharedForm {
   const code = new SharedArrayBuffer(bytes.byteLength)
   new Uint8Array(code).set(bytes)
   const code_bytes = module.instructions * bytesPerInstruction
-  return { code, code_bytes, table_bytes: tableBytesMax(module) }
+  // Only compiled code can be stopped within microseconds.
+  return { code, code_bytes, table_bytes: tableBytesMax(module), may_inline: false }
 }
 
 /** The engine gives a module that starts with more memory than its limit the limit, and says nothing. */

@@ -41,14 +41,22 @@ export interface RunReport {
   readonly form: SharedForm | null
 }
 
-const NOT_LOADED: LoadedFunction = { code_bytes: 0, table_bytes: 0 }
+export interface CallSettings {
+  readonly limitMs: number
+  readonly strict: boolean
+}
+
+/** One call in so many is timed on its way into the guest and out of it (`edgefn_dispatch_seconds`). */
+const timedEvery = 16
+
+const NOT_LOADED: LoadedFunction = { code_bytes: 0, table_bytes: 0, may_inline: false }
 
 /** The request that a warm-up runs under; no guest sees it. */
 const WARM_UP: GuestRequest = {
   request_id: 'warm-up',
   method: 'GET',
   target: '/',
-  headers: [],
+  header_lines: '',
   body: new Uint8Array(0),
   remote_address: '',
   remote_port: 0,
@@ -69,6 +77,7 @@ export class Runner {
   /** What is known of the modules that the engine holds. */
   readonly #loaded = new Map<string, SharedForm>()
   readonly #instances = new Map<number, KeptInstance>()
+  #calls = 0
 
   constructor(engine: Engine, slot: CallSlot, compiledCode: CompiledCode) {
     this.#engine = engine
@@ -77,12 +86,21 @@ export class Runner {
     engine.host.stopped = () => slot.claimed
   }
 
-  /** Runs a request in instance `id`, which is made first when it does not exist here. Never throws. */
-  call(fn: WorkerFunction, id: number, request: GuestRequest, form: SharedForm | null): RunReport {
+  /**
+   * Runs a request in instance `id`, which is made first when it does not exist here, for at most `limitMs` milliseconds.
+   * `strict`: not interpreted in place of a compiled form that cannot be loaded. Never throws.
+   */
+  call(
+    fn: WorkerFunction,
+    id: number,
+    request: GuestRequest,
+    form: SharedForm | null,
+    { limitMs, strict }: CallSettings = { limitMs: fn.max_execution_ms, strict: false },
+  ): RunReport {
     const abi = ABI_TABLE[fn.abi]
     const cold = abi.keeps ? !this.#instances.has(id) : !this.#engine.hasModule(poolKey(fn))
-    const load = { strict: false, form }
-    return this.#run(fn, id, request, cold, fn.max_execution_ms, load, (invocation) =>
+    const load = { strict, form }
+    return this.#run(fn, id, request, cold, limitMs, load, (invocation) =>
       abi.keeps
         ? this.#instance(abi, invocation, fn, id).handle(invocation, request)
         : abi.run(invocation, fn),
@@ -93,9 +111,13 @@ export class Runner {
    * Loads the module and instantiates it, so that one that cannot be is found before it is routed to. Where the ABI keeps
    * instances it is kept as `id`, warm. Never throws.
    */
-  prepare(fn: WorkerFunction, id: number, form: SharedForm | null): RunReport {
+  prepare(
+    fn: WorkerFunction,
+    id: number,
+    form: SharedForm | null,
+    limitMs = Math.min(Math.max(fn.max_execution_ms, prepareMsMin), prepareMsMax),
+  ): RunReport {
     const abi = ABI_TABLE[fn.abi]
-    const limitMs = Math.min(Math.max(fn.max_execution_ms, prepareMsMin), prepareMsMax)
     const load = { strict: true, form }
     return this.#run(fn, id, WARM_UP, true, limitMs, load, (invocation) => {
       if (abi.keeps) this.#instance(abi, invocation, fn, id).warm(invocation)
@@ -142,14 +164,17 @@ export class Runner {
     body: (invocation: Invocation) => GuestResponse,
   ): RunReport {
     const { host } = this.#engine
-    const had = this.#engine.hasModule(poolKey(fn))
+    const key = poolKey(fn)
+    const had = this.#engine.hasModule(key)
     const loadFailure = had ? null : this.#load(fn, load)
     const startedMs = host.libc.monotonicMs()
     const refusal =
       loadFailure ?? (startedMs > request.admitted_ms + queueWaitMs(fn) ? lateStart(fn) : null)
     const context = new CallContext(fn, request, startedMs, startedMs + limitMs)
     const executor = this.#engine.executor(fn.memory_pages)
-    const invocation = new Invocation(this.#engine, context, this.#slot, executor)
+    this.#calls += 1
+    const timed = this.#calls % timedEvery === 0
+    const invocation = new Invocation(this.#engine, context, this.#slot, executor, timed)
     let result: GuestResponse | EdgefnError
     let returned = true
     host.current = context
@@ -174,14 +199,14 @@ export class Runner {
     context.fetches?.closeAll()
     host.fetchLine?.tellRefused()
     const alive = returned && context.end === null && this.#instances.has(id)
-    if (!alive) this.destroy(id)
     const bytes = alive ? (this.#instances.get(id)?.memoryBytes ?? 0) : 0
+    if (!alive) this.destroy(id)
     host.memory.detach()
     host.current = null
     const execution_ms = host.libc.monotonicMs() - startedMs
-    const known = this.#loaded.get(poolKey(fn)) ?? null
+    const known = this.#loaded.get(key) ?? null
     const { code_bytes, table_bytes } = known ?? NOT_LOADED
-    const outcome = outcomeOf(result, context, cold, execution_ms)
+    const outcome = outcomeOf(result, invocation, cold, execution_ms)
     const form = had || load.form !== null ? null : known
     const loaded = known !== null
     return { outcome, alive, bytes, table_bytes, code_bytes, loaded, form }
@@ -215,12 +240,12 @@ function lateStart(fn: WorkerFunction): EdgefnError {
 
 function outcomeOf(
   result: GuestResponse | EdgefnError,
-  context: CallContext,
+  { context, enteredMs: entered_ms, leftMs: left_ms }: Invocation,
   cold: boolean,
   execution_ms: number,
 ): Outcome {
   const { logs, logsDropped: logs_dropped } = context
-  const measures = { execution_ms, cold, logs, logs_dropped }
+  const measures = { execution_ms, cold, logs, logs_dropped, entered_ms, left_ms }
   if (!(result instanceof EdgefnError)) return { ok: true, response: result, ...measures }
   const { code, message, details } = result
   return { ok: false, code, message, ...(details === undefined ? {} : { details }), ...measures }

@@ -13,6 +13,7 @@ import { SPIN_ENTRYPOINT } from '../../../wasm/abi.ts'
 import { REALLOC_EXPORT } from '../../../wasm/rewrite/result-memory.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { GuestRequest, GuestResponse } from '../call.ts'
+import { headerField, headerFields } from '../header-lines.ts'
 import { poolKey } from '../call.ts'
 import { PAIR_BYTES } from '../host/spin/answer.ts'
 import { matchedRoute, splitPath, splitTarget } from '../host/wasi/program.ts'
@@ -107,7 +108,9 @@ function lowerRequest(allocator: Allocator, request: GuestRequest): ValueArray {
   const uri = allocator.bytes(encoder.encode(request.target))
   const own = spinHeaders(request)
   // A client may send fields of these names too; they must not be taken for what the host says.
-  const sent = request.headers.filter(([name]) => !own.some(([each]) => each === name))
+  const sent = headerFields(request.header_lines).filter(
+    ([name]) => !own.some(([each]) => each === name),
+  )
   const headers = allocator.pairs([...sent, ...own])
   // Query parameters were given here once; Spin 1 passes none.
   const params = allocator.pairs([])
@@ -124,7 +127,7 @@ function lowerRequest(allocator: Allocator, request: GuestRequest): ValueArray {
 function spinHeaders(request: GuestRequest): [string, string][] {
   const { path } = splitTarget(request.target)
   const { script, info } = splitPath(request, path)
-  const host = request.headers.find(([name]) => name === 'host')?.[1] ?? request.server_name
+  const host = headerField(request.header_lines, 'host') ?? request.server_name
   const address = request.remote_address
   const client = address.includes(':') ? `[${address}]` : address
   return [

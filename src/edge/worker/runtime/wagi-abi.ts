@@ -1,6 +1,5 @@
 /** The WAGI ABI (DESIGN section 6.2): a WASI command, a fresh instance for every request from the kept module. */
 
-import { ValueArray } from '../../../../ffi/values.ts'
 import { EdgefnError } from '../../../errors.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { GuestResponse } from '../call.ts'
@@ -70,9 +69,9 @@ function runExport(invocation: Invocation, guest: Guest, name: string): void {
   if (start === null) {
     throw new EdgefnError('function_load_failed', `The module does not export ${name}.`)
   }
-  const nothing = new ValueArray(engine.types, [])
+  const { none } = engine.values
   try {
-    invocation.invoke(guest, start, nothing, nothing)
+    invocation.invoke(guest, start, none, none)
   } catch (thrown) {
     if (!(thrown instanceof GuestExit) || thrown.exitCode !== 0) throw thrown
   }

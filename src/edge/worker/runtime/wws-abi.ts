@@ -6,6 +6,7 @@ import { EdgefnError, errorMessage } from '../../../errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { GuestRequest, GuestResponse } from '../call.ts'
+import { headerFields } from '../header-lines.ts'
 import { parseGuestJson } from '../guest-json.ts'
 import type { CallContext } from '../host/context.ts'
 import { inStore } from '../host/kv/functions.ts'
@@ -57,7 +58,7 @@ export function runWws(invocation: Invocation, fn: WorkerFunction): GuestRespons
 
 function requestText(request: GuestRequest, kv: Kv): string {
   const headers = new Map<string, string>()
-  for (const [name, value] of request.headers) {
+  for (const [name, value] of headerFields(request.header_lines)) {
     const before = headers.get(name)
     headers.set(name, before === undefined ? value : `${before}, ${value}`)
   }

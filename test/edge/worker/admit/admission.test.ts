@@ -153,19 +153,20 @@ test('a refusal names the quota, its limit and how long to wait', () => {
     slot: 1,
     quotas: { concurrency: 1, requests_per_second: null, burst: null },
   })
-  const release = admission.admit(busy)
+  admission.admit(busy)
   expect(refusalOf(busy)).toEqual({
     code: 'rate_limited',
     status: 429,
     details: { quota: 'concurrency', limit: 1, retry_after_ms: 1000 },
   })
-  release()
+  admission.release(busy)
   expect(refusalOf(busy)).toBeNull()
   const often = aFunction({
     slot: 2,
     quotas: { concurrency: 1, requests_per_second: 0.1, burst: 1 },
   })
-  admission.admit(often)()
+  admission.admit(often)
+  admission.release(often)
   expect(refusalOf(often)?.details).toEqual({
     quota: 'requests_per_second',
     limit: 0.1,

@@ -26,7 +26,14 @@ function open(options: Parameters<typeof openIngress>[0] = {}) {
   return ingress
 }
 
-const MEASURES = { execution_ms: 523.4, cold: false, logs: [], logs_dropped: 0 }
+const MEASURES = {
+  execution_ms: 523.4,
+  cold: false,
+  logs: [],
+  logs_dropped: 0,
+  entered_ms: 0,
+  left_ms: 0,
+}
 const message = (text: string, at = 0): GuestLogMessage => ({ level: 'info', message: text, at })
 
 describe('failed calls', () => {

@@ -2,6 +2,7 @@
 
 import { afterEach, expect, test } from 'bun:test'
 
+import { headerFields } from '../../../../src/edge/worker/header-lines.ts'
 import { openIngress, raw } from './harness.ts'
 
 let ingress: ReturnType<typeof openIngress>
@@ -14,7 +15,7 @@ test('values reach the guest as the text they are: UTF-8, or Latin-1 where that 
   const { port, calls } = ingress
   const utf8 = Buffer.from('héllo €').toString('latin1')
   await raw(port, `GET / HTTP/1.1\r\nHost: h\r\nX-A: ${utf8}\r\nX-B: h\xe9llo\r\n${CLOSE}\r\n`)
-  const headers = Object.fromEntries(calls[0]?.request.headers ?? [])
+  const headers = Object.fromEntries(headerFields(calls[0]!.request.header_lines))
   expect(headers).toMatchObject({ 'x-a': 'héllo €', 'x-b': 'héllo' })
 })
 
@@ -23,7 +24,7 @@ test('content-length is that of the body the guest gets, also for a GET, whose b
   const { port, calls } = ingress
   for (const method of ['GET', 'POST']) {
     await raw(port, `${method} / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n${CLOSE}\r\nabc`)
-    const { headers, body } = calls.at(-1)!.request
-    expect(headers).toContainEqual(['content-length', String(body.byteLength)])
+    const { header_lines, body } = calls.at(-1)!.request
+    expect(headerFields(header_lines)).toContainEqual(['content-length', String(body.byteLength)])
   }
 })

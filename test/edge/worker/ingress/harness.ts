@@ -61,7 +61,10 @@ export function aRoute(fn: WorkerFunction, fields: Record<string, unknown> = {})
   })
 }
 
-const MEASURES = { execution_ms: 1, cold: false, logs: [], logs_dropped: 0 }
+const MEASURES = {
+  ...{ execution_ms: 1, cold: false, logs: [], logs_dropped: 0 },
+  ...{ entered_ms: 0, left_ms: 0 },
+}
 
 export function answered(
   body: string | Uint8Array<ArrayBuffer>,
@@ -96,6 +99,7 @@ export function inMemoryInvoker(invoke: Invoke) {
       calls.push({ fn, request })
       return invoke(fn, request, client)
     },
+    invokeNow: () => null,
     prepare: async () => {},
     assign: () => {},
     upgrade: () => {},

@@ -4,10 +4,10 @@ import fc from 'fast-check'
 
 import { MemoryFault } from '../../../../ffi/memory.ts'
 import type { WorkerFunction } from '../../../../src/edge/ipc.ts'
-import type { GuestRequest } from '../../../../src/edge/worker/call.ts'
 import { Kernel } from '../../../../src/edge/worker/host/extism/kernel.ts'
 import { EXTISM_FUNCTIONS } from '../../../../src/wasm/extism-imports.ts'
 import { startOrigin, text as textResponse } from '../fetch/origin.ts'
+import type { RequestChanges } from './harness.ts'
 import { answer, failure, request, startRuntime } from './harness.ts'
 import type { RuntimeHarness } from './harness.ts'
 import { assemble } from './wat.ts'
@@ -25,7 +25,7 @@ afterAll(async () => {
 })
 
 const text = (value: string) => new TextEncoder().encode(value)
-const call = (target: string, changes: Partial<GuestRequest> = {}) =>
+const call = (target: string, changes: RequestChanges = {}) =>
   runtime.invoker.invoke(plugin, request(target, changes))
 
 test('a plug-in of the AssemblyScript PDK takes the body and answers its output', async () => {

@@ -11,6 +11,7 @@ import { StatsFile } from '../../../../src/edge/stats.ts'
 import { RunningFile } from '../../../../src/edge/running.ts'
 import { VerdictFile } from '../../../../src/edge/verdicts.ts'
 import type { GuestRequest, Invoker, Outcome } from '../../../../src/edge/worker/call.ts'
+import { headerLines } from '../../../../src/edge/worker/header-lines.ts'
 import { createInvoker } from '../../../../src/edge/worker/pool/invoker.ts'
 import { checkModule } from '../../../../src/wasm/check.ts'
 import { TestCompiler } from '../../compile/test-compiler.ts'
@@ -117,13 +118,21 @@ export async function startRuntime(
   }
 }
 
+/** What a test says of its request; header fields as pairs. */
+export type RequestChanges = Partial<Omit<GuestRequest, 'header_lines'>> & {
+  readonly headers?: readonly (readonly [string, string])[]
+}
+
 /** A request as ingress would hand it on. */
-export function request(target: string, changes: Partial<GuestRequest> = {}): GuestRequest {
+export function request(
+  target: string,
+  { headers, ...changes }: RequestChanges = {},
+): GuestRequest {
   return {
     request_id: 'test-request-1',
     method: 'GET',
     target,
-    headers: [['host', 'example.com']],
+    header_lines: headerLines(headers ?? [['host', 'example.com']]),
     body: new Uint8Array(0),
     remote_address: '127.0.0.1',
     remote_port: 4711,

@@ -3,9 +3,10 @@ import { afterAll, beforeAll, expect, test } from 'bun:test'
 import fc from 'fast-check'
 
 import type { WorkerFunction } from '../../../../src/edge/ipc.ts'
-import type { GuestRequest, Outcome } from '../../../../src/edge/worker/call.ts'
+import type { Outcome } from '../../../../src/edge/worker/call.ts'
 import { LIMITS } from '../../../../src/protocol/limits.ts'
 import { startOrigin, text } from '../fetch/origin.ts'
+import type { RequestChanges } from './harness.ts'
 import { answer, failure, request, startRuntime } from './harness.ts'
 import type { RuntimeHarness } from './harness.ts'
 import { assemble } from './wat.ts'
@@ -22,7 +23,7 @@ afterAll(async () => {
   expect(runtime.defects).toEqual([])
 })
 
-const call = (target: string, changes: Partial<GuestRequest> = {}): Promise<Outcome> =>
+const call = (target: string, changes: RequestChanges = {}): Promise<Outcome> =>
   runtime.invoker.invoke(fn, request(target, changes))
 
 test('a module gets the request as lists and strings of its own, and gives its response so', async () => {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 
-import type { GuestRequest } from '../../../../src/edge/worker/call.ts'
 import { startOrigin, text } from '../fetch/origin.ts'
+import type { RequestChanges } from './harness.ts'
 import { answer, failure, request, startRuntime } from './harness.ts'
 import type { RuntimeHarness } from './harness.ts'
 import { assemble } from './wat.ts'
@@ -16,7 +16,7 @@ afterAll(async () => {
   expect(runtime.defects).toEqual([])
 })
 
-async function environment(target: string, changes: Partial<GuestRequest>) {
+async function environment(target: string, changes: RequestChanges) {
   const fn = await runtime.guest('wagi-misbehave-c')
   const outcome = await runtime.invoker.invoke(fn, request(target, changes))
   const lines = answer(outcome).text.trimEnd().split('\n')

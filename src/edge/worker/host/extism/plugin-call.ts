@@ -1,6 +1,7 @@
 /** One call of an Extism plug-in as its host functions see it: kernel memory, variables, configuration, outcome. */
 
 import type { GuestRequest } from '../../call.ts'
+import { headerField, headerFields } from '../../header-lines.ts'
 import type { ResponseStart } from '../whole-fetch.ts'
 import type { Kernel } from './kernel.ts'
 
@@ -65,7 +66,7 @@ export class PluginCall {
 /** What `config_get` knows of a request, besides the version's variables; docs/GUEST-ABI.md lists the names. */
 export function requestConfig(request: GuestRequest, name: string): string | undefined {
   const field = /^http\.header\.(.+)$/.exec(name)?.[1]?.toLowerCase()
-  if (field !== undefined) return request.headers.find(([each]) => each === field)?.[1]
+  if (field !== undefined) return headerField(request.header_lines, field)
   const mark = request.target.indexOf('?')
   switch (name) {
     case 'http.method':
@@ -75,7 +76,7 @@ export function requestConfig(request: GuestRequest, name: string): string | und
     case 'http.query':
       return mark < 0 ? '' : request.target.slice(mark + 1)
     case 'http.headers':
-      return JSON.stringify(Object.fromEntries(request.headers))
+      return JSON.stringify(Object.fromEntries(headerFields(request.header_lines)))
     case 'http.request_id':
       return request.request_id
     default:

@@ -2,6 +2,7 @@
 
 import { VERSION } from '../../../../version.ts'
 import type { GuestRequest } from '../../call.ts'
+import { headerField, headerFields } from '../../header-lines.ts'
 import type { CallContext } from '../context.ts'
 
 /** WAGI: the script's name and then the query's pieces, as CGI's command line has them; others: the function's name. */
@@ -49,7 +50,7 @@ function cgiVariables(context: CallContext): [string, string][] {
   const { request } = context
   const { path, query } = splitTarget(request.target)
   const { script, info } = splitPath(request, path)
-  const header = (name: string) => request.headers.find(([field]) => field === name)?.[1] ?? ''
+  const header = (name: string) => headerField(request.header_lines, name) ?? ''
   // HTTP/1.0 needs no Host.
   const host = header('host') || request.server_name
   const variables: [string, string][] = [
@@ -79,7 +80,7 @@ function cgiVariables(context: CallContext): [string, string][] {
     // What the `...` of the matched route stands for.
     ['X_RELATIVE_PATH', request.route_type === 'prefix' ? info.replace(/^\//, '') : ''],
   ]
-  for (const [name, value] of request.headers) {
+  for (const [name, value] of headerFields(request.header_lines)) {
     // RFC 3875 section 4.1.18. HTTP_PROXY would be taken for the proxy of the guest's own client (httpoxy).
     if (name === 'content-type' || name === 'content-length' || name === 'proxy') continue
     variables.push([`HTTP_${name.toUpperCase().replaceAll('-', '_')}`, value])

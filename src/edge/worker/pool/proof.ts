@@ -1,0 +1,95 @@
+/**
+ * Whether the calls of a function version run in the inline lane, on the HTTP thread (DESIGN section 2): only once enough calls in
+ * the thread lane were quick, and no longer when they are not. Pure bookkeeping, in milliseconds of the monotonic clock.
+ */
+
+import { LIMITS } from '../../../protocol/limits.ts'
+
+/** Weight of the last call in the mean of a function's inline calls. */
+const meanWeight = 1 / 32
+
+export class Proof {
+  #inline = false
+  /** Calls looked at since it last changed lanes, and those of them that were not quick enough. */
+  #calls = 0
+  #slow = 0
+  #meanMs = 0
+  /** How often it had to go, and when it may come again. */
+  #falls = 0
+  #pausedUntil = 0
+  #inlineSince = 0
+
+  get inline(): boolean {
+    return this.#inline
+  }
+
+  /** Notes a call in the thread lane. True when it may change to the inline lane; `promote` does it. */
+  ranOnThread(executionMs: number, nowMs: number): boolean {
+    if (this.#inline || nowMs < this.#pausedUntil) return false
+    this.#calls += 1
+    if (executionMs > LIMITS.inlineMeanMsMax) this.#slow += 1
+    // Of a hundred calls one may be slow: the thread may have had to wait for a processor.
+    if (this.#slow * 100 > Math.max(this.#calls, LIMITS.inlineProofCallsMin)) this.#forgetCalls()
+    return this.#calls >= LIMITS.inlineProofCallsMin
+  }
+
+  promote(nowMs: number): void {
+    this.#inline = true
+    this.#inlineSince = nowMs
+    this.#meanMs = 0
+    this.#forgetCalls()
+  }
+
+  /** Notes a call that ended in the inline lane. */
+  ranInline(executionMs: number, nowMs: number): void {
+    this.#calls += 1
+    this.#meanMs += (executionMs - this.#meanMs) * meanWeight
+    if (executionMs > LIMITS.inlineSlowMs) {
+      this.#slow += 1
+      if (this.#slow * 1000 > this.#calls + 1000) return this.fall(nowMs)
+    }
+    if (this.#meanMs > LIMITS.inlineMeanMsMax) this.fall(nowMs)
+  }
+
+  /** Back to the thread lane, with nothing held against it: its code is no longer at hand. */
+  leave(): void {
+    this.#inline = false
+    this.#forgetCalls()
+  }
+
+  /** Back to the thread lane, for longer each time; who has stayed long enough begins anew. */
+  fall(nowMs: number): void {
+    if (nowMs - this.#inlineSince >= LIMITS.inlineForgivenMs) this.#falls = 0
+    const pauseMs = LIMITS.inlinePauseMsMin * 2 ** this.#falls
+    this.#pausedUntil = nowMs + Math.min(pauseMs, LIMITS.inlinePauseMsMax)
+    this.#falls += 1
+    this.#inline = false
+    this.#forgetCalls()
+  }
+
+  #forgetCalls(): void {
+    this.#calls = 0
+    this.#slow = 0
+  }
+}
+
+/**
+ * The time that calls have wasted in the inline lane, which is everybody's: while it is much, no function is let in that is not.
+ */
+export class InlineWaste {
+  #ms = 0
+  #atMs = 0
+
+  wasted(ms: number, nowMs: number): void {
+    this.#ms = this.#left(nowMs) + ms
+    this.#atMs = nowMs
+  }
+
+  isMuch(nowMs: number): boolean {
+    return this.#left(nowMs) > LIMITS.inlineWastedMsMax
+  }
+
+  #left(nowMs: number): number {
+    return this.#ms * 0.5 ** ((nowMs - this.#atMs) / LIMITS.inlineWasteHalfMs)
+  }
+}
