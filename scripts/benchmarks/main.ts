@@ -13,6 +13,7 @@ import { wagi } from './scenarios/fresh.ts'
 import { hello } from './scenarios/hello.ts'
 import { echo, transform } from './scenarios/payload.ts'
 import { mixed } from './scenarios/mixed.ts'
+import { scale } from './scenarios/scale.ts'
 import { sleepers } from './scenarios/sleepers.ts'
 import { start } from './scenarios/start.ts'
 import { assertPeersInstalled } from './servers/peers.ts'
@@ -28,6 +29,7 @@ const SCENARIOS: readonly Scenario[] = [
   start,
   mixed,
   sleepers,
+  scale,
 ]
 
 function commandLine(): CommandLine {

@@ -7,8 +7,10 @@ import type { Edgefn } from './servers/edgefn.ts'
 const requestsMax = 8
 
 export interface ManyFunctions {
-  readonly count: number
-  /** Of the names, which are numbered from 0. */
+  /** The first number, and the one after the last. */
+  readonly from: number
+  readonly to: number
+  /** Of the names, which end with the numbers. */
   readonly prefix: string
   /** The module of each; functions may share one. */
   module(index: number): Uint8Array<ArrayBuffer>
@@ -18,8 +20,9 @@ export interface ManyFunctions {
 
 /** Registers, uploads, routes and deploys them; they are in service some time later. */
 export async function deployMany({ plane }: Edgefn, many: ManyFunctions): Promise<void> {
-  const { count, prefix } = many
-  await inParallel(count, requestsMax, async (index) => {
+  const { from, to, prefix } = many
+  await inParallel(to - from, requestsMax, async (place) => {
+    const index = from + place
     const name = `${prefix}${index}`
     const registered = await plane.api<RegistrationView>('POST', '/functions', { name })
     const uploaded = await fetch(registered.upload_url, { method: 'PUT', body: many.module(index) })
@@ -29,8 +32,8 @@ export async function deployMany({ plane }: Edgefn, many: ManyFunctions): Promis
     await plane.api<RouteView>('POST', '/routes', route)
   })
   // Announced when all are there, so that the node takes them on in few plans.
-  await inParallel(count, requestsMax, async (index) => {
-    await plane.api('POST', `/functions/${prefix}${index}/deploy`, {})
+  await inParallel(to - from, requestsMax, async (place) => {
+    await plane.api('POST', `/functions/${prefix}${from + place}/deploy`, {})
   })
 }
 

@@ -60,7 +60,7 @@ async function measure(edgefn: Edgefn, { say }: Bench): Promise<Case[]> {
   for (const { prefix, guest, count } of [SMALL, LARGE]) {
     const module = new Uint8Array(readFileSync(guestPath(guest)))
     const path = (index: number) => `/${prefix}/${index}`
-    await deployMany(edgefn, { count, prefix, module: () => module, path })
+    await deployMany(edgefn, { from: 0, to: count, prefix, module: () => module, path })
   }
   await edgefn.compiled(all, setupMsMax)
   say('first calls, compiled')
