@@ -33,42 +33,51 @@ export interface HostFunction {
   readonly run: (call: HostCall) => HostResult
 }
 
-/** A module of host functions, to be registered under its name. Lives as long as its thread. */
+const encoder = new TextEncoder()
+
+/**
+ * A module of host functions, to be registered under its name. Lives as long as its thread. Functions are added when somebody
+ * imports them, also when it was registered long ago: to make one costs 20 µs, and few guests import more than a handful.
+ */
 export class HostModule {
   readonly instance: InstanceHandle
+  readonly #lib: Wasmedge
+  readonly #libc: Libc
   // The library holds the callbacks' addresses: they must stay reachable.
-  readonly #callbacks: JSCallback[] = []
+  readonly #callbacks = new Map<string, JSCallback>()
 
-  constructor(lib: Wasmedge, libc: Libc, name: string, functions: readonly HostFunction[]) {
-    const encoder = new TextEncoder()
+  constructor(lib: Wasmedge, libc: Libc, name: string) {
+    this.#lib = lib
+    this.#libc = libc
     const moduleName = encoder.encode(name)
     const created = lib.WasmEdge_ModuleInstanceCreate(moduleName.length, ptr(moduleName))
     this.instance = handle(created, 'ModuleInstance')
+  }
+
+  has(name: string): boolean {
+    return this.#callbacks.has(name)
+  }
+
+  add(fn: HostFunction): void {
+    const lib = this.#lib
     const types = readValueTypes(lib)
-    for (const fn of functions) {
-      const params = typeList(types, fn.params)
-      const results = typeList(types, fn.results)
-      const type = handle(
-        lib.WasmEdge_FunctionTypeCreate(
-          params === null ? null : ptr(params),
-          fn.params.length,
-          results === null ? null : ptr(results),
-          fn.results.length,
-        ),
-        'FunctionType',
-      )
-      const callback = createCallback(lib, libc, fn)
-      this.#callbacks.push(callback)
-      const native = lib.WasmEdge_FunctionInstanceCreate(type, callback.ptr, null, 0)
-      lib.WasmEdge_FunctionTypeDelete(type)
-      const functionName = encoder.encode(fn.name)
-      lib.WasmEdge_ModuleInstanceAddFunction(
-        this.instance,
-        functionName.length,
-        ptr(functionName),
-        native,
-      )
-    }
+    const params = typeList(types, fn.params)
+    const results = typeList(types, fn.results)
+    const type = handle(
+      lib.WasmEdge_FunctionTypeCreate(
+        params === null ? null : ptr(params),
+        fn.params.length,
+        results === null ? null : ptr(results),
+        fn.results.length,
+      ),
+      'FunctionType',
+    )
+    const callback = createCallback(lib, this.#libc, fn)
+    this.#callbacks.set(fn.name, callback)
+    const native = lib.WasmEdge_FunctionInstanceCreate(type, callback.ptr, null, 0)
+    lib.WasmEdge_FunctionTypeDelete(type)
+    const name = encoder.encode(fn.name)
+    lib.WasmEdge_ModuleInstanceAddFunction(this.instance, name.length, ptr(name), native)
   }
 }
 

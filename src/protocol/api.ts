@@ -5,7 +5,7 @@
 
 import { z } from 'zod'
 
-import { httpAllowSchema } from './http-allow.ts'
+import { httpAllowSchema } from './http-allow-schema.ts'
 import {
   deploymentIdSchema,
   functionIdSchema,

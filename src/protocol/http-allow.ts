@@ -3,10 +3,6 @@
  * reached (SPEC 4, RELIABILITY finding 9).
  */
 
-import { z } from 'zod'
-
-import { LIMITS } from './limits.ts'
-
 /** Where a request goes, as far as an allow-list decides about it. */
 export interface Destination {
   readonly scheme: 'http' | 'https'
@@ -71,16 +67,10 @@ function parsePattern(text: string): Pattern | null {
   }
 }
 
-export const httpAllowPatternSchema = z
-  .string()
-  .max(LIMITS.httpAllowCharsMax)
-  .refine(
-    (text) => parsePattern(text) !== null,
-    'must be a host such as api.example.com or *.example.com in lower case, with https:// or http:// before and :PORT after it if wanted',
-  )
-
-/** The hosts that `http_fetch` may reach; empty allows none. */
-export const httpAllowSchema = z.array(httpAllowPatternSchema).max(LIMITS.httpAllowMax)
+/** Whether a text is a pattern. */
+export function isPattern(text: string): boolean {
+  return parsePattern(text) !== null
+}
 
 /** Whether one of the patterns takes the destination. A text that is no pattern takes nothing. */
 export function isAllowed(patterns: readonly string[], to: Destination): boolean {

@@ -2,7 +2,8 @@
 
 import { z } from 'zod'
 
-import { httpAllowSchema } from './http-allow.ts'
+import { httpAllowSchema } from './http-allow-schema.ts'
+import { HTTP_METHODS } from './http-methods.ts'
 import {
   deploymentIdSchema,
   functionIdSchema,
@@ -94,7 +95,7 @@ export function artifactStatement(sha256: string): Uint8Array<ArrayBuffer> {
 export const pathTypeSchema = z.enum(['exact', 'prefix', 'regex'])
 export type PathType = z.infer<typeof pathTypeSchema>
 
-export const HTTP_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
+export { HTTP_METHODS }
 export const methodSchema = z.enum(HTTP_METHODS)
 export type Method = z.infer<typeof methodSchema>
 

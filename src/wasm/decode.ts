@@ -70,6 +70,9 @@ const SECTION_RULES: readonly SectionRule[] = [
   },
 ]
 
+/** Sections that may stand before what follows the imports. */
+const BEFORE_IMPORTS_END: readonly number[] = [SECTION.custom, SECTION.type, SECTION.import]
+
 /**
  * Decodes a module. Linear in its bytes, without recursion.
  * Throws EdgefnError `module_invalid` (breaks the specification) or `module_unsupported` (a limit or a proposal left off).
@@ -93,6 +96,21 @@ export function decodeInto(module: WasmModule): void {
   let order = -1
   while (reader.left > 0) order = readSection(reader, module, order)
   checkWhole(module)
+}
+
+/**
+ * Decodes no more of a module than its types and imports. For bytes that were checked before, when they are loaded: what the
+ * compiler makes of a module has megabytes of native code behind it.
+ */
+export function decodeImports(bytes: Uint8Array): WasmModule {
+  const module = emptyModule(bytes)
+  checkHeader(bytes)
+  const reader = new Reader(bytes, HEADER.length, bytes.length, 'module')
+  let order = -1
+  while (reader.left > 0 && BEFORE_IMPORTS_END.includes(bytes[reader.at] ?? 0)) {
+    order = readSection(reader, module, order)
+  }
+  return module
 }
 
 function checkHeader(bytes: Uint8Array): void {

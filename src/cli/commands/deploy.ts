@@ -3,7 +3,7 @@
 import { defaulted, optional, repeated, required, type Values } from '../../config/option.ts'
 import { choice, duration, integer, matching, text } from '../../config/values.ts'
 import { deploymentCreationSchema } from '../../protocol/api.ts'
-import { httpAllowPatternSchema } from '../../protocol/http-allow.ts'
+import { httpAllowPatternSchema } from '../../protocol/http-allow-schema.ts'
 import { functionNameSchema } from '../../protocol/ids.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { abiSchema, entrypointSchema, environmentSchema } from '../../protocol/manifest.ts'

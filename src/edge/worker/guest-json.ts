@@ -17,6 +17,21 @@ export function parseGuestJson(bytes: Uint8Array): unknown {
   return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8'))
 }
 
+/** The members of a value that should be an object. Throws an Error where it is none. */
+export function membersOf(value: unknown): Readonly<Record<string, unknown>> {
+  if (!isRecord(value)) throw new Error('it is no object')
+  return value
+}
+
+/** Whether a value is an object with nothing but text in it. */
+export function isTextRecord(value: unknown): value is Record<string, string> {
+  return isRecord(value) && Object.values(value).every((each) => typeof each === 'string')
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
 function checkShape(bytes: Uint8Array): void {
   let depth = 0
   let items = 0

@@ -4,13 +4,9 @@ import { generateKeyPairSync } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 
-import type {
-  CompiledFile,
-  CompiledName,
-  CompileLevel,
-  StopMode,
-} from '../../../src/edge/compiled.ts'
-import { compileTarget, holderName, signCompiled } from '../../../src/edge/compiled.ts'
+import type { CompiledFile, CompileLevel, StopMode } from '../../../src/edge/compiled.ts'
+import type { CompiledName } from '../../../src/edge/compiled-signature.ts'
+import { compileTarget, holderName, signCompiled } from '../../../src/edge/compiled-signature.ts'
 import type { CompileAnswer, CompileJob } from '../../../src/edge/compile/job.ts'
 import { compileAnswerSchema } from '../../../src/edge/compile/job.ts'
 import type { WorkerFunction } from '../../../src/edge/ipc.ts'

@@ -2,7 +2,7 @@
 
 import { EdgefnError } from '../../../errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
-import { REWRITER_VERSION } from '../../compiled.ts'
+import { REWRITER_VERSION } from '../../compiled-signature.ts'
 import type { CompileAnswer, CompileJob } from '../../compile/job.ts'
 import { compileAnswerSchema } from '../../compile/job.ts'
 import { preferForOom, residentBytes } from '../supervise/proc.ts'

@@ -22,8 +22,9 @@ import { basename, join } from 'node:path'
 import { z } from 'zod'
 
 import { sha256Schema } from '../../../protocol/ids.ts'
-import type { CompiledFile, CompiledName } from '../../compiled.ts'
-import { signCompiled, verifyCompiled } from '../../compiled.ts'
+import type { CompiledFile } from '../../compiled.ts'
+import type { CompiledName } from '../../compiled-signature.ts'
+import { signCompiled, verifyCompiled } from '../../compiled-signature.ts'
 
 const recordSchema = z.discriminatedUnion('made', [
   z.strictObject({

@@ -1,7 +1,7 @@
 /** What a guest asks `http_fetch` for: one text of request line, header lines and body, held to its limits. */
 
 import { LIMITS } from '../../../protocol/limits.ts'
-import { HTTP_METHODS } from '../../../protocol/manifest.ts'
+import { HTTP_METHODS } from '../../../protocol/http-methods.ts'
 import { LOOP_FIELD } from './loop.ts'
 import { FetchError } from './outcome.ts'
 import { parseTarget } from './target.ts'

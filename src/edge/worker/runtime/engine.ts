@@ -18,6 +18,7 @@ import type { StoppableExecutor } from '../../../../ffi/native.ts'
 import { readValueTypes, ValueArray } from '../../../../ffi/values.ts'
 import type { ValueKind } from '../../../../ffi/values.ts'
 import { EdgefnError } from '../../../errors.ts'
+import { decodeImports } from '../../../wasm/decode.ts'
 import { EXTISM_MODULE } from '../../../wasm/extism-imports.ts'
 import { HOST_IMPORTS } from '../../../wasm/host-imports.ts'
 import { PAGE_OF_POLLS_BYTES, POLL_PAGE_OFFSET } from '../../../wasm/rewrite/polls.ts'
@@ -66,7 +67,8 @@ export class Engine {
   /** Where text is put together for a guest. */
   readonly scratch = new Scratch()
   readonly #store: StoreHandle
-  readonly #hostModules: readonly HostModule[]
+  /** Made when a guest first imports from them. */
+  readonly #hostModules = new Map<string, HostModule>()
   /** One per page limit: a thread runs one guest at a time, so its instances can share. */
   readonly #executors = new Map<number, StoppableExecutor>()
   readonly #modules = new Map<string, LoadedModule>()
@@ -82,13 +84,6 @@ export class Engine {
     this.values = { none: i32s(0), one: i32s(1), handle: i32s(10), result: i32s(1) }
     this.host = createHost(options, libc, new GuestMemory(lib, libc))
     this.#store = this.native.createStore()
-    this.#hostModules = Object.keys(IMPLEMENTATIONS).map(
-      (name) => new HostModule(lib, libc, name, hostFunctions(name, this.host)),
-    )
-    const executor = this.executor(1)
-    for (const { instance } of this.#hostModules) {
-      this.native.registerImport(executor.executor, this.#store, instance)
-    }
   }
 
   hasModule(key: string): boolean {
@@ -100,6 +95,7 @@ export class Engine {
    * and only when a holder is parked in this process. Throws `function_load_failed`.
    */
   loadModule(key: string, bytes: Uint8Array, compiled: boolean): void {
+    for (const { module, name } of decodeImports(bytes).imports) this.#offer(module, name)
     try {
       this.#modules.set(key, { handle: this.native.loadModule(bytes, compiled), compiled })
     } catch (thrown) {
@@ -107,6 +103,20 @@ export class Engine {
       const message = `The engine refuses the module: ${thrown.message}.`
       throw new EdgefnError('function_load_failed', message, { cause: thrown })
     }
+  }
+
+  /** Makes sure that guests can import a host function; what is none the engine will refuse. */
+  #offer(module: string, name: string): void {
+    const offered = this.#hostModules.get(module)
+    if (offered?.has(name) === true) return
+    const fn = hostFunction(module, name, this.host)
+    if (fn === null) return
+    if (offered !== undefined) return offered.add(fn)
+    const { native, host } = this
+    const created = new HostModule(native.lib, host.libc, module)
+    created.add(fn)
+    native.registerImport(this.executor(1).executor, this.#store, created.instance)
+    this.#hostModules.set(module, created)
   }
 
   unloadModule(key: string): void {
@@ -171,24 +181,22 @@ export class Engine {
   }
 }
 
-/** Joins the signatures that ingest admits with their implementations; both lists name the same functions. */
-function hostFunctions(module: string, host: Host): HostFunction[] {
-  const table = IMPLEMENTATIONS[module] ?? {}
-  return HOST_IMPORTS.filter((entry) => entry.module === module).map((entry) => {
-    const body = table[entry.name]
-    if (body === undefined) throw new Error(`Host function ${module}.${entry.name} has no body.`)
-    return {
-      name: entry.name,
-      // Host functions take and give numbers only; the table's type is wider because guests' own functions may do more.
-      params: entry.params as readonly ValueKind[],
-      results: entry.results as readonly ValueKind[],
-      run(call) {
-        // A row of host calls needs no branch, so that a guest would not see that it is to stop.
-        if (host.stopped()) return END_CALL
-        // A plug-in calls its kernel for every eight bytes, and its own memory is none of the kernel's business.
-        if (module !== EXTISM_MODULE) host.memory.attach(call.memory())
-        return body(call, host.current as CallContext, host)
-      },
-    }
-  })
+/** Joins the signature that ingest admits with its implementation; null for what is no host function. */
+function hostFunction(module: string, name: string, host: Host): HostFunction | null {
+  const entry = HOST_IMPORTS.find((each) => each.module === module && each.name === name)
+  const body = IMPLEMENTATIONS[module]?.[name]
+  if (entry === undefined || body === undefined) return null
+  return {
+    name,
+    // Host functions take and give numbers only; the table's type is wider because guests' own functions may do more.
+    params: entry.params as readonly ValueKind[],
+    results: entry.results as readonly ValueKind[],
+    run(call) {
+      // A row of host calls needs no branch, so that a guest would not see that it is to stop.
+      if (host.stopped()) return END_CALL
+      // A plug-in calls its kernel for every eight bytes, and its own memory is none of the kernel's business.
+      if (module !== EXTISM_MODULE) host.memory.attach(call.memory())
+      return body(call, host.current as CallContext, host)
+    },
+  }
 }

@@ -1,13 +1,11 @@
 /** The ABI of Wasm Workers Server: a WASI command that reads its request as JSON and answers in JSON. */
 
-import { z } from 'zod'
-
 import { EdgefnError, errorMessage } from '../../../errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { GuestRequest, GuestResponse } from '../call.ts'
 import { headerFields } from '../header-lines.ts'
-import { parseGuestJson } from '../guest-json.ts'
+import { isTextRecord, membersOf, parseGuestJson } from '../guest-json.ts'
 import type { CallContext } from '../host/context.ts'
 import { inStore } from '../host/kv/functions.ts'
 import { KvUnavailable } from '../host/kv/open-stores.ts'
@@ -23,17 +21,15 @@ const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** All that a worker keeps, under one key of the function's: it comes and goes as a whole. */
 const KV_KEY = encoder.encode('wws.kv')
-const kvSchema = z.record(z.string(), z.string())
-type Kv = z.infer<typeof kvSchema>
+type Kv = Readonly<Record<string, string>>
 
-const answerSchema = z.object({
-  data: z.string(),
-  status: z.int().min(200).max(599),
-  headers: z.record(z.string(), z.string()).default({}),
-  base64: z.boolean().default(false),
-  kv: kvSchema.default({}),
-})
-type Answer = z.infer<typeof answerSchema>
+interface Answer {
+  readonly data: string
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly base64: boolean
+  readonly kv: Kv
+}
 
 /** Runs the command once. Throws EdgefnError: a trap, an exit code above 0, the time limit, an answer that is none. */
 export function runWws(invocation: Invocation, fn: WorkerFunction): GuestResponse {
@@ -80,11 +76,13 @@ function readKv({ context, engine }: Invocation): Kv {
     inStore(context, engine.host, (store, nowMs) => store.get(KV_KEY, nowMs) ?? EMPTY),
   )
   try {
-    return kvSchema.parse(parseGuestJson(value))
+    const kept = parseGuestJson(value)
+    if (isTextRecord(kept)) return kept
   } catch {
-    // Nothing, or what a version of another ABI has written there.
-    return {}
+    // There is nothing.
   }
+  // Or what a version of another ABI has written there.
+  return {}
 }
 
 /** Replaces it by what the worker says now, as its server does. Throws `function_error` when there is no room for it. */
@@ -129,17 +127,27 @@ function bodyText(body: Uint8Array): string {
 }
 
 function readAnswer(output: Uint8Array): Answer {
-  let value: unknown
+  let members: Readonly<Record<string, unknown>>
   try {
-    value = parseGuestJson(output)
+    members = membersOf(parseGuestJson(output))
   } catch (thrown) {
-    throw invalid(`The function did not answer in JSON: ${errorMessage(thrown)}.`)
+    throw invalid(`The function did not answer with an object in JSON: ${errorMessage(thrown)}.`)
   }
-  const parsed = answerSchema.safeParse(value)
-  if (parsed.success) return parsed.data
-  const issue = parsed.error.issues[0]
-  const where = issue?.path.join('.') || 'it'
-  throw invalid(`The function answered in JSON of another form: ${where}: ${issue?.message ?? ''}.`)
+  const { data, status, headers = {}, base64 = false, kv = {} } = members
+  if (typeof data !== 'string') throw otherForm('data must be text')
+  if (!isStatus(status)) throw otherForm('status must be an integer from 200 to 599')
+  if (!isTextRecord(headers)) throw otherForm('headers must be an object of texts')
+  if (typeof base64 !== 'boolean') throw otherForm('base64 must be true or false')
+  if (!isTextRecord(kv)) throw otherForm('kv must be an object of texts')
+  return { data, status, headers, base64, kv }
+}
+
+function isStatus(value: unknown): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= 200 && value <= 599
+}
+
+function otherForm(what: string): EdgefnError {
+  return invalid(`The function answered in JSON of another form: ${what}.`)
 }
 
 function readBody({ data, base64 }: Answer): Uint8Array<ArrayBuffer> {

@@ -9,7 +9,8 @@ import {
   redirectTarget,
 } from '../../../../src/edge/worker/fetch/target.ts'
 import type { FetchTarget } from '../../../../src/edge/worker/fetch/target.ts'
-import { httpAllowSchema, isAllowed } from '../../../../src/protocol/http-allow.ts'
+import { isAllowed } from '../../../../src/protocol/http-allow.ts'
+import { httpAllowSchema } from '../../../../src/protocol/http-allow-schema.ts'
 import { LIMITS } from '../../../../src/protocol/limits.ts'
 import { FORBIDDEN_ADDRESSES, MALFORMED_URLS, NOT_ADDRESSES, PUBLIC_ADDRESSES } from './vectors.ts'
 

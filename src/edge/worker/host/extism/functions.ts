@@ -1,14 +1,12 @@
 /** Host functions of Extism plug-ins: the kernel's, and what it offers of the host (docs/GUEST-ABI.md). */
 
-import { z } from 'zod'
-
 import type { HostCall, HostResult } from '../../../../../ffi/host-module.ts'
 import { END_CALL } from '../../../../../ffi/host-module.ts'
 import { LIMITS } from '../../../../protocol/limits.ts'
 import { EXTISM_OLD_PREFIX } from '../../../../wasm/extism-imports.ts'
 import type { GuestLogLevel } from '../../call.ts'
 import { FETCH_CODES } from '../../fetch/outcome.ts'
-import { parseGuestJson } from '../../guest-json.ts'
+import { isTextRecord, membersOf, parseGuestJson } from '../../guest-json.ts'
 import type { CallContext } from '../context.ts'
 import type { Host, HostFunctionBody, HostFunctionTable } from '../host.ts'
 import { fetchWhole } from '../whole-fetch.ts'
@@ -121,12 +119,6 @@ function log(level: GuestLogLevel): KernelFunction {
   }
 }
 
-const httpRequestSchema = z.object({
-  url: z.string(),
-  method: z.string().nullish(),
-  headers: z.record(z.string(), z.string()).nullish(),
-})
-
 /** Sends the request in the block of parameter 0 with the body in that of 1. As in the Extism runtime, failure ends the call. */
 const httpRequest: KernelFunction = (plugin, call, context, host) => {
   if (plugin.kernel.length(at(call, 0)) > requestJsonBytesMax) {
@@ -149,14 +141,20 @@ const httpRequest: KernelFunction = (plugin, call, context, host) => {
 }
 
 function readHttpRequest(plugin: PluginCall, address: number): Omit<WholeRequest, 'body'> {
-  const json = parseGuestJson(plugin.kernel.block(address))
-  const { url, method, headers } = httpRequestSchema.parse(json)
+  const { url, method, headers } = membersOf(parseGuestJson(plugin.kernel.block(address)))
+  if (typeof url !== 'string') throw new Error('The url must be text.')
+  if (!isAbsent(method) && typeof method !== 'string') throw new Error('The method must be text.')
+  if (!isAbsent(headers) && !isTextRecord(headers)) throw new Error('Headers must be text.')
   const latin1 = (text: string) => Buffer.from(text, 'utf8').toString('latin1')
   return {
     url: latin1(url),
     method: latin1((method ?? 'GET').toUpperCase()),
     headers: Object.entries(headers ?? {}).map(([name, value]) => [latin1(name), latin1(value)]),
   }
+}
+
+function isAbsent(value: unknown): value is null | undefined {
+  return value === null || value === undefined
 }
 
 /** Ends the call as a trap does, with its reason in the log. */

@@ -3,7 +3,7 @@
 import type { HostCall, HostResult } from '../../../../../ffi/host-module.ts'
 import { END_CALL } from '../../../../../ffi/host-module.ts'
 import { LIMITS } from '../../../../protocol/limits.ts'
-import { HTTP_METHODS } from '../../../../protocol/manifest.ts'
+import { HTTP_METHODS } from '../../../../protocol/http-methods.ts'
 import { FETCH_CODES } from '../../fetch/outcome.ts'
 import type { OpenFetch } from '../../fetch/line.ts'
 import type { CallContext } from '../context.ts'

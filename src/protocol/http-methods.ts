@@ -1,0 +1,3 @@
+/** The methods that routes and fetches know. */
+
+export const HTTP_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
