@@ -44,7 +44,7 @@ test('guests that sleep do so side by side, however few may run', async () => {
   const outcomes = await Promise.all(Array.from({ length: 16 }, () => invoke(fn)))
   // One after the other, most would have waited for longer than they may.
   expect(outcomes.map((outcome) => Number(answer(outcome).text))).toEqual(Array(16).fill(5))
-  expect(runtime.stats.getWorker('executor_threads')).toBeGreaterThanOrEqual(16)
+  expect(runtime.stats.getWorker('executor_threads')).toBeGreaterThan(4)
 }, 30_000)
 
 test('as many wait for servers at a time as threads may sleep', async () => {
