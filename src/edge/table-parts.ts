@@ -15,7 +15,7 @@ export interface Assignment {
 }
 
 /** Rows of one part; a function counts for more, and for each of its variables, which may have 4 KiB. */
-const rowsMax = 500
+const rowsMax = 200
 const functionRows = 4
 
 /** The parts that make `table` of `known`, the table that the worker has; at least one. Null: it has none. */
@@ -50,6 +50,7 @@ export function* partsOf(known: Assignment | null, table: Assignment): Generator
 export class TableRows {
   readonly functions = new Map<string, WorkerFunction>()
   readonly routes = new Map<string, Route>()
+  readonly #hosts = new Map<string, string>()
   #between = true
 
   /** Takes a part in. Whether it was the last one of a table is in the part. */
@@ -58,13 +59,26 @@ export class TableRows {
       this.functions.clear()
       this.routes.clear()
     }
+    // Hosts that no route has any more would stay for ever.
+    if (this.#between && this.#hosts.size > this.routes.size) this.#hosts.clear()
     this.#between = part.last
     for (const id of part.gone_functions) this.functions.delete(id)
     for (const id of part.gone_routes) this.routes.delete(id)
     for (const fn of part.functions) this.functions.set(fn.function_id, fn)
-    for (const route of part.routes) this.routes.set(route.route_id, route)
+    for (const route of part.routes) this.routes.set(route.route_id, this.#small(route))
+  }
+
+  /** The route with what it shares with others as one object, instead of one from each message: half of what it takes. */
+  #small(route: Route): Route {
+    const methods = route.methods.length === 0 ? noMethods : route.methods
+    const { function_id } = this.functions.get(route.function_id) ?? route
+    const earlier = this.#hosts.get(route.host)
+    if (earlier === undefined) this.#hosts.set(route.host, route.host)
+    return { ...route, host: earlier ?? route.host, function_id, methods }
   }
 }
+
+const noMethods: Route['methods'] = []
 
 type Rows<Row> = ReadonlyMap<string, Row>
 

@@ -12,7 +12,7 @@ export interface ServingTable {
 }
 
 /** Milliseconds for which building a table may keep requests waiting; and how many routes there are between two looks at the clock. */
-const sliceMsMax = 2
+const sliceMsMax = 1
 const routesPerLook = 64
 
 /** A table from `rows`, built in slices between which requests are served: 100 000 routes take some 50 ms. */
