@@ -48,7 +48,7 @@ const parked: unknown[] = []
  * it is in compiled code, and `sem_wait` on one that nobody posts. Returns when it has said so, and not before: another
  * invocation that left compiled code while it was entering might take the handlers from under it for good. Throws NativeError.
  */
-export function park(native: Native, compiled: Uint8Array<ArrayBuffer>): void {
+export function park(native: Native, compiled: Uint8Array): void {
   const { lib } = native
   const libc = dlopen('libc.so.6', {
     sem_post: { args: [FFIType.ptr], returns: FFIType.i32 },

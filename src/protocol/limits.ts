@@ -58,6 +58,8 @@ export const LIMITS = {
    */
   functionCodeBytesMax: 512 * MIB,
   codeBytesPerModuleByte: 40,
+  /** Bytes of modules, verified and made ready to be loaded, that a worker keeps for its threads. */
+  formBytesMax: 64 * MIB,
   /** Of a compiled file; 2.6 to 2.9 were measured. */
   codeBytesPerCompiledByte: 4,
   /**

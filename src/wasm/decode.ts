@@ -70,8 +70,15 @@ const SECTION_RULES: readonly SectionRule[] = [
   },
 ]
 
-/** Sections that may stand before what follows the imports. */
-const BEFORE_IMPORTS_END: readonly number[] = [SECTION.custom, SECTION.type, SECTION.import]
+/** Sections that may stand before what follows the memories. */
+const DECLARING: readonly number[] = [
+  SECTION.custom,
+  SECTION.type,
+  SECTION.import,
+  SECTION.function,
+  SECTION.table,
+  SECTION.memory,
+]
 
 /**
  * Decodes a module. Linear in its bytes, without recursion.
@@ -99,15 +106,15 @@ export function decodeInto(module: WasmModule): void {
 }
 
 /**
- * Decodes no more of a module than its types and imports. For bytes that were checked before, when they are loaded: what the
- * compiler makes of a module has megabytes of native code behind it.
+ * Decodes no more of a module than its types, imports, functions' types, tables and memories. For bytes that were checked
+ * before, when they are loaded: what the compiler makes of a module has megabytes of native code behind it.
  */
-export function decodeImports(bytes: Uint8Array): WasmModule {
+export function decodeDeclarations(bytes: Uint8Array): WasmModule {
   const module = emptyModule(bytes)
   checkHeader(bytes)
   const reader = new Reader(bytes, HEADER.length, bytes.length, 'module')
   let order = -1
-  while (reader.left > 0 && BEFORE_IMPORTS_END.includes(bytes[reader.at] ?? 0)) {
+  while (reader.left > 0 && DECLARING.includes(bytes[reader.at] ?? 0)) {
     order = readSection(reader, module, order)
   }
   return module

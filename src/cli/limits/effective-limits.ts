@@ -38,6 +38,7 @@ const NOT_SHOWN: ReadonlySet<LimitKey> = new Set([
   'queueWaitMsMin',
   'queueWaitMsMax',
   'codeBytesPerModuleByte',
+  'formBytesMax',
   'codeBytesPerCompiledByte',
   'compileBytesMax',
   'compileSecondsFirstMax',

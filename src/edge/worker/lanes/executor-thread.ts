@@ -11,6 +11,7 @@ import { poolKey } from '../call.ts'
 import type { HostOptions } from '../host/host.ts'
 import type { SharedForm } from '../runtime/module-source.ts'
 import type { RunReport } from '../runtime/runner.ts'
+import type { FormCache } from './form-cache.ts'
 import { SLOT, SlotCells, slotState } from './control.ts'
 import type { FromThread, ThreadData, ToThread } from './messages.ts'
 
@@ -33,7 +34,7 @@ export interface ExecutorThreadOptions {
   /** Public key of what the node compiles. */
   readonly compile_key: string
   /** What threads of this worker have made of modules, by pool key; those that load one put it here. */
-  readonly forms: Map<string, SharedForm>
+  readonly forms: FormCache
   /** Milliseconds of the clock of the deadlines in `control`. */
   readonly nowMs: () => number
   /** A new line to the worker's fetch thread. */
@@ -81,7 +82,7 @@ export class ExecutorThread {
   readonly #connectFetches: () => MessagePort
   #fetchesConnected = false
   readonly #onLost: ExecutorThreadOptions['onLost']
-  readonly #forms: Map<string, SharedForm>
+  readonly #forms: FormCache
   /** Modules that the thread has said it holds. */
   readonly #holds = new Set<string>()
   #waiting: Waiting | null = null
@@ -165,13 +166,13 @@ export class ExecutorThread {
 
   #formFor(fn: WorkerFunction): SharedForm | null {
     const key = poolKey(fn)
-    return this.#holds.has(key) ? null : (this.#forms.get(key) ?? null)
+    return this.#holds.has(key) ? null : this.#forms.use(key)
   }
 
   #done(report: RunReport): void {
     if (this.#waiting !== null) {
       const { key } = this.#waiting
-      if (report.form !== null) this.#forms.set(key, report.form)
+      if (report.form !== null) this.#forms.put(key, report.form)
       if (report.loaded) this.#holds.add(key)
     }
     this.#settle(report)

@@ -9,6 +9,7 @@ import { RunningFile } from '../../running.ts'
 import type { StatsFile } from '../../stats.ts'
 import type { HostOptions } from '../host/host.ts'
 import type { SharedForm } from '../runtime/module-source.ts'
+import { FormCache } from './form-cache.ts'
 import { controlBytes } from './control.ts'
 import { ExecutorThread, startThread, type StuckGuest } from './executor-thread.ts'
 import { FetchThread } from './fetch-thread.ts'
@@ -53,7 +54,7 @@ export class ThreadSet {
   readonly #rest: RestBoard
   readonly #running: RunningFile
   readonly #threads: ExecutorThread[] = []
-  readonly #forms = new Map<string, SharedForm>()
+  readonly #forms = new FormCache(LIMITS.formBytesMax)
   /** Which modules each thread has parsed. */
   readonly #loaded: Set<string>[] = []
   readonly #fetches: FetchThread
@@ -211,7 +212,7 @@ export class ThreadSet {
 
   /** Has every thread that holds the module drop it. */
   unload(key: string): void {
-    this.#forms.delete(key)
+    this.#forms.unloaded(key)
     this.inline.unload(key)
     for (const thread of this.#threads) {
       if (this.#loaded[thread.index]?.delete(key) === true) thread.unload(key)
@@ -220,12 +221,17 @@ export class ThreadSet {
 
   /** What is known of a module that a thread has loaded. */
   form(key: string): SharedForm | null {
-    return this.#forms.get(key) ?? null
+    return this.#forms.get(key)
   }
 
   destroy(thread: number, instance: number): void {
     if (thread === this.inline.index) this.inline.destroy(instance)
     else this.#threads[thread]?.destroy(instance)
+  }
+
+  /** Keeps no code for threads that may load it: memory is short. */
+  dropForms(): void {
+    this.#forms.drop()
   }
 
   /** Has a thread that is free give the process's freed memory back to the system; false when all are busy. */

@@ -146,6 +146,7 @@ export class Dispatcher implements Invoker {
   relieve(level: MemoryPressure): void {
     this.#pressure = level
     if (level === 0) return
+    this.#threads.dropForms()
     for (const pool of this.#pools.values()) this.#shed(pool)
     this.#trim()
     this.#returnMemory(1)

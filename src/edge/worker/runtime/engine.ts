@@ -18,9 +18,9 @@ import type { StoppableExecutor } from '../../../../ffi/native.ts'
 import { readValueTypes, ValueArray } from '../../../../ffi/values.ts'
 import type { ValueKind } from '../../../../ffi/values.ts'
 import { EdgefnError } from '../../../errors.ts'
-import { decodeImports } from '../../../wasm/decode.ts'
 import { EXTISM_MODULE } from '../../../wasm/extism-imports.ts'
 import { HOST_IMPORTS } from '../../../wasm/host-imports.ts'
+import type { WasmModule } from '../../../wasm/module.ts'
 import { PAGE_OF_POLLS_BYTES, POLL_PAGE_OFFSET } from '../../../wasm/rewrite/polls.ts'
 import { ASSEMBLYSCRIPT_FUNCTIONS } from '../host/assemblyscript.ts'
 import type { CallContext } from '../host/context.ts'
@@ -92,10 +92,15 @@ export class Engine {
 
   /**
    * Parses and validates a module and keeps it under `key`. `compiled` is for bytes that the node's compiler made and signed,
-   * and only when a holder is parked in this process. Throws `function_load_failed`.
+   * and only when a holder is parked in this process. `imports` are the module's. Throws `function_load_failed`.
    */
-  loadModule(key: string, bytes: Uint8Array, compiled: boolean): void {
-    for (const { module, name } of decodeImports(bytes).imports) this.#offer(module, name)
+  loadModule(
+    key: string,
+    bytes: Uint8Array,
+    compiled: boolean,
+    imports: WasmModule['imports'],
+  ): void {
+    for (const { module, name } of imports) this.#offer(module, name)
     try {
       this.#modules.set(key, { handle: this.native.loadModule(bytes, compiled), compiled })
     } catch (thrown) {

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 
 import { EdgefnError, errorMessage } from '../../../errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
-import { decodeModule } from '../../../wasm/decode.ts'
+import { decodeDeclarations, decodeModule } from '../../../wasm/decode.ts'
 import type { WasmModule } from '../../../wasm/module.ts'
 import { interpretedForm } from '../../../wasm/rewrite/forms.ts'
 import { tableBytesMax } from '../../../wasm/tables.ts'
@@ -27,10 +27,12 @@ export interface LoadedFunction {
   readonly may_inline: boolean
 }
 
-/** What the first thread that loads a module has made of it, so that the others need not: rewriting takes time. */
+/** What the first thread that loads a module has made of it, so that the others need not: verifying and rewriting take time. */
 export interface SharedForm extends LoadedFunction {
-  /** What the interpreter runs; null when the compiled form is loaded, which each thread reads from its file. */
+  /** What the engine is given; null where it is not kept (`lanes/form-cache.ts`), and must be had from the files again. */
   readonly code: SharedArrayBuffer | null
+  /** Whether it is native code, which was verified, and not for the interpreter. */
+  readonly compiled: boolean
 }
 
 export interface LoadSettings {
@@ -40,22 +42,25 @@ export interface LoadSettings {
   readonly form: SharedForm | null
 }
 
-/** Loads a function's module under its pool key, and returns what other threads can make use of. Throws EdgefnError. */
+/**
+ * Loads a function's module under its pool key, and returns what other threads can make use of: `form` itself where nothing
+ * is new. Throws EdgefnError.
+ */
 export function loadFunction(
   engine: Engine,
   compiledCode: CompiledCode,
   fn: WorkerFunction,
   { strict, form }: LoadSettings,
 ): SharedForm {
-  if (form !== null && form.code !== null) {
-    engine.loadModule(poolKey(fn), new Uint8Array(form.code), false)
+  if (form !== null && form.code !== null && (!form.compiled || fn.compiled !== null)) {
+    const bytes = new Uint8Array(form.code)
+    if (form.compiled) compiledCode.makeReady(fn)
+    engine.loadModule(poolKey(fn), bytes, form.compiled, decodeDeclarations(bytes).imports)
     return form
   }
   if (fn.compiled !== null) {
     try {
-      const known = form ?? compiledForm(fn)
-      engine.loadModule(poolKey(fn), compiledCode.open(fn), true)
-      return known
+      return loadCompiled(engine, compiledCode, fn)
     } catch (thrown) {
       if (strict) throw thrown
       compiledCode.degraded(fn, thrown)
@@ -64,27 +69,29 @@ export function loadFunction(
   return loadInterpreted(engine, fn)
 }
 
-/** What is to be known of a compiled module from its artifact. */
-function compiledForm(fn: WorkerFunction): SharedForm {
-  const module = decodeModule(readVerified(fn))
-  requirePages(module, fn.memory_pages)
-  return {
-    code: null,
-    code_bytes: threadCodeBytes(fn),
-    table_bytes: tableBytesMax(module),
-    may_inline: mayRunInline(module),
-  }
+function loadCompiled(engine: Engine, compiledCode: CompiledCode, fn: WorkerFunction): SharedForm {
+  const code = compiledCode.open(fn)
+  const bytes = new Uint8Array(code)
+  const declared = decodeDeclarations(bytes)
+  requirePages(declared, fn.memory_pages)
+  // Whether a table grows is told by the instructions of the artifact, which most need not be asked for.
+  const fixed = declared.tables.every(({ min, max }) => min === max)
+  const table_bytes = tableBytesMax(fixed ? declared : decodeModule(readVerified(fn)))
+  engine.loadModule(poolKey(fn), bytes, true, declared.imports)
+  const may_inline = mayRunInline(declared)
+  return { code, compiled: true, code_bytes: threadCodeBytes(fn), table_bytes, may_inline }
 }
 
 function loadInterpreted(engine: Engine, fn: WorkerFunction): SharedForm {
   const { bytes, module } = interpretedForm(readVerified(fn), LIMITS.stackBytesMax)
   requirePages(module, fn.memory_pages)
-  engine.loadModule(poolKey(fn), bytes, false)
+  engine.loadModule(poolKey(fn), bytes, false, module.imports)
   const code = new SharedArrayBuffer(bytes.byteLength)
   new Uint8Array(code).set(bytes)
   const code_bytes = module.instructions * bytesPerInstruction
+  const table_bytes = tableBytesMax(module)
   // Only compiled code can be stopped within microseconds.
-  return { code, code_bytes, table_bytes: tableBytesMax(module), may_inline: false }
+  return { code, compiled: false, code_bytes, table_bytes, may_inline: false }
 }
 
 /** The engine gives a module that starts with more memory than its limit the limit, and says nothing. */

@@ -75,7 +75,7 @@ export class Runner {
   readonly #slot: CallSlot
   readonly #compiledCode: CompiledCode
   /** What is known of the modules that the engine holds. */
-  readonly #loaded = new Map<string, SharedForm>()
+  readonly #loaded = new Map<string, LoadedFunction>()
   readonly #instances = new Map<number, KeptInstance>()
   #calls = 0
 
@@ -145,6 +145,7 @@ export class Runner {
     this.#loaded.delete(key)
     // It may have been deleted: a store that stays open keeps its disk.
     const [functionId = ''] = key.split('/', 1)
+    if (this.#engine.host.kv.size === 0) return
     const others = this.#loaded.keys().some((other) => other.startsWith(`${functionId}/`))
     if (!others) this.#engine.host.kv.forget(functionId)
   }
@@ -166,7 +167,8 @@ export class Runner {
     const { host } = this.#engine
     const key = poolKey(fn)
     const had = this.#engine.hasModule(key)
-    const loadFailure = had ? null : this.#load(fn, load)
+    const made = had ? null : this.#load(fn, load)
+    const loadFailure = made instanceof EdgefnError ? made : null
     const startedMs = host.libc.monotonicMs()
     const refusal =
       loadFailure ?? (startedMs > request.admitted_ms + queueWaitMs(fn) ? lateStart(fn) : null)
@@ -207,7 +209,7 @@ export class Runner {
     const known = this.#loaded.get(key) ?? null
     const { code_bytes, table_bytes } = known ?? NOT_LOADED
     const outcome = outcomeOf(result, invocation, cold, execution_ms)
-    const form = had || load.form !== null ? null : known
+    const form = made instanceof EdgefnError || made === load.form ? null : made
     const loaded = known !== null
     return { outcome, alive, bytes, table_bytes, code_bytes, loaded, form }
   }
@@ -220,12 +222,14 @@ export class Runner {
     return created
   }
 
-  /** Loads a module that this thread does not have. Returns what went wrong, or null. */
-  #load(fn: WorkerFunction, settings: LoadSettings): EdgefnError | null {
+  /** Loads a module that this thread does not have. Returns what went wrong, or what others can load it from. */
+  #load(fn: WorkerFunction, settings: LoadSettings): EdgefnError | SharedForm {
     try {
       const form = loadFunction(this.#engine, this.#compiledCode, fn, settings)
-      this.#loaded.set(poolKey(fn), form)
-      return null
+      const { code_bytes, table_bytes, may_inline } = form
+      // Not the code itself: the engine has what it needs of it.
+      this.#loaded.set(poolKey(fn), { code_bytes, table_bytes, may_inline })
+      return form
     } catch (thrown) {
       return toEdgefnError(thrown)
     }
