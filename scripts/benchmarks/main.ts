@@ -13,10 +13,12 @@ import { wagi } from './scenarios/fresh.ts'
 import { hello } from './scenarios/hello.ts'
 import { echo, transform } from './scenarios/payload.ts'
 import { mixed } from './scenarios/mixed.ts'
+import { overhead } from './scenarios/overhead.ts'
 import { scale } from './scenarios/scale.ts'
 import { sleepers } from './scenarios/sleepers.ts'
 import { start } from './scenarios/start.ts'
 import { assertPeersInstalled } from './servers/peers.ts'
+import { endRunning } from './servers/running.ts'
 import { parseCommandLine, USAGE, type CommandLine } from './settings.ts'
 
 const SCENARIOS: readonly Scenario[] = [
@@ -30,6 +32,7 @@ const SCENARIOS: readonly Scenario[] = [
   mixed,
   sleepers,
   scale,
+  overhead,
 ]
 
 function commandLine(): CommandLine {
@@ -47,6 +50,14 @@ function commandLine(): CommandLine {
 const { only, json, ...settings } = commandLine()
 assertPeersInstalled()
 const dir = mkdtempSync(join(tmpdir(), 'edgefn-bench-'))
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    void endRunning().then(() => {
+      rmSync(dir, { recursive: true, force: true })
+      process.exit(130)
+    })
+  })
+}
 const startedAt = performance.now()
 const say = (text: string) => {
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(0)

@@ -3,6 +3,7 @@
 import { createInterface } from 'node:readline'
 import { Readable } from 'node:stream'
 
+import { noteRunning } from '../servers/running.ts'
 import type { Server } from '../servers/server.ts'
 
 /** Modules by name; their kernels in the order in which `guests/kernels.h` has them. */
@@ -50,6 +51,7 @@ export class LineProcess {
   readonly #name: string
   readonly #child: Bun.Subprocess<'pipe', 'pipe', 'inherit'>
   readonly #answers: AsyncIterator<string>
+  readonly #ended = noteRunning(this)
 
   constructor(name: string, command: readonly string[]) {
     this.#name = name
@@ -68,6 +70,7 @@ export class LineProcess {
   }
 
   async stop(): Promise<void> {
+    this.#ended()
     this.#child.kill('SIGTERM')
     await this.#child.exited
   }

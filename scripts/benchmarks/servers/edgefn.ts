@@ -1,6 +1,7 @@
 /** edgefn as its users run it: the built binary as a control plane and a node, functions deployed by the command line. */
 
 import { ControlPlane, Node, until, World } from '../../../test/e2e/harness.ts'
+import { noteRunning } from './running.ts'
 import type { Server } from './server.ts'
 
 /** Until a small module's full form is in service, on a machine that does something else beside it. */
@@ -27,6 +28,7 @@ export class Edgefn implements Server {
   readonly plane: ControlPlane
   readonly #world: World
   readonly #workers: number
+  readonly #ended: () => void
   #node: Node
 
   private constructor(
@@ -41,6 +43,7 @@ export class Edgefn implements Server {
     this.#world = world
     this.#workers = workers
     this.#node = node
+    this.#ended = noteRunning(this)
   }
 
   static async start({ workers, name = 'edgefn', flags = [] }: EdgefnOptions): Promise<Edgefn> {
@@ -119,6 +122,7 @@ export class Edgefn implements Server {
   }
 
   async stop(): Promise<void> {
+    this.#ended()
     await this.#world.close()
   }
 }
