@@ -69,12 +69,19 @@ const SET_PARENT_DEATH_SIGNAL = 1
 const SIGKILL = 9
 
 const CLOCK_MONOTONIC = process.platform === 'darwin' ? 6 : 1
+const CLOCK_THREAD_CPU = process.platform === 'darwin' ? 16 : 3
+/** Linux names the clock of a thread by its id, which is that of the process for the main one; 6: of one thread, as the scheduler counts. */
+const MAIN_THREAD_CPU = (~process.pid << 3) | 6
 
 export interface Libc {
   /** Milliseconds of the system's monotonic clock: the same in every thread and process, never set back. */
   monotonicMs(): number
   /** Nanoseconds of the same clock. */
   monotonicNs(): bigint
+  /** Milliseconds of processor time that the calling thread has had. */
+  threadCpuMs(): number
+  /** The same of the process's main thread, for any other of its threads to ask. */
+  mainThreadCpuMs(): number
   /** Nanoseconds since 1970. */
   realtimeNs(): bigint
   /**
@@ -112,14 +119,17 @@ export function openLibc(): Libc {
     clock_gettime(clock, timespec)
     return (longs[0] ?? 0n) * 1_000_000_000n + (longs[1] ?? 0n)
   }
+  function clockMs(clock: number): number {
+    clock_gettime(clock, timespec)
+    const seconds = (words[0] ?? 0) + (words[1] ?? 0) * 2 ** 32
+    return seconds * 1000 + (words[2] ?? 0) / 1e6
+  }
   return {
     monotonicNs: () => clockNs(CLOCK_MONOTONIC),
     realtimeNs: () => clockNs(CLOCK_REALTIME),
-    monotonicMs() {
-      clock_gettime(CLOCK_MONOTONIC, timespec)
-      const seconds = (words[0] ?? 0) + (words[1] ?? 0) * 2 ** 32
-      return seconds * 1000 + (words[2] ?? 0) / 1e6
-    },
+    monotonicMs: () => clockMs(CLOCK_MONOTONIC),
+    threadCpuMs: () => clockMs(CLOCK_THREAD_CPU),
+    mainThreadCpuMs: () => clockMs(MAIN_THREAD_CPU),
     returnMemory() {
       malloc_trim?.(0)
     },

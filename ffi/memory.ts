@@ -95,6 +95,11 @@ export class GuestMemory {
     return bytes
   }
 
+  /** Copies `length` bytes to the start of `target`. */
+  readInto(target: Uint8Array, address: number, length: number): void {
+    this.#libc.copyIn(target, this.#at(address, length), length)
+  }
+
   writeBytes(address: number, bytes: Uint8Array): void {
     this.writePart(address, bytes, bytes.length)
   }

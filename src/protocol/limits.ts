@@ -73,13 +73,15 @@ export const LIMITS = {
   executorThreadsDefault: 8,
   /**
    * The inline lane, on a worker's HTTP thread. A function is let in when of its last so many calls in the thread lane at most one
-   * in a hundred took longer than its mean may be there; a call in the lane is stopped after the most and run again in the
-   * thread lane; more than one in a thousand that is slow, or a mean that is too long, sends a function back to prove itself.
+   * in a hundred took more processor time than its mean may be there. A call in the lane is stopped and run again in the thread
+   * lane when it has had so much processor time, or has taken so long on a machine that gives it none; more than one in a
+   * thousand that is slow, or a mean that is too long, sends a function back to prove itself.
    */
   inlineProofCallsMin: 100,
   inlineMeanMsMax: 0.5,
   inlineSlowMs: 5,
   inlineMsMax: 10,
+  inlineWallMsMax: 100,
   /** How long it must stay away the first time, doubled each time up to the most; and how long it must stay to be new again. */
   inlinePauseMsMin: 1_000,
   inlinePauseMsMax: 3600_000,
@@ -204,6 +206,7 @@ const RELATIONS: readonly (readonly [boolean, string])[] = [
   [LIMITS.queueFunctionRequestsMax < LIMITS.queueRequestsMax, 'queueFunctionRequestsMax'],
   [LIMITS.inlineMeanMsMax < LIMITS.inlineSlowMs, 'inlineSlowMs'],
   [LIMITS.inlineSlowMs < LIMITS.inlineMsMax, 'inlineMsMax'],
+  [LIMITS.inlineMsMax < LIMITS.inlineWallMsMax, 'inlineWallMsMax'],
   [LIMITS.stackBytesMax < LIMITS.inlineStackBytesMin, 'inlineStackBytesMin'],
   [LIMITS.queueWaitMsMin < LIMITS.queueWaitMsMax, 'queueWaitMsMin'],
   [LIMITS.kvKeyBytesMax + LIMITS.kvValueBytesMax <= LIMITS.kvBytesMax, 'kvBytesMax'],

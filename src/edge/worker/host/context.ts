@@ -25,6 +25,8 @@ export class CallContext {
   logsDropped = 0
   end: EndReason | null = null
   exitCode = 0
+  /** Milliseconds that the guest has slept by its own wish. */
+  sleptMs = 0
   /** What the guest reads from stdin, and how much of it it has read. */
   stdin: Uint8Array<ArrayBuffer> = EMPTY
   stdinOffset = 0

@@ -77,7 +77,7 @@ export class SlotCells {
   constructor(control: SharedArrayBuffer, index: number) {
     const at = HEADER_BYTES + index * SLOT_BYTES
     this.state = new Int32Array(control, at, 1)
-    this.#numbers = new Float64Array(control, at + 8, 3)
+    this.#numbers = new Float64Array(control, at + 8, 4)
   }
 
   get deadlineMs(): number {
@@ -98,10 +98,16 @@ export class SlotCells {
     this.#numbers[2] = address
   }
 
-  set(deadlineMs: number, stop: number): void {
+  /** Whether the deadline is the function's own limit, and not that of the thread that it runs on. */
+  get isOwnLimit(): boolean {
+    return this.#numbers[3] === 1
+  }
+
+  set(deadlineMs: number, stop: number, isOwnLimit: boolean): void {
     this.#numbers[0] = deadlineMs
     this.#numbers[1] = stop
     this.#numbers[2] = 0
+    this.#numbers[3] = isOwnLimit ? 1 : 0
   }
 }
 
@@ -118,10 +124,10 @@ export class CallSlot {
   }
 
   /** From now until `end` the watchdog may stop the executor behind `stop`, once `deadlineMs` has passed. */
-  begin(deadlineMs: number, stop: number): void {
+  begin(deadlineMs: number, stop: number, isOwnLimit = true): void {
     const calls = (this.#running >> 2) + 1
     this.#running = (calls << 2) | SLOT.running
-    this.#cells.set(deadlineMs, stop)
+    this.#cells.set(deadlineMs, stop, isOwnLimit)
     Atomics.store(this.#cells.state, 0, this.#running)
     if (deadlineMs >= this.#header.nextWakeMs) return
     Atomics.add(this.#header.wake, 0, 1)

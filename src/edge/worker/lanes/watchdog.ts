@@ -6,6 +6,7 @@ import { openLibc } from '../../../../ffi/libc.ts'
 import type { Wasmedge } from '../../../../ffi/library.ts'
 import { openWasmedge } from '../../../../ffi/library.ts'
 import { PAGE_OF_POLLS_BYTES } from '../../../wasm/rewrite/polls.ts'
+import { LIMITS } from '../../../protocol/limits.ts'
 import { RunningFile } from '../../running.ts'
 import type { RunningSeat } from '../../running.ts'
 import { ControlHeader, SLOT, SlotCells, slotState } from './control.ts'
@@ -45,6 +46,7 @@ export function runWatchdog(options: WatchdogOptions): never {
     (_, index) => new SlotCells(options.control, index),
   )
   const inlineSlot = slots[options.threads]
+  const patience = new InlinePatience(libc)
   let quietLooks = inlineLooksMax
   for (;;) {
     const seen = Atomics.load(header.wake, 0)
@@ -65,7 +67,11 @@ export function runWatchdog(options: WatchdogOptions): never {
         const { deadlineMs } = slot
         // The word holds the call's number: if another call has begun since, its deadline was misread and nothing happens.
         if (Atomics.load(slot.state, 0) !== word) return now
+        if (slot === inlineSlot) patience.sees(word)
         if (deadlineMs > now) return deadlineMs
+        const laterMs =
+          slot === inlineSlot && !slot.isOwnLimit ? patience.leftMs(now - deadlineMs) : 0
+        if (laterMs > 0) return now + laterMs
         const claimed = word - SLOT.running + SLOT.stopping
         if (Atomics.compareExchange(slot.state, 0, word, claimed) !== word) return now
         order(lib, libc, slot)
@@ -91,6 +97,34 @@ export function runWatchdog(options: WatchdogOptions): never {
     const { path, seats, seat } = options.running
     new RunningFile(path, seats).lost(seat, options.threads)
     libc.exitNow(STUCK_EXIT_CODE)
+  }
+}
+
+/**
+ * How long a call in the inline lane may still run past its deadline, because the machine has had no processor for it: what is
+ * not its fault must not send its function back to the thread lane.
+ */
+class InlinePatience {
+  readonly #libc: Libc
+  #word = 0
+  #cpuMs = 0
+
+  constructor(libc: Libc) {
+    this.#libc = libc
+  }
+
+  /** A call is seen to run; its processor time counts from the first time that it is. */
+  sees(word: number): void {
+    if (word === this.#word) return
+    this.#word = word
+    this.#cpuMs = this.#libc.mainThreadCpuMs()
+  }
+
+  leftMs(overdueMs: number): number {
+    if (overdueMs >= LIMITS.inlineWallMsMax - LIMITS.inlineMsMax) return 0
+    const hadMs = this.#libc.mainThreadCpuMs() - this.#cpuMs
+    // A part of it may have been before the first look.
+    return LIMITS.inlineMsMax - inlineRestMs - hadMs
   }
 }
 

@@ -82,7 +82,7 @@ export class InlineCalls {
   /** Notes a call in the thread lane, after which the function may be let in. */
   ranOnThread(fn: WorkerFunction, pool: Pool, { outcome }: RunReport, nowMs: number): void {
     if (pool.proof.inline || pool.promoting || fn.compiled === null || outcome.cold) return
-    if (!pool.proof.ranOnThread(outcome.execution_ms, nowMs)) return
+    if (!pool.proof.ranOnThread(outcome.busy_ms, nowMs)) return
     if (!this.#mayBeLetIn(fn, pool, nowMs)) return
     pool.promoting = true
     // Not now: somebody waits for the answer.
@@ -156,7 +156,15 @@ export class InlineCalls {
 const GONE: RunReport = {
   outcome: {
     ...{ ok: false, code: 'execution_timeout', message: '' },
-    ...{ execution_ms: 0, cold: false, logs: [], logs_dropped: 0, entered_ms: 0, left_ms: 0 },
+    ...{
+      execution_ms: 0,
+      busy_ms: 0,
+      cold: false,
+      logs: [],
+      logs_dropped: 0,
+      entered_ms: 0,
+      left_ms: 0,
+    },
   },
   alive: false,
   bytes: 0,

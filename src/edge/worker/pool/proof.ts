@@ -24,12 +24,11 @@ export class Proof {
   }
 
   /** Notes a call in the thread lane. True when it may change to the inline lane; `promote` does it. */
-  ranOnThread(executionMs: number, nowMs: number): boolean {
+  ranOnThread(busyMs: number, nowMs: number): boolean {
     if (this.#inline || nowMs < this.#pausedUntil) return false
     this.#calls += 1
-    if (executionMs > LIMITS.inlineMeanMsMax) this.#slow += 1
-    // Of a hundred calls one may be slow: the thread may have had to wait for a processor.
-    if (this.#slow * 100 > Math.max(this.#calls, LIMITS.inlineProofCallsMin)) this.#forgetCalls()
+    if (busyMs > LIMITS.inlineMeanMsMax) this.#slow += 1
+    if (this.#slow * 100 > Math.max(this.#calls, LIMITS.inlineProofCallsMin)) this.leave()
     return this.#calls >= LIMITS.inlineProofCallsMin
   }
 
@@ -43,28 +42,29 @@ export class Proof {
   /** Notes a call that ended in the inline lane. */
   ranInline(executionMs: number, nowMs: number): void {
     this.#calls += 1
-    this.#meanMs += (executionMs - this.#meanMs) * meanWeight
-    if (executionMs > LIMITS.inlineSlowMs) {
-      this.#slow += 1
-      if (this.#slow * 1000 > this.#calls + 1000) return this.fall(nowMs)
-    }
-    if (this.#meanMs > LIMITS.inlineMeanMsMax) this.fall(nowMs)
+    const isSlow = executionMs > LIMITS.inlineSlowMs
+    if (isSlow) this.#slow += 1
+    // A single one may be the machine's doing, and says little of the mean.
+    this.#meanMs += (Math.min(executionMs, LIMITS.inlineSlowMs) - this.#meanMs) * meanWeight
+    const areSlow = isSlow && this.#slow * 1000 > this.#calls + 1000
+    if (!areSlow && this.#meanMs <= LIMITS.inlineMeanMsMax) return
+    this.leave()
+    this.#pausedUntil = nowMs + LIMITS.inlinePauseMsMin
   }
 
-  /** Back to the thread lane, with nothing held against it: its code is no longer at hand. */
+  /** Back to the thread lane, with nothing held against it. */
   leave(): void {
     this.#inline = false
     this.#forgetCalls()
   }
 
-  /** Back to the thread lane, for longer each time; who has stayed long enough begins anew. */
+  /** Back to the thread lane after a call that had to be stopped, for longer each time; who has stayed long enough begins anew. */
   fall(nowMs: number): void {
     if (nowMs - this.#inlineSince >= LIMITS.inlineForgivenMs) this.#falls = 0
     const pauseMs = LIMITS.inlinePauseMsMin * 2 ** this.#falls
     this.#pausedUntil = nowMs + Math.min(pauseMs, LIMITS.inlinePauseMsMax)
     this.#falls += 1
-    this.#inline = false
-    this.#forgetCalls()
+    this.leave()
   }
 
   #forgetCalls(): void {

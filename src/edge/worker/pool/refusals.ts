@@ -18,6 +18,7 @@ export function failedOutcome(error: EdgefnError): Outcome {
     ok: false,
     ...{ code, message, ...(details === undefined ? {} : { details }) },
     execution_ms: 0,
+    busy_ms: 0,
     cold: false,
     logs: [],
     logs_dropped: 0,

@@ -31,23 +31,35 @@ const lastHeadBytesMax = 512
 const NO_BODY = new Uint8Array(0)
 
 /**
- * Parses one response after the other; where the head is the same bytes as the last one, so is what it came to: status and
- * headers, the same object, are not made again.
+ * What the head of the last response came to: when the next one begins with the same bytes, status and headers, the same object,
+ * are not made again.
  */
 export class LastHead {
-  /** With the empty line that ends it. */
-  #bytes: Uint8Array | null = null
+  /** With the empty line that ends it; empty when none is kept. */
+  #bytes: Uint8Array = NO_BODY
   #status = 0
   #headers: GuestResponse['headers'] = []
 
-  /** As `parseCgiResponse`. */
+  /** Bytes of the head that is kept, at most `lastHeadBytesMax`; 0 for none. */
+  get length(): number {
+    return this.#bytes.length
+  }
+
+  /** Whether a response that begins with `bytes` has the head that is kept. */
+  begins(bytes: Uint8Array): boolean {
+    const kept = this.#bytes
+    for (let at = 0; at < kept.length; at += 1) if (bytes[at] !== kept[at]) return false
+    return true
+  }
+
+  /** The response with the head that is kept and this body. */
+  response(body: Uint8Array<ArrayBuffer>): GuestResponse {
+    checkBodyBytes(body.length)
+    return { status: this.#status, headers: this.#headers, body }
+  }
+
+  /** As `parseCgiResponse`; keeps the head if it may. */
   parse(bytes: Uint8Array<ArrayBuffer>): GuestResponse {
-    const known = this.#bytes
-    if (known !== null && startsWith(bytes, known)) {
-      const body = bytes.subarray(known.length)
-      checkBodyBytes(body.length)
-      return { status: this.#status, headers: this.#headers, body }
-    }
     const end = requireHeaderEnd(bytes)
     const lines = bytes.subarray(0, end.header)
     const body = bytes.subarray(end.body)
@@ -62,12 +74,6 @@ export class LastHead {
     }
     return { ...bare, body }
   }
-}
-
-function startsWith(bytes: Uint8Array, start: Uint8Array): boolean {
-  if (bytes.length < start.length) return false
-  for (let at = 0; at < start.length; at += 1) if (bytes[at] !== start[at]) return false
-  return true
 }
 
 /** A whole CGI response: header lines, an empty line, the body. Throws `invalid_response` saying what is wrong. */

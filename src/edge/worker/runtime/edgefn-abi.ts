@@ -129,8 +129,16 @@ export class EdgefnInstance implements KeptInstance {
       return assembleResponse(context.head.status, context.head.lines, context.takeOutput())
     }
     if (context.hasOutput) return parseCgiResponse(context.takeOutput())
-    const bytes = this.#engine.host.memory.readBytes(this.#response.at, length)
-    return this.#lastHead.parse(bytes)
+    const { scratch, host } = this.#engine
+    const { at } = this.#response
+    const headBytes = this.#lastHead.length
+    if (headBytes > 0 && headBytes <= length) {
+      host.memory.readInto(scratch.bytes, at, headBytes)
+      if (this.#lastHead.begins(scratch.bytes)) {
+        return this.#lastHead.response(host.memory.readBytes(at + headBytes, length - headBytes))
+      }
+    }
+    return this.#lastHead.parse(host.memory.readBytes(at, length))
   }
 
   #allocate(invocation: Invocation, capacity: number): Buffer {

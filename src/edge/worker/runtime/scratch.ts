@@ -1,4 +1,4 @@
-/** A buffer that text is encoded into on its way to a guest, kept from call to call so that none is made for each. */
+/** A buffer for what passes on its way to a guest or from it, kept from call to call so that none is made for each. */
 
 const bytesMin = 64 * 1024
 /** A buffer that a long text needed is not kept over this size. */
@@ -9,7 +9,7 @@ const encoder = new TextEncoder()
 export class Scratch {
   #bytes = new Uint8Array(bytesMin)
 
-  /** What was encoded last, from its start. */
+  /** What was put there last, from its start; 64 KiB at least. */
   get bytes(): Uint8Array<ArrayBuffer> {
     return this.#bytes
   }

@@ -28,6 +28,7 @@ function open(options: Parameters<typeof openIngress>[0] = {}) {
 
 const MEASURES = {
   execution_ms: 523.4,
+  busy_ms: 500,
   cold: false,
   logs: [],
   logs_dropped: 0,

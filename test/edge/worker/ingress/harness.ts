@@ -62,7 +62,7 @@ export function aRoute(fn: WorkerFunction, fields: Record<string, unknown> = {})
 }
 
 const MEASURES = {
-  ...{ execution_ms: 1, cold: false, logs: [], logs_dropped: 0 },
+  ...{ execution_ms: 1, busy_ms: 1, cold: false, logs: [], logs_dropped: 0 },
   ...{ entered_ms: 0, left_ms: 0 },
 }
 

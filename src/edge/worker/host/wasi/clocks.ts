@@ -101,6 +101,7 @@ function writeEvent(at: number, subscription: Subscription, host: Host): void {
 /** Sleeps until the monotonic clock has passed `untilMs`; a sleep by itself may end a little early. */
 function sleepUntil(untilMs: number, context: CallContext, host: Host): void {
   const { monotonicMs } = host.libc
+  context.sleptMs += Math.max(untilMs - monotonicMs(), 0)
   if (untilMs - monotonicMs() < restMsMin) return waitUntil(untilMs, host)
   host.sleeping(
     () => context.deadlineMs - monotonicMs(),
