@@ -8,10 +8,10 @@ import type { Log } from '../../../telemetry/log.ts'
 import type { Match } from '../router/router.ts'
 import { discardBody } from './body.ts'
 import { HostNames } from './host.ts'
-import type { Connection, HeaderRecord, RequestHead } from './request.ts'
+import type { Connection, Identified, RequestHead } from './request.ts'
 import { fieldIn, headerRecord, readHead } from './request.ts'
 import { methodRefusal } from './respond.ts'
-import { createServe } from './serve.ts'
+import { Call, createServe } from './serve.ts'
 import type { ServeDeps } from './serve.ts'
 import type { ServingTable } from './table.ts'
 
@@ -23,16 +23,6 @@ export interface HandlerDeps extends ServeDeps {
 
 /** Answers a request. Never throws or rejects. */
 export type Handler = (request: Request, connection: Connection) => Response | Promise<Response>
-
-/** A request whose fields have been read. */
-interface Identified {
-  readonly request: Request
-  readonly connection: Connection
-  readonly requestId: string
-  readonly record: HeaderRecord
-  readonly readMs: number
-  functionId: string | undefined
-}
 
 export function createHandler(deps: HandlerDeps): Handler {
   const { stats, log, nowMs } = deps
@@ -74,14 +64,13 @@ export function createHandler(deps: HandlerDeps): Handler {
     head: RequestHead,
     table: ServingTable,
   ): Response | Promise<Response> {
-    const { request, connection, requestId, record, readMs } = identified
     const match = table.router.match(head.host, head.path, head.method)
-    if (match.kind !== 'found') return unrouted(match, head, requestId)
+    if (match.kind !== 'found') return unrouted(match, head, identified.requestId)
     const { route } = match
     identified.functionId = route.function_id
     const fn = table.functions.get(route.function_id)
     if (fn === undefined) throw notServed()
-    return serve({ request, connection, requestId, record, head, route, fn, readMs })
+    return serve(new Call(identified, head, route, fn))
   }
 
   /** The response once it is there, and the request's body is read. */

@@ -1,9 +1,7 @@
-/** An HTTP request as Bun hands it over → its checked parts, and from them the request that a guest gets. */
+/** An HTTP request as Bun hands it over → its checked parts, and the header fields that a guest gets. */
 
 import { EdgefnError } from '../../../errors.ts'
-import { HTTP_METHODS, type Method, type Route } from '../../../protocol/manifest.ts'
-import type { GuestRequest } from '../call.ts'
-import { headerFields, headerLines } from '../header-lines.ts'
+import { HTTP_METHODS, type Method } from '../../../protocol/manifest.ts'
 import type { HostNames } from './host.ts'
 
 /** What routing needs. */
@@ -19,6 +17,17 @@ export interface RequestHead {
 export interface Peer {
   readonly address: string
   readonly port: number
+}
+
+/** A request whose fields have been read. */
+export interface Identified {
+  readonly request: Request
+  readonly connection: Connection
+  readonly requestId: string
+  readonly record: HeaderRecord
+  readonly readMs: number
+  /** Once it is routed. */
+  functionId: string | undefined
 }
 
 /** What the server knows of a request's connection. */
@@ -107,15 +116,10 @@ export function guestHeaderLines(
     if (HOP_BY_HOP.has(name) || named?.has(name) === true || name === 'x-request-id') continue
     const value = record[name]
     if (name === 'content-length') lines += `content-length: ${bodyBytes}\r\n`
-    else if (typeof value === 'object') for (const each of value) lines += `${name}: ${each}\r\n`
-    else lines += `${name}: ${value}\r\n`
+    else if (typeof value === 'string') lines += `${name}: ${textOf(value)}\r\n`
+    else for (const each of value ?? []) lines += `${name}: ${textOf(each)}\r\n`
   }
-  lines += `x-request-id: ${requestId}\r\n`
-  return NOT_ASCII.test(lines) ? headerLines(headerFields(lines).map(asText)) : lines
-}
-
-function asText([name, value]: readonly [string, string]): [string, string] {
-  return [name, textOf(value)]
+  return `${lines}x-request-id: ${requestId}\r\n`
 }
 
 const NOT_ASCII = /[\x80-\xff]/
@@ -135,94 +139,4 @@ function textOf(value: string): string {
 function namedByConnection(connection: string): Set<string> {
   const names = connection.split(',').map((name) => name.trim().toLowerCase())
   return new Set(names.filter((name) => name !== 'host' && name !== 'content-length'))
-}
-
-export interface IncomingParts {
-  readonly requestId: string
-  readonly head: RequestHead
-  readonly record: HeaderRecord
-  readonly body: Uint8Array<ArrayBuffer>
-  /** The client, or null when it is gone already; asked only for guests that are told. */
-  readonly peer: () => Peer | null
-  readonly serverPort: number
-  readonly route: Route
-  readonly admittedMs: number
-  /** Asked only when the guest logs. */
-  readonly logMessagesMax: () => number
-}
-
-/**
- * The request that a guest gets, while it is answered on this thread: what few guests want to know is found out when they
- * do. Bun does not say whether a request came by HTTP/2, so the protocol is always given as HTTP/1.1, which both speak for.
- */
-export class IncomingRequest implements GuestRequest {
-  readonly request_id: string
-  readonly method: string
-  readonly target: string
-  readonly header_lines: string
-  readonly body: Uint8Array<ArrayBuffer>
-  readonly server_name: string
-  readonly server_port: number
-  readonly scheme = 'http'
-  readonly protocol = 'HTTP/1.1'
-  readonly route_path: string
-  readonly route_type: Route['path_type']
-  readonly admitted_ms: number
-  readonly #parts: IncomingParts
-  #peer: Peer | null | undefined
-  #logMessagesMax = -1
-
-  constructor(parts: IncomingParts) {
-    const { head, body, route } = parts
-    this.request_id = parts.requestId
-    this.method = head.method
-    this.target = head.target
-    this.header_lines = guestHeaderLines(parts.record, parts.requestId, body.byteLength)
-    this.body = body
-    this.server_name = head.host
-    this.server_port = parts.serverPort
-    this.route_path = route.path
-    this.route_type = route.path_type
-    this.admitted_ms = parts.admittedMs
-    this.#parts = parts
-  }
-
-  get remote_address(): string {
-    return this.#client?.address ?? ''
-  }
-
-  get remote_port(): number {
-    return this.#client?.port ?? 0
-  }
-
-  get log_messages_max(): number {
-    if (this.#logMessagesMax < 0) this.#logMessagesMax = this.#parts.logMessagesMax()
-    return this.#logMessagesMax
-  }
-
-  /** The same as plain data, for another thread. */
-  plain(): GuestRequest {
-    return {
-      request_id: this.request_id,
-      method: this.method,
-      target: this.target,
-      header_lines: this.header_lines,
-      body: this.body,
-      remote_address: this.remote_address,
-      remote_port: this.remote_port,
-      server_name: this.server_name,
-      server_port: this.server_port,
-      scheme: this.scheme,
-      protocol: this.protocol,
-      route_path: this.route_path,
-      route_type: this.route_type,
-      admitted_ms: this.admitted_ms,
-      log_messages_max: this.log_messages_max,
-    }
-  }
-
-  get #client(): Peer | null {
-    if (this.#peer === undefined) this.#peer = this.#parts.peer()
-    return this.#peer
-  }
 }

@@ -16,8 +16,8 @@ import { type GuestRequest, type Invoker, type Outcome, queueWaitMs } from '../c
 import { hasBody, readBody } from './body.ts'
 import type { CallLog } from './call-log.ts'
 import type { OnDemand } from './on-demand.ts'
-import type { Connection, HeaderRecord, RequestHead } from './request.ts'
-import { IncomingRequest } from './request.ts'
+import { IncomingRequest } from './incoming-request.ts'
+import type { Connection, HeaderRecord, Identified, RequestHead } from './request.ts'
 import { outcomeError, Responder } from './respond.ts'
 
 export interface ServeDeps {
@@ -34,8 +34,8 @@ export interface ServeDeps {
   readonly idleSeconds: number
 }
 
-/** A request that has a function to go to. */
-export interface Routed {
+/** One call of a function: the request that has it to go to, and what is to be undone or told when it ends. */
+export class Call {
   readonly request: Request
   readonly connection: Connection
   readonly requestId: string
@@ -43,16 +43,22 @@ export interface Routed {
   readonly head: RequestHead
   readonly route: Route
   readonly fn: WorkerFunction
-  /** When it was read. */
+  /** When the request was read. */
   readonly readMs: number
-}
+  admitted = false
+  ticket: Ticket | null = null
+  outcome: Outcome | null = null
 
-/** What is to be undone or told when it ends. */
-interface Call {
-  readonly routed: Routed
-  admitted: boolean
-  ticket: Ticket | null
-  outcome: Outcome | null
+  constructor(identified: Identified, head: RequestHead, route: Route, fn: WorkerFunction) {
+    this.request = identified.request
+    this.connection = identified.connection
+    this.requestId = identified.requestId
+    this.record = identified.record
+    this.readMs = identified.readMs
+    this.head = head
+    this.route = route
+    this.fn = fn
+  }
 }
 
 /** What a function is refused for without being run; whoever decided it has logged it. */
@@ -63,15 +69,15 @@ const NO_BODY = new Uint8Array(0)
 const idleSecondsMax = 255
 
 /** Throws, or rejects with, `bad_request` only; everything else is a response. */
-export type Serve = (routed: Routed) => Response | Promise<Response>
+export type Serve = (call: Call) => Response | Promise<Response>
 
 export function createServe(deps: ServeDeps): Serve {
   const { stats, guard, admission, invoker } = deps
   const responder = new Responder()
+  const linesLeft = (fn: WorkerFunction) => deps.callLog.linesLeft(fn)
 
-  function serve(routed: Routed): Response | Promise<Response> {
-    const call: Call = { routed, admitted: false, ticket: null, outcome: null }
-    const { fn, request, record } = routed
+  function serve(call: Call): Response | Promise<Response> {
+    const { fn, request, record } = call
     stats.add(fn.slot, 'in_flight', 1)
     let outcome: Outcome | null = null
     let incoming: IncomingRequest
@@ -80,7 +86,7 @@ export function createServe(deps: ServeDeps): Serve {
       admission.admit(fn)
       call.admitted = true
       if (hasBody(request, record)) return serveLater(call)
-      incoming = incomingRequest(routed, NO_BODY, routed.readMs)
+      incoming = new IncomingRequest(call, NO_BODY, call.readMs, linesLeft)
       enter(call, 0)
       outcome = runNow(fn, incoming)
     } catch (thrown) {
@@ -90,18 +96,17 @@ export function createServe(deps: ServeDeps): Serve {
   }
 
   async function serveLater(call: Call): Promise<Response> {
-    const { routed } = call
-    const { fn, request, connection } = routed
+    const { fn, request, record, connection } = call
     let incoming: IncomingRequest
     let outcome: Outcome | null
     try {
       // Found out before the body is read: afterwards the client may be gone.
       const peer = fn.abi === 'edgefn' ? null : connection.peer()
-      const body = await readBody(request, routed.record, {
+      const body = await readBody(request, record, {
         bytesMax: deps.bodyBytesMax,
         renew: () => connection.patience(deps.idleSeconds),
       })
-      incoming = incomingRequest(routed, body, deps.nowMs(), () => peer)
+      incoming = new IncomingRequest(call, body, deps.nowMs(), linesLeft, peer)
       // Not before its body is there: a probe must not wait for a slow client.
       enter(call, body.byteLength)
       outcome = runNow(fn, incoming)
@@ -111,21 +116,8 @@ export function createServe(deps: ServeDeps): Serve {
     return outcome === null ? runLater(call, incoming.plain()) : ended(call, outcome)
   }
 
-  function incomingRequest(
-    { requestId, head, record, route, connection, fn }: Routed,
-    body: Uint8Array<ArrayBuffer>,
-    admittedMs: number,
-    peer = () => connection.peer(),
-  ): IncomingRequest {
-    return new IncomingRequest({
-      ...{ requestId, head, record, body, peer, route, admittedMs },
-      serverPort: connection.serverPort,
-      logMessagesMax: () => deps.callLog.linesLeft(fn),
-    })
-  }
-
   function enter(call: Call, bodyBytes: number): void {
-    const { fn } = call.routed
+    const { fn } = call
     call.ticket = guard.enter(fn)
     stats.add(fn.slot, 'invocations', 1)
     if (bodyBytes > 0) stats.add(fn.slot, 'request_bytes', bodyBytes)
@@ -141,7 +133,7 @@ export function createServe(deps: ServeDeps): Serve {
   async function runLater(call: Call, request: GuestRequest): Promise<Response> {
     let outcome: Outcome
     try {
-      outcome = await invoke(call.routed, request)
+      outcome = await invoke(call, request)
     } catch (thrown) {
       return failed(call, thrown)
     }
@@ -150,7 +142,7 @@ export function createServe(deps: ServeDeps): Serve {
 
   /** The response of a call that was run, which ends here. */
   function ended(call: Call, outcome: Outcome): Response {
-    const { fn, requestId, readMs } = call.routed
+    const { fn, requestId, readMs } = call
     call.outcome = outcome
     try {
       deps.callLog.guest(fn, requestId, outcome)
@@ -174,7 +166,7 @@ export function createServe(deps: ServeDeps): Serve {
 
   /** The response of a call that failed, or was never run; it ends here. */
   function failed(call: Call, thrown: unknown): Response {
-    const { fn, requestId } = call.routed
+    const { fn, requestId } = call
     const error = toEdgefnError(thrown)
     release(call)
     if (call.ticket !== null) guard.settle(call.ticket, error.code)
@@ -186,21 +178,21 @@ export function createServe(deps: ServeDeps): Serve {
     return errorResponse(error, requestId)
   }
 
-  function release({ routed: { fn }, admitted }: Call): void {
+  function release({ fn, admitted }: Call): void {
     if (admitted) admission.release(fn)
     stats.add(fn.slot, 'in_flight', -1)
   }
 
   /** Runs the call, with a module that is fetched first when it is missing, and once again when its file is damaged. */
-  async function invoke(routed: Routed, call: GuestRequest): Promise<Outcome> {
-    const { fn, connection } = routed
+  async function invoke(call: Call, request: GuestRequest): Promise<Outcome> {
+    const { fn, connection } = call
     const longest = queueWaitMs(fn) + fn.max_execution_ms
     beSilentFor(connection, fn.path === null ? longest + deps.onDemand.waitMsMax : longest)
     try {
-      const outcome = await attempt(routed, call, false)
+      const outcome = await attempt(call, request, false)
       if (outcome.ok || outcome.code !== 'artifact_mismatch') return outcome
       beSilentFor(connection, longest + deps.onDemand.waitMsMax)
-      const second = await attempt(routed, call, true)
+      const second = await attempt(call, request, true)
       if (second.ok || second.code !== 'artifact_mismatch') return second
       return { ...second, code: 'function_unavailable' }
     } finally {
@@ -208,10 +200,10 @@ export function createServe(deps: ServeDeps): Serve {
     }
   }
 
-  async function attempt({ fn, request }: Routed, call: GuestRequest, damaged: boolean) {
+  async function attempt({ fn, request }: Call, guestRequest: GuestRequest, damaged: boolean) {
     const missing = damaged || fn.path === null
     const ready = missing ? await deps.onDemand.fetch(fn, damaged) : fn
-    const admitted = missing ? { ...call, admitted_ms: deps.nowMs() } : call
+    const admitted = missing ? { ...guestRequest, admitted_ms: deps.nowMs() } : guestRequest
     const startedMs = deps.nowMs()
     const outcome = await invoker.invoke(ready, admitted, () => request.signal)
     if (!outcome.ok && outcome.code === 'artifact_mismatch') return outcome

@@ -33,6 +33,7 @@ export type InlineReport = RunReport | null
 export class InlineLane {
   readonly index: number
   readonly #options: InlineLaneOptions
+  /** Whoever finds this process dead reads whose module it had in hand. */
   readonly #marks: RunningFile
   readonly #header: ControlHeader
   #runner: Runner | null = null
@@ -72,7 +73,11 @@ export class InlineLane {
   prepare(fn: WorkerFunction, instance: number, form: SharedForm | null): RunReport {
     const runner = this.#runner
     if (runner === null) throw new Error('The inline lane is not open.')
-    return this.#marked(fn, () => runner.prepare(fn, instance, form, LIMITS.inlineMsMax))
+    const { seat } = this.#options.running
+    this.#marks.begin(seat, this.index, fn.slot, fn.version)
+    const report = runner.prepare(fn, instance, form, LIMITS.inlineMsMax)
+    this.#marks.end(seat, this.index)
+    return report
   }
 
   /** Runs a call. Only after `open`. Never throws. */
@@ -86,23 +91,15 @@ export class InlineLane {
     if (runner === null) return null
     const limitMs = Math.min(fn.max_execution_ms, LIMITS.inlineMsMax)
     this.#header.inlineUsed = 1
-    const report = this.#marked(fn, () =>
-      runner.call(fn, instance, request, form, { limitMs, strict: true }),
-    )
+    const { seat } = this.#options.running
+    this.#marks.begin(seat, this.index, fn.slot, fn.version)
+    const report = runner.call(fn, instance, request, form, { limitMs, strict: true })
+    this.#marks.end(seat, this.index)
     const { outcome } = report
     if (outcome.ok) return report
     const stopped = outcome.code === 'execution_timeout' && limitMs < fn.max_execution_ms
     // What cannot be loaded or begun here is for the thread lane to report.
     return stopped || !report.loaded || outcome.code === 'overloaded' ? null : report
-  }
-
-  /** Whoever finds this process dead reads whose module it had in hand. */
-  #marked(fn: WorkerFunction, run: () => RunReport): RunReport {
-    const { seat } = this.#options.running
-    this.#marks.begin(seat, this.index, fn.slot, fn.version)
-    const report = run()
-    this.#marks.end(seat, this.index)
-    return report
   }
 
   destroy(instance: number): void {

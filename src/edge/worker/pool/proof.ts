@@ -47,7 +47,10 @@ export class Proof {
     // A single one may be the machine's doing, and says little of the mean.
     this.#meanMs += (Math.min(executionMs, LIMITS.inlineSlowMs) - this.#meanMs) * meanWeight
     const areSlow = isSlow && this.#slow * 1000 > this.#calls + 1000
-    if (!areSlow && this.#meanMs <= LIMITS.inlineMeanMsMax) return
+    // The first calls on a thread are slow: nothing is compiled for them yet.
+    const isLong =
+      this.#calls > LIMITS.inlineProofCallsMin && this.#meanMs > LIMITS.inlineMeanMsMax
+    if (!areSlow && !isLong) return
     this.leave()
     this.#pausedUntil = nowMs + LIMITS.inlinePauseMsMin
   }
