@@ -45,8 +45,8 @@ export class BreakerFile {
     this.#cells = new Int32Array(buffer)
   }
 
-  /** Lets a call through, or says in how many milliseconds to come again. `now` is milliseconds since the epoch. */
-  enter(fn: Called, now: number): Ticket | number {
+  /** Lets a call through, or says in how many milliseconds to come again. `now` gives milliseconds since the epoch. */
+  enter(fn: Called, now: () => number): Ticket | number {
     const { slot, version } = fn
     const at = slot * RECORD_CELLS
     // Another version has nothing to do with what the one before it did.
@@ -56,7 +56,7 @@ export class BreakerFile {
     for (;;) {
       const word = this.#load(slot)
       const breaker = decode(word)
-      const admitted = admit(breaker, now, probeMsOf(fn))
+      const admitted = admit(breaker, now(), probeMsOf(fn))
       if (admitted.kind === 'call') return { slot, version, period: null }
       if (admitted.next !== breaker && !this.#swap(slot, word, admitted.next)) continue
       if (admitted.kind === 'refused') return admitted.retryMs

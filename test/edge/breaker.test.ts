@@ -194,7 +194,7 @@ describe('in the file', () => {
   const fn = { slot: 5, version: 1, max_execution_ms: 500 }
 
   function call(file: BreakerFile, verdict: Verdict, now: number, of = fn): boolean {
-    const ticket = file.enter(of, now)
+    const ticket = file.enter(of, () => now)
     if (typeof ticket === 'number') return false
     file.settle(ticket, verdict, now)
     return true
@@ -238,7 +238,7 @@ describe('in the file', () => {
     expect(file.waitMs(fn, start + 1)).toBe(breakerOpenMsMin - 1)
     expect(call(file, 'success', start + 1)).toBe(false)
     const after = start + breakerOpenMsMin
-    const tickets = Array.from({ length: 5 }, () => file.enter(fn, after))
+    const tickets = Array.from({ length: 5 }, () => file.enter(fn, () => after))
     expect(tickets.filter((ticket) => typeof ticket === 'object')).toHaveLength(breakerProbesMax)
     for (const ticket of tickets)
       if (typeof ticket === 'object') file.settle(ticket, 'success', after)
@@ -251,7 +251,7 @@ describe('in the file', () => {
 
   test('another version begins closed, and late results of the one before do not concern it', () => {
     const file = openFile()
-    const late = Array.from({ length: breakerCallsMin }, () => file.enter(fn, start))
+    const late = Array.from({ length: breakerCallsMin }, () => file.enter(fn, () => start))
     for (let index = 0; index < breakerCallsMin; index += 1) call(file, 'failure', start)
     const next = { ...fn, version: 2 }
     expect(call(file, 'success', start, next)).toBe(true)
@@ -264,7 +264,7 @@ describe('in the file', () => {
     const file = openFile()
     for (let index = 0; index < breakerCallsMin; index += 1) call(file, 'failure', start)
     const after = start + breakerOpenMsMin
-    file.enter(fn, after)
+    file.enter(fn, () => after)
     file.workerDied(fn.slot, fn.version, after)
     expect(file.read(fn.slot)).toMatchObject({ state: 'open', level: 1 })
     file.workerDied(fn.slot, 7, after)
@@ -281,8 +281,8 @@ describe('in the file', () => {
       const fn = { slot: 5, version: 1, max_execution_ms: 500 }
       let probes = 0
       for (let round = 0; round < 1000; round += 1) {
-        if (typeof file.enter(fn, ${start + breakerOpenMsMin}) === 'object') probes += 1
-        const other = file.enter({ ...fn, slot: 6 }, ${start})
+        if (typeof file.enter(fn, () => ${start + breakerOpenMsMin}) === 'object') probes += 1
+        const other = file.enter({ ...fn, slot: 6 }, () => ${start})
         if (round < 200) file.settle(other, 'success', ${start})
       }
       console.log(probes)`

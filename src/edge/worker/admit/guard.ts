@@ -18,9 +18,12 @@ export interface Guard {
    * function out.
    */
   enter(fn: WorkerFunction): Ticket
-  /** Says how a call ended: with the code that it failed with, or null. */
-  settle(ticket: Ticket, code: ErrorCode | null): void
+  /** Says how a call ended: with the code that it failed with, or null. `nowMs` is of the monotonic clock. */
+  settle(ticket: Ticket, code: ErrorCode | null, nowMs: number): void
 }
+
+/** Milliseconds for which the time of day need not be asked again where only the breaker's window, of seconds, is concerned. */
+const coarseMs = 50
 
 export interface GuardDeps {
   readonly verdicts: VerdictFile
@@ -30,6 +33,8 @@ export interface GuardDeps {
 }
 
 export function createGuard({ verdicts, breakers, now }: GuardDeps): Guard {
+  let asked = 0
+  let askedMs = Number.NEGATIVE_INFINITY
   return {
     check(fn) {
       const quarantined = verdicts.refusal(fn)
@@ -39,12 +44,19 @@ export function createGuard({ verdicts, breakers, now }: GuardDeps): Guard {
       if (waitMs > 0) throw circuitOpen(fn, waitMs)
     },
     enter(fn) {
-      const ticket = breakers.enter(fn, now())
+      const ticket = breakers.enter(fn, now)
       if (typeof ticket === 'number') throw circuitOpen(fn, ticket)
       return ticket
     },
-    settle(ticket, code) {
-      breakers.settle(ticket, verdictOf(code), now())
+    settle(ticket, code, nowMs) {
+      if (code !== null || ticket.period !== null) {
+        return breakers.settle(ticket, verdictOf(code), now())
+      }
+      if (nowMs - askedMs > coarseMs) {
+        askedMs = nowMs
+        asked = now()
+      }
+      breakers.settle(ticket, 'success', asked)
     },
   }
 }

@@ -2,7 +2,7 @@
 
 import { EdgefnError, toEdgefnError } from '../../../errors.ts'
 import { errorResponse } from '../../../http/error-response.ts'
-import { requestIdOf } from '../../../http/request-id.ts'
+import { RequestIds } from '../../../http/request-id.ts'
 import { HTTP_METHODS } from '../../../protocol/manifest.ts'
 import type { Log } from '../../../telemetry/log.ts'
 import type { Match } from '../router/router.ts'
@@ -27,13 +27,14 @@ export type Handler = (request: Request, connection: Connection) => Response | P
 export function createHandler(deps: HandlerDeps): Handler {
   const { stats, log, nowMs } = deps
   const hosts = new HostNames()
+  const ids = new RequestIds()
   const serve = createServe(deps)
 
   function handle(request: Request, connection: Connection): Response | Promise<Response> {
     const readMs = nowMs()
     stats.addWorker('requests', 1)
     const record = headerRecord(request)
-    const requestId = requestIdOf(fieldIn(record, 'x-request-id'))
+    const requestId = ids.of(fieldIn(record, 'x-request-id'), readMs)
     const identified: Identified = {
       request,
       connection,

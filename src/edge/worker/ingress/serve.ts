@@ -148,7 +148,7 @@ export function createServe(deps: ServeDeps): Serve {
       deps.callLog.guest(fn, requestId, outcome)
       if (!outcome.ok) throw outcomeError(outcome)
       const response = responder.respond(outcome.response, requestId)
-      if (call.ticket !== null) guard.settle(call.ticket, null)
+      if (call.ticket !== null) guard.settle(call.ticket, null, readMs)
       stats.add(fn.slot, 'response_bytes', outcome.response.body.byteLength)
       if (outcome.entered_ms > 0) observeDispatch(readMs, outcome)
       release(call)
@@ -169,7 +169,7 @@ export function createServe(deps: ServeDeps): Serve {
     const { fn, requestId } = call
     const error = toEdgefnError(thrown)
     release(call)
-    if (call.ticket !== null) guard.settle(call.ticket, error.code)
+    if (call.ticket !== null) guard.settle(call.ticket, error.code, deps.nowMs())
     if (error.code === 'bad_request') throw error
     stats.addError(fn.slot, error.code)
     if (error.fault !== 'client' && !REFUSALS.has(error.code)) {

@@ -48,8 +48,7 @@ export class Proof {
     this.#meanMs += (Math.min(executionMs, LIMITS.inlineSlowMs) - this.#meanMs) * meanWeight
     const areSlow = isSlow && this.#slow * 1000 > this.#calls + 1000
     // The first calls on a thread are slow: nothing is compiled for them yet.
-    const isLong =
-      this.#calls > LIMITS.inlineProofCallsMin && this.#meanMs > LIMITS.inlineMeanMsMax
+    const isLong = this.#calls > LIMITS.inlineProofCallsMin && this.#meanMs > LIMITS.inlineMeanMsMax
     if (!areSlow && !isLong) return
     this.leave()
     this.#pausedUntil = nowMs + LIMITS.inlinePauseMsMin

@@ -169,7 +169,9 @@ export class Runner {
     const had = this.#engine.hasModule(key)
     const made = had ? null : this.#load(fn, load)
     const loadFailure = made instanceof EdgefnError ? made : null
-    const startedMs = host.libc.monotonicMs()
+    // In the inline lane nothing has come between.
+    const isInline = load.strict && request !== WARM_UP
+    const startedMs = isInline && had ? request.admitted_ms : host.libc.monotonicMs()
     // In the inline lane the watchdog looks at it, and the call is too short to ask the system twice.
     const cpuMs = load.strict ? 0 : host.libc.threadCpuMs()
     const refusal =
