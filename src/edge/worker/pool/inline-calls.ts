@@ -1,35 +1,23 @@
 /** The dispatcher's side of the inline lane: who is let in, whose instance runs a call there, and who has to go. */
 
 import { LIMITS } from '../../../protocol/limits.ts'
-import type { MemoryPressure, WorkerFunction } from '../../ipc.ts'
+import type { WorkerFunction } from '../../ipc.ts'
 import type { StatsFile } from '../../stats.ts'
 import type { VerdictFile } from '../../verdicts.ts'
 import type { GuestRequest, Outcome } from '../call.ts'
 import { keepsInstances } from '../call.ts'
 import type { ThreadSet } from '../lanes/thread-set.ts'
 import type { RunReport } from '../runtime/runner.ts'
+import type { Holdings } from './holdings.ts'
 import type { Instance } from './instance.ts'
 import type { Pool } from './pool.ts'
 import { InlineWaste } from './proof.ts'
-
-/** What the dispatcher does for the lane, as for any thread. */
-export interface InlineHost {
-  readonly pressure: () => MemoryPressure
-  /** Whether the function's code may be loaded once more. */
-  readonly hasRoomToLoad: (fn: WorkerFunction) => boolean
-  /** Leases a new instance on a thread; null when there may be none. */
-  readonly create: (fn: WorkerFunction, pool: Pool, thread: number) => Instance | null
-  /** Ends a lease. */
-  readonly release: (fn: WorkerFunction, pool: Pool, instance: Instance, report: RunReport) => void
-  /** Notes that a thread has used the function's code. */
-  readonly usedCode: (pool: Pool, thread: number, report: RunReport) => void
-}
 
 export interface InlineCallsOptions {
   readonly threads: ThreadSet
   readonly stats: StatsFile
   readonly verdicts: VerdictFile
-  readonly host: InlineHost
+  readonly held: Holdings
 }
 
 /** An instance that is used all the time is noted as used so often. */
@@ -41,14 +29,14 @@ export class InlineCalls {
   readonly #threads: ThreadSet
   readonly #stats: StatsFile
   readonly #verdicts: VerdictFile
-  readonly #host: InlineHost
+  readonly #held: Holdings
   readonly #waste = new InlineWaste()
 
-  constructor({ threads, stats, verdicts, host }: InlineCallsOptions) {
+  constructor({ threads, stats, verdicts, held }: InlineCallsOptions) {
     this.#threads = threads
     this.#stats = stats
     this.#verdicts = verdicts
-    this.#host = host
+    this.#held = held
   }
 
   /** Runs a call of a function that has proved itself; null when the thread lane is to run it. `nowMs` is when it began. */
@@ -61,7 +49,7 @@ export class InlineCalls {
       const report = inline.call(fn, FRESH_INSTANCE, request, form)
       if (report !== null && nowMs - pool.inlineUsedMs > touchMs) {
         pool.inlineUsedMs = nowMs
-        this.#host.usedCode(pool, inline.index, report)
+        this.#held.usedCode(pool, inline.index, report.code_bytes)
       }
       return this.#judged(pool, report, nowMs)
     }
@@ -71,10 +59,10 @@ export class InlineCalls {
     if (report?.alive === true && report.bytes === kept.bytes) {
       if (nowMs - kept.usedMs > touchMs) {
         pool.touch(kept, nowMs)
-        this.#host.usedCode(pool, inline.index, report)
+        this.#held.usedCode(pool, inline.index, report.code_bytes)
       }
     } else if (pool.lease(kept)) {
-      this.#host.release(fn, pool, kept, report ?? GONE)
+      this.#release(fn, pool, kept, report ?? GONE)
     }
     return this.#judged(pool, report, nowMs)
   }
@@ -98,7 +86,7 @@ export class InlineCalls {
       this.#threads.form(pool.key)?.may_inline === true &&
       fn.abi !== 'wws' &&
       bytes <= LIMITS.inlineCodeBytesMax &&
-      this.#host.pressure() === 0 &&
+      this.#held.pressure === 0 &&
       !this.#waste.isMuch(nowMs) &&
       !this.#verdicts.isApart(fn)
     )
@@ -106,18 +94,18 @@ export class InlineCalls {
 
   #letIn(fn: WorkerFunction, pool: Pool, nowMs: number): void {
     const { inline } = this.#threads
-    if (!this.#host.hasRoomToLoad(fn) || !inline.open()) return pool.proof.fall(nowMs)
+    if (!this.#held.hasRoomToLoad(fn) || !inline.open()) return pool.proof.fall(nowMs)
     const form = this.#threads.form(pool.key)
     if (!keepsInstances(fn.abi)) {
       const report = inline.prepare(fn, FRESH_INSTANCE, form)
       if (!report.outcome.ok) return pool.proof.fall(nowMs)
-      this.#host.usedCode(pool, inline.index, report)
+      this.#held.usedCode(pool, inline.index, report.code_bytes)
       return pool.proof.promote(nowMs)
     }
-    const instance = this.#host.create(fn, pool, inline.index)
+    const instance = this.#held.create(fn, pool, inline.index)
     if (instance === null) return pool.proof.fall(nowMs)
     const report = inline.prepare(fn, instance.id, form)
-    this.#host.release(fn, pool, instance, report)
+    this.#release(fn, pool, instance, report)
     if (report.alive) pool.proof.promote(nowMs)
     else pool.proof.fall(nowMs)
   }
@@ -129,12 +117,17 @@ export class InlineCalls {
     nowMs: number,
   ): Outcome | null {
     const { inline } = this.#threads
-    if (this.#host.pressure() === 2) return null
-    const instance = this.#host.create(fn, pool, inline.index)
+    if (this.#held.pressure === 2) return null
+    const instance = this.#held.create(fn, pool, inline.index)
     if (instance === null) return null
     const report = inline.call(fn, instance.id, request, this.#threads.form(pool.key))
-    this.#host.release(fn, pool, instance, report ?? GONE)
+    this.#release(fn, pool, instance, report ?? GONE)
     return this.#judged(pool, report, nowMs)
+  }
+
+  #release(fn: WorkerFunction, pool: Pool, instance: Instance, report: RunReport): void {
+    this.#held.release(fn, pool, instance, report)
+    this.#held.gauges.countPool(fn, pool)
   }
 
   #judged(pool: Pool, report: RunReport | null, nowMs: number): Outcome | null {
