@@ -83,6 +83,8 @@ export class ExecutorThread {
   #fetchesConnected = false
   readonly #onLost: ExecutorThreadOptions['onLost']
   readonly #forms: FormCache
+  /** Functions as the thread was told of them, by pool key: cloning one with each call takes longer than all the rest. */
+  readonly #told = new Map<string, WorkerFunction>()
   /** Modules that the thread has said it holds. */
   readonly #holds = new Set<string>()
   #waiting: Waiting | null = null
@@ -135,12 +137,14 @@ export class ExecutorThread {
    * `worker_lost` when the thread is lost meanwhile.
    */
   call(fn: WorkerFunction, instance: number, request: GuestRequest): Promise<RunReport> {
-    return this.#ask(fn, { type: 'call', fn, instance, request, form: this.#formFor(fn) })
+    const key = this.#tell(fn)
+    return this.#ask(fn, key, { type: 'call', key, instance, request, form: this.#formFor(key) })
   }
 
   /** Loads the module and keeps a warm instance. */
   prepare(fn: WorkerFunction, instance: number): Promise<RunReport> {
-    return this.#ask(fn, { type: 'prepare', fn, instance, form: this.#formFor(fn) })
+    const key = this.#tell(fn)
+    return this.#ask(fn, key, { type: 'prepare', key, instance, form: this.#formFor(key) })
   }
 
   destroy(instance: number): void {
@@ -154,6 +158,7 @@ export class ExecutorThread {
 
   unload(key: string): void {
     this.#holds.delete(key)
+    this.#told.delete(key)
     this.#post({ type: 'unload', key })
   }
 
@@ -164,8 +169,16 @@ export class ExecutorThread {
     await this.#thread.terminate()
   }
 
-  #formFor(fn: WorkerFunction): SharedForm | null {
+  /** Tells the thread of a function that it does not know, or not as it is now. Returns its pool key. */
+  #tell(fn: WorkerFunction): string {
     const key = poolKey(fn)
+    if (this.#told.get(key) === fn) return key
+    this.#told.set(key, fn)
+    this.#post({ type: 'function', key, fn })
+    return key
+  }
+
+  #formFor(key: string): SharedForm | null {
     return this.#holds.has(key) ? null : this.#forms.use(key)
   }
 
@@ -174,6 +187,7 @@ export class ExecutorThread {
       const { key } = this.#waiting
       if (report.form !== null) this.#forms.put(key, report.form)
       if (report.loaded) this.#holds.add(key)
+      else this.#told.delete(key)
     }
     this.#settle(report)
   }
@@ -190,13 +204,13 @@ export class ExecutorThread {
     this.#thread.postMessage({ type: 'fetch_port', port } satisfies ToThread, [port])
   }
 
-  #ask(fn: WorkerFunction, message: ToThread): Promise<RunReport> {
+  #ask(fn: WorkerFunction, key: string, message: ToThread): Promise<RunReport> {
     if (fn.http_allow.length > 0) this.#letFetch()
     return new Promise((resolve, reject) => {
       const settle = (report: RunReport | EdgefnError) =>
         report instanceof EdgefnError ? reject(report) : resolve(report)
       const look = setTimeout(() => this.#look(), fn.max_execution_ms + stopMsMax)
-      this.#waiting = { fn, key: poolKey(fn), settle, sinceMs: this.#nowMs(), look }
+      this.#waiting = { fn, key, settle, sinceMs: this.#nowMs(), look }
       this.#post(message)
     })
   }

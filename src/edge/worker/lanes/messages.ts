@@ -14,9 +14,11 @@ import type { SharedForm } from '../runtime/module-source.ts'
 import type { RunReport } from '../runtime/runner.ts'
 
 export type ToThread =
+  /** What `key` means in the messages after this one; until it is unloaded, or could not be loaded. */
+  | { readonly type: 'function'; readonly key: string; readonly fn: WorkerFunction }
   | {
       readonly type: 'call'
-      readonly fn: WorkerFunction
+      readonly key: string
       readonly instance: number
       readonly request: GuestRequest
       /** For a thread that does not have the module yet, what another one has made of it. */
@@ -24,7 +26,7 @@ export type ToThread =
     }
   | {
       readonly type: 'prepare'
-      readonly fn: WorkerFunction
+      readonly key: string
       readonly instance: number
       readonly form: SharedForm | null
     }

@@ -42,14 +42,19 @@ function runExecutor(data: ThreadData & { edgefn_thread: 'executor' }): void {
   const post = (message: FromThread) => port.postMessage(message)
   const marks = new RunningFile(running.path, running.seats)
   const rest = new ThreadRest(data.rest, index, () => post({ type: 'asleep' }))
+  /** As the main thread has told of them, by pool key. */
+  const functions = new Map<string, WorkerFunction>()
   /** Whoever finds this process dead reads whose module it had in hand. */
-  function marked(fn: WorkerFunction, run: () => RunReport): RunReport {
+  function marked(key: string, run: (fn: WorkerFunction) => RunReport): void {
+    const fn = functions.get(key)
+    if (fn === undefined) throw new Error(`Nothing was told of ${key}.`)
     marks.begin(running.seat, index, fn.slot, fn.version)
     rest.begin(fn.slot)
-    const report = run()
+    const report = run(fn)
     rest.end()
     marks.end(running.seat, index)
-    return report
+    if (!report.loaded) functions.delete(key)
+    post({ type: 'done', report })
   }
   let runner: Runner
   try {
@@ -66,24 +71,22 @@ function runExecutor(data: ThreadData & { edgefn_thread: 'executor' }): void {
   }
   port.on('message', (message: ToThread) => {
     switch (message.type) {
-      case 'call':
-        post({
-          type: 'done',
-          report: marked(message.fn, () =>
-            runner.call(message.fn, message.instance, message.request, message.form),
-          ),
-        })
+      case 'function':
+        functions.set(message.key, message.fn)
+        return
+      case 'call': {
+        const { key, instance, request, form } = message
+        marked(key, (fn) => runner.call(fn, instance, request, form))
         return runner.rest()
-      case 'prepare':
-        return post({
-          type: 'done',
-          report: marked(message.fn, () =>
-            runner.prepare(message.fn, message.instance, message.form),
-          ),
-        })
+      }
+      case 'prepare': {
+        const { key, instance, form } = message
+        return marked(key, (fn) => runner.prepare(fn, instance, form))
+      }
       case 'destroy':
         return runner.destroy(message.instance)
       case 'unload':
+        functions.delete(message.key)
         return runner.unload(message.key)
       case 'fetch_port':
         runner.connectFetches(new FetchLine(message.port))
