@@ -15,9 +15,14 @@ export function renderGoals(goals: readonly Goal[]): string {
     goal.text,
     `${goal.direction === 'at least' ? '≥' : '≤'} ${quantity(goal.wanted, goal)}`,
     goal.reached === null ? (goal.why ?? 'not measured') : quantity(goal.reached, goal),
-    isReached(goal) ? 'ok' : 'missed',
+    verdict(goal),
   ])
   return renderTable({ title: 'Goals', head: ['goal', 'wanted', 'reached', ''], rows })
+}
+
+function verdict(goal: Goal): string {
+  if (goal.reached === null) return '–'
+  return isReached(goal) ? 'ok' : 'missed'
 }
 
 function quantity(value: number, { unit }: Goal): string {

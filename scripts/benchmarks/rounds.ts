@@ -5,8 +5,8 @@ import type { Server } from './servers/server.ts'
 import { median, pairedRatio, spread, type Spread } from './statistics.ts'
 import { runWrk } from './wrk.ts'
 
-/** Seconds of load that each server gets before it is measured, so that what it compiles is compiled. */
-const warmSeconds = 2
+/** Seconds of load that each server gets before it is measured, so that what it compiles is compiled, unless more is asked for. */
+const warmSecondsDefault = 2
 
 export interface Load {
   /** `c=64`. */
@@ -43,13 +43,14 @@ export interface Sample {
 export interface Times {
   readonly rounds: number
   readonly seconds: number
+  readonly warmSeconds?: number
 }
 
 /** Warms every contestant, then measures all of them with each load in every round. */
 export async function measureRounds(
   contestants: readonly Contestant[],
   loads: readonly Load[],
-  { rounds, seconds }: Times,
+  { rounds, seconds, warmSeconds = warmSecondsDefault }: Times,
 ): Promise<Sample[]> {
   const [first] = loads
   if (first === undefined) return []

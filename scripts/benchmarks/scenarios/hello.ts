@@ -92,6 +92,8 @@ function reportOf(samples: readonly Sample[]): Omit<ScenarioResult, 'raw'> {
   const scaling = (one: string) => rateRatio(samples, PAIRS.name, `2 × ${one}`, one)
   const scaled = scaling('edgefn') / scaling('Bun.serve')
   goals.push(atLeast(0.95, 'hello: gain by a second worker × gain by a second Bun.serve', scaled))
+  const wasmtime = atLeast(1, 'hello: req/s × Bun + wasmtime pooled', null)
+  goals.push({ ...wasmtime, why: 'no wasmtime library to be had' })
   const notes = [
     `A second process: Bun.serve × ${scaling('Bun.serve').toFixed(2)}, edgefn × ${scaling('edgefn').toFixed(2)}, with wrk on the same processors.`,
     'Bun + wasmtime pooled is left out: neither Debian nor npm has the wasmtime C library.',
