@@ -58,6 +58,12 @@ export class HostModule {
     return this.#callbacks.has(name)
   }
 
+  /** Deletes it; no instance that imports from it may be left. */
+  close(): void {
+    this.#lib.WasmEdge_ModuleInstanceDelete(this.instance)
+    for (const callback of this.#callbacks.values()) callback.close()
+  }
+
   add(fn: HostFunction): void {
     const lib = this.#lib
     const types = readValueTypes(lib)

@@ -45,6 +45,7 @@ const SYMBOLS = {
   WasmEdge_ASTModuleDelete: { args: [ptr], returns: none },
 
   WasmEdge_StoreCreate: { args: [], returns: ptr },
+  WasmEdge_StoreDelete: { args: [ptr], returns: none },
   WasmEdge_ExecutorCreate: { args: [ptr, ptr], returns: ptr },
   WasmEdge_ExecutorInstantiate: { args: [ptr, ptr, ptr, ptr], returns: u32 },
   WasmEdge_ExecutorRegisterImport: { args: [ptr, ptr, ptr], returns: u32 },

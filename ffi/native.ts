@@ -79,6 +79,10 @@ export class Native {
     return handle(this.lib.WasmEdge_StoreCreate(), 'Store')
   }
 
+  deleteStore(store: StoreHandle): void {
+    this.lib.WasmEdge_StoreDelete(store)
+  }
+
   /** The page limit is read from the executor's configuration at instantiation [R6.1 P10]. */
   createExecutor(store: StoreHandle, memoryPages: number): StoppableExecutor {
     const config = createConfig(this.lib, { memoryPages, compiled: true })

@@ -7,7 +7,7 @@
 import { dlopen, FFIType, ptr } from 'bun:ffi'
 import type { Pointer } from 'bun:ffi'
 
-import type { AsyncHandle, InstanceHandle } from './handles.ts'
+import type { InstanceHandle } from './handles.ts'
 import { handle, NativeError } from './handles.ts'
 import type { Wasmedge } from './library.ts'
 import type { Native } from './native.ts'
@@ -29,18 +29,12 @@ export const HOLDER_MODULE = new Uint8Array([
   ...[10, 8, 1, 6, 0, 0x10, 0, 0x10, 1, 0x0b],
 ])
 
-/**
- * `sem_t` has 32 bytes with glibc and musl on every 64-bit machine; zeros are a semaphore that nobody has posted. A whole
- * page, because small arrays lie in JavaScript's heap until somebody asks for their buffer.
- */
-const SEMAPHORE_BYTES = 4096
+/** `sem_t` has 32 bytes with glibc and musl on every 64-bit machine; zeros are a semaphore that nobody has posted. */
+const SEMAPHORE_BYTES = 64
 
 /** Milliseconds that the holder's thread may take to arrive, on the busiest machine too, and between two looks. */
 const arriveMsMax = 4_000
 const lookMs = 1
-
-/** Everything whose address native code holds for as long as the process lives. */
-const parked: unknown[] = []
 
 /**
  * Parks an invocation of the compiled holder module for the rest of the process, on a native thread of the engine's. The
@@ -54,10 +48,12 @@ export function park(native: Native, compiled: Uint8Array): void {
     sem_post: { args: [FFIType.ptr], returns: FFIType.i32 },
     sem_wait: { args: [FFIType.ptr], returns: FFIType.i32 },
     sem_trywait: { args: [FFIType.ptr], returns: FFIType.i32 },
+    calloc: { args: [FFIType.u64, FFIType.u64], returns: FFIType.ptr },
   })
-  const { sem_post, sem_wait, sem_trywait } = libc.symbols
-  const arrived = new Uint8Array(SEMAPHORE_BYTES)
-  const never = new Uint8Array(SEMAPHORE_BYTES)
+  const { sem_post, sem_wait, sem_trywait, calloc } = libc.symbols
+  // Of the system's memory and never freed: the thread that parks the holder may end, and its JavaScript's memory with it.
+  const semaphore = () => handle(calloc(1, SEMAPHORE_BYTES), 'Semaphore')
+  const [arrived, never] = [semaphore(), semaphore()]
   const moduleName = encoder.encode('edgefn')
   const host = handle(
     lib.WasmEdge_ModuleInstanceCreate(moduleName.length, ptr(moduleName)),
@@ -70,14 +66,10 @@ export function park(native: Native, compiled: Uint8Array): void {
   native.registerImport(executor.executor, store, host)
   const instance = native.instantiate(executor.executor, store, native.loadModule(compiled, true))
   const entry = handle(native.findFunction(instance, 'f'), 'FunctionInstance')
-  const call = handle(
-    lib.WasmEdge_ExecutorAsyncInvoke(executor.executor, entry, null, 0),
-    'Async',
-  ) satisfies AsyncHandle
-  parked.push(libc, arrived, never, call)
+  handle(lib.WasmEdge_ExecutorAsyncInvoke(executor.executor, entry, null, 0), 'Async')
   const pause = new Int32Array(new SharedArrayBuffer(4))
   const giveUpAt = performance.now() + arriveMsMax
-  while (sem_trywait(ptr(arrived)) !== 0) {
+  while (sem_trywait(arrived) !== 0) {
     if (performance.now() > giveUpAt) throw new NativeError(0, 'The holder did not arrive in time.')
     Atomics.wait(pause, 0, 0, lookMs)
   }
@@ -89,11 +81,11 @@ function addFunction(
   host: InstanceHandle,
   name: string,
   symbol: unknown,
-  data: Uint8Array<ArrayBuffer>,
+  data: Pointer,
 ): void {
   const type = handle(lib.WasmEdge_FunctionTypeCreate(null, 0, null, 0), 'FunctionType')
   const address = (symbol as { readonly ptr: Pointer }).ptr
-  const fn = lib.WasmEdge_FunctionInstanceCreate(type, address, ptr(data), 0)
+  const fn = lib.WasmEdge_FunctionInstanceCreate(type, address, data, 0)
   lib.WasmEdge_FunctionTypeDelete(type)
   const bytes = encoder.encode(name)
   lib.WasmEdge_ModuleInstanceAddFunction(host, bytes.length, ptr(bytes), fn)

@@ -100,6 +100,8 @@ export const LIMITS = {
    */
   sleepingThreadsMax: 128,
   sleepingThreadsPerFunctionMax: 104,
+  /** Milliseconds that a thread beyond the usual number is kept when it has nothing to run. */
+  threadIdleMsMax: 60_000,
   /** A compile process: resident bytes, seconds of processor time for each level of a module. */
   compileBytesMax: 3 * GIB,
   compileSecondsFirstMax: 60,

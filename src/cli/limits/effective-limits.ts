@@ -39,6 +39,7 @@ const NOT_SHOWN: ReadonlySet<LimitKey> = new Set([
   'queueWaitMsMax',
   'codeBytesPerModuleByte',
   'formBytesMax',
+  'threadIdleMsMax',
   'codeBytesPerCompiledByte',
   'compileBytesMax',
   'compileSecondsFirstMax',

@@ -88,12 +88,14 @@ export class ExecutorThread {
   /** Modules that the thread has said it holds. */
   readonly #holds = new Set<string>()
   #waiting: Waiting | null = null
+  #idleSinceMs: number
   #lost = false
 
   constructor(options: ExecutorThreadOptions) {
     this.index = options.index
     this.#cells = new SlotCells(options.control, options.index)
     this.#nowMs = options.nowMs
+    this.#idleSinceMs = options.nowMs()
     this.#connectFetches = options.connectFetches
     this.#onLost = options.onLost
     this.#forms = options.forms
@@ -113,6 +115,7 @@ export class ExecutorThread {
       if (message.type === 'ready') return started.resolve(message.engine)
       if (message.type === 'done') return this.#done(message.report)
       if (message.type === 'asleep') return options.onAsleep()
+      if (message.type === 'ended') return void this.#thread.terminate()
       const { code, message: text } = message.error
       return started.reject(new EdgefnError(isErrorCode(code) ? code : 'internal', text))
     })
@@ -125,6 +128,11 @@ export class ExecutorThread {
 
   get busy(): boolean {
     return this.#waiting !== null || this.#lost
+  }
+
+  /** How long it has run nothing. */
+  get idleMs(): number {
+    return this.busy ? 0 : this.#nowMs() - this.#idleSinceMs
   }
 
   /** Pool key of what it runs; null while it runs nothing. */
@@ -160,6 +168,12 @@ export class ExecutorThread {
     this.#holds.delete(key)
     this.#told.delete(key)
     this.#post({ type: 'unload', key })
+  }
+
+  /** Ends a thread that runs nothing, as soon as it has let go of what the engine holds for it. */
+  end(): void {
+    this.#post({ type: 'end' })
+    this.#lost = true
   }
 
   /** Ends the thread. One that is lost may never come out of the engine; it ends with its process. */
@@ -245,6 +259,7 @@ export class ExecutorThread {
     if (waiting === null) return
     clearTimeout(waiting.look)
     this.#waiting = null
+    this.#idleSinceMs = this.#nowMs()
     waiting.settle(report)
   }
 

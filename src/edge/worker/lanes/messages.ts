@@ -34,6 +34,8 @@ export type ToThread =
   | { readonly type: 'unload'; readonly key: string }
   /** The line to the fetch thread; before the first call that may use it. */
   | { readonly type: 'fetch_port'; readonly port: MessagePort }
+  /** Let go of all that the engine holds for the thread, and say `ended`. */
+  | { readonly type: 'end' }
   /** Give the system back what destroyed instances have left. */
   | { readonly type: 'return_memory' }
 
@@ -43,6 +45,8 @@ export type FromThread =
   | { readonly type: 'done'; readonly report: RunReport }
   /** The guest waits in a host function, and somebody wanted to know (`RestBoard.want`). */
   | { readonly type: 'asleep' }
+  /** Nothing of the thread is in the engine any more. */
+  | { readonly type: 'ended' }
 
 /** `workerData` of the threads that `main.ts` re-enters for. */
 export type ThreadData =

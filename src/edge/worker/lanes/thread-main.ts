@@ -91,6 +91,9 @@ function runExecutor(data: ThreadData & { edgefn_thread: 'executor' }): void {
       case 'fetch_port':
         runner.connectFetches(new FetchLine(message.port))
         return
+      case 'end':
+        runner.close()
+        return post({ type: 'ended' })
       case 'return_memory':
         return runner.returnMemory()
     }

@@ -58,6 +58,9 @@ export class ThreadSet {
   /** Which modules each thread has parsed. */
   readonly #loaded: Set<string>[] = []
   readonly #fetches: FetchThread
+  /** How many threads there shall be, when they are started ahead of their calls. */
+  #wanted = 0
+  #closed = false
   #watchdog: Worker | null = null
   #tellLost: (thread: number) => void = () => {}
   #tellAsleep: () => void = () => {}
@@ -241,12 +244,51 @@ export class ThreadSet {
     return thread !== undefined
   }
 
+  /** Starts threads, one after the other, until there are `count`: so many were asked for by calls that came together. */
+  growTo(count: number): void {
+    const growing = this.#threads.length < this.#wanted
+    this.#wanted = Math.max(this.#wanted, Math.min(count, this.#total + LIMITS.sleepingThreadsMax))
+    if (!growing) this.#grow()
+  }
+
+  #grow(): void {
+    if (this.#closed || this.#threads.length >= this.#wanted) return
+    const grow = () => this.#grow()
+    // One that cannot start is lost, and the worker with it.
+    this.#add().ready.then(grow, () => {})
+  }
+
+  /**
+   * Ends threads beyond `max` that have run nothing for `idleMs`, the last started first: a burst of sleeping guests leaves a
+   * hundred behind.
+   */
+  reap(idleMs: number): void {
+    this.#wanted = 0
+    for (;;) {
+      const last = this.#threads.at(-1)
+      if (last === undefined || this.#threads.length <= this.max) break
+      if (last.busy || last.idleMs < idleMs) break
+      this.#threads.pop()
+      const keys = this.#loaded.pop() ?? []
+      for (const key of keys) if (!this.anyHas(key)) this.#forms.unloaded(key)
+      this.#tellLost(last.index)
+      last.end()
+    }
+    this.#countThreads()
+  }
+
+  #countThreads(): void {
+    this.#rest.started(this.#threads.length)
+    this.#options.stats.setWorker('executor_threads', this.#threads.length)
+  }
+
   /** Whether any thread has a module, or is about to. */
   anyHas(key: string): boolean {
     return this.#loaded.some((keys) => keys.has(key))
   }
 
   async close(): Promise<void> {
+    this.#closed = true
     await Promise.all(this.#threads.map((thread) => thread.close()))
     await this.#fetches.close()
     await this.#watchdog?.terminate()
@@ -279,8 +321,7 @@ export class ThreadSet {
     })
     this.#threads.push(thread)
     this.#loaded.push(new Set())
-    this.#rest.started(this.#threads.length)
-    this.#options.stats.setWorker('executor_threads', this.#threads.length)
+    this.#countThreads()
     return thread
   }
 }

@@ -85,6 +85,7 @@ export class Holdings {
     this.#pressure = level
     if (level === 0) return
     this.#threads.dropForms()
+    this.#threads.reap(0)
     for (const pool of this.#pools.values()) this.#shed(pool)
     this.#trim()
     this.#returnMemory(1)
@@ -176,6 +177,7 @@ export class Holdings {
       if (reaped.length > 0) this.gauges.count(key)
     }
     this.#returnMemory(this.#pressure === 0 ? returnBytesMin : 1)
+    this.#threads.reap(LIMITS.threadIdleMsMax)
   }
 
   /** Destroys an instance that a pool has let go of while idle. */

@@ -58,7 +58,7 @@ export function loadingBytesMax(fn: Form): number {
 }
 
 /** Bytes that a thread takes by itself; 5 to 6 MiB were measured. */
-const threadBytes = 6 * 2 ** 20
+export const threadBytes = 6 * 2 ** 20
 
 /** Bytes that a call may take besides code: its thread and a linear memory as large as it may become. */
 export function runningBytesMax({ memory_pages }: Pick<WorkerFunction, 'memory_pages'>): number {

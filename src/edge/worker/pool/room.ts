@@ -3,11 +3,12 @@
  * (`lanes/rest.ts`). And when to look again because a thread has fallen asleep.
  */
 
+import { LIMITS } from '../../../protocol/limits.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import { NONE_ASLEEP } from '../lanes/thread-set.ts'
 import type { Asleep, ThreadSet } from '../lanes/thread-set.ts'
 import type { PoolBudget } from './budget.ts'
-import { holdersMax, runningBytesMax } from './instance.ts'
+import { holdersMax, runningBytesMax, threadBytes } from './instance.ts'
 import type { Job } from './job.ts'
 import type { Pool } from './pool.ts'
 
@@ -27,6 +28,9 @@ export class Room {
   readonly #look: () => void
   #timer: ReturnType<typeof setTimeout> | null = null
   #lookedMs = 0
+  /** The most calls, running and waiting, of a time when some had to wait although others slept. */
+  #demand = 0
+  #relied = false
   /** Calls that run, and what their threads and linear memories may come to. */
   #running = 0
   #bytes = 0
@@ -59,6 +63,7 @@ export class Room {
     const roomy = this.#running < this.#threads.max && pool.leased < ownMax
     const relies = !roomy && !pressed && this.#budget.holds(this.#bytes + runningBytesMax(fn))
     const asleep = relies ? this.#threads.asleep() : NONE_ASLEEP
+    this.#relied = asleep.all > 0
     const awake = pool.leased - (asleep.by.get(pool.key) ?? 0)
     if (!this.#threads.hasRoom(awake, asleep)) return null
     return kind === 'call' && awake >= ownMax ? null : asleep
@@ -77,7 +82,19 @@ export class Room {
    */
   looked(waiting: number, naps: number): void {
     this.#threads.tellWhenAsleep(waiting > 0)
+    this.#growFor(waiting)
     if (waiting > 0 && this.#threads.naps !== naps) this.#lookSoon()
+  }
+
+  /** Has threads ready for the next time: starting one takes more than most calls. */
+  #growFor(waiting: number): void {
+    if (waiting > 0 && this.#relied) {
+      const most = this.#threads.ownMax + LIMITS.sleepingThreadsPerFunctionMax
+      this.#demand = Math.max(this.#demand, Math.min(this.#running + waiting, most))
+    }
+    if (waiting > 0 || this.#demand === 0) return
+    if (this.#budget.holds(this.#demand * threadBytes)) this.#threads.growTo(this.#demand)
+    this.#demand = 0
   }
 
   #lookSoon(): void {

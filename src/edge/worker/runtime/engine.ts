@@ -180,6 +180,16 @@ export class Engine {
     return reserved
   }
 
+  /** Deletes all that the library holds for this thread; instances must be gone. */
+  close(): void {
+    for (const key of [...this.#modules.keys()]) this.unloadModule(key)
+    for (const executor of this.#executors.values()) this.native.deleteExecutor(executor)
+    this.#executors.clear()
+    this.native.deleteStore(this.#store)
+    for (const module of this.#hostModules.values()) module.close()
+    this.host.kv.close()
+  }
+
   deleteInstance(instance: InstanceHandle): void {
     this.host.memory.detach()
     this.native.deleteInstance(instance)

@@ -136,6 +136,13 @@ export class Runner {
     this.#instances.delete(id)
   }
 
+  /** Lets go of everything; nothing may be asked of it afterwards. */
+  close(): void {
+    for (const id of [...this.#instances.keys()]) this.destroy(id)
+    this.#loaded.clear()
+    this.#engine.close()
+  }
+
   returnMemory(): void {
     this.#engine.host.libc.returnMemory()
   }

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'bun:test'
 import type { WorkerFunction } from '../../../../src/edge/ipc.ts'
 import { LIMITS } from '../../../../src/protocol/limits.ts'
 import { FETCH_CODES } from '../../../../src/edge/worker/fetch/outcome.ts'
+import { until } from '../../../e2e/harness.ts'
 import { startOrigin } from '../fetch/origin.ts'
 import { answer, failure, request, startRuntime } from '../runtime/harness.ts'
 import type { RuntimeHarness } from '../runtime/harness.ts'
@@ -132,3 +133,20 @@ test('nor do more sleep than their memories and the worker have room for', async
   expect(outcomes.filter(({ ok }) => ok)).toHaveLength(2)
   await small.close()
 }, 30_000)
+
+test('threads that a burst has left behind end, and the next burst is served', async () => {
+  const fn = sleeping(300 * MS, '(i32.const 5)', { max_execution_ms: 5000 })
+  const threads = () => runtime.stats.getWorker('executor_threads')
+  for (let burst = 0; burst < 3; burst += 1) {
+    const outcomes = await Promise.all(Array.from({ length: 12 }, () => invoke(fn)))
+    expect(outcomes.map((outcome) => Number(answer(outcome).text))).toEqual(Array(12).fill(5))
+    // As many as calls that came together, some of them started after these.
+    await until('there are threads for all of them', () => threads() >= 12)
+    // What is short of memory keeps no more than the usual number.
+    await until('the others have ended', () => {
+      runtime.invoker.relieve(1)
+      runtime.invoker.relieve(0)
+      return threads() === 2
+    })
+  }
+}, 60_000)
