@@ -74,18 +74,21 @@ export const LIMITS = {
   /**
    * The inline lane, on a worker's HTTP thread. A function is let in when of its last so many calls in the thread lane at most one
    * in a hundred took more processor time than its mean may be there. A call in the lane is stopped and run again in the thread
-   * lane when it has had so much processor time, or has taken so long on a machine that gives it none; more than one in a
-   * thousand that is slow, or a mean that is too long, sends a function back to prove itself.
+   * lane when it has had so much processor time, or has taken so long on a machine that gives it none. More than one call in a
+   * hundred that is slow, or a mean that is too long, sends a function back to prove itself.
    */
   inlineProofCallsMin: 100,
   inlineMeanMsMax: 0.5,
-  inlineSlowMs: 5,
+  inlineSlowMs: 2,
   inlineMsMax: 10,
   inlineWallMsMax: 100,
-  /** How long it must stay away the first time, doubled each time up to the most; and how long it must stay to be new again. */
+  /**
+   * How long it must stay away the first time that it was stopped, doubled each time up to the most; after so many measured calls (one
+   * in 16 is) it begins anew, for garbage is collected in somebody's call too.
+   */
   inlinePauseMsMin: 1_000,
   inlinePauseMsMax: 3600_000,
-  inlineForgivenMs: 10 * 60_000,
+  inlineForgivenCalls: 1_000,
   /** Time wasted by calls that were stopped or slow, halved every so often, above which nobody is let in. */
   inlineWastedMsMax: 200,
   inlineWasteHalfMs: 5_000,

@@ -188,6 +188,18 @@ const WORKER_SUMS: readonly (readonly [WorkerStatCell, string, MetricJson['type'
     'Idle instances given up for want of memory.',
   ],
   [
+    'inline_calls',
+    'edgefn_inline_calls_total',
+    'counter',
+    'Calls that ran on the HTTP thread, because their functions are quick.',
+  ],
+  [
+    'inline_overruns',
+    'edgefn_inline_overruns_total',
+    'counter',
+    'Calls stopped there for want of time, and run again on an executor thread.',
+  ],
+  [
     'guest_stop_defects',
     'edgefn_guest_stop_defects_total',
     'counter',

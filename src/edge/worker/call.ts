@@ -53,7 +53,10 @@ export interface GuestLogMessage {
 export interface CallMeasures {
   /** Milliseconds in the guest, instantiation included when it was cold. */
   readonly execution_ms: number
-  /** Of these, those on the processor and those slept by the guest's own wish: what it would take on any other thread. */
+  /**
+   * Of these, those on the processor and those slept by the guest's own wish: what it would take on any machine. 0 of calls in
+   * the inline lane that are not timed.
+   */
   readonly busy_ms: number
   /** Whether an instance had to be made for this call. */
   readonly cold: boolean

@@ -100,13 +100,13 @@ export class InlineCalls {
       const report = inline.prepare(fn, FRESH_INSTANCE, form)
       if (!report.outcome.ok) return pool.proof.fall(nowMs)
       this.#held.usedCode(pool, inline.index, report.code_bytes)
-      return pool.proof.promote(nowMs)
+      return pool.proof.promote()
     }
     const instance = this.#held.create(fn, pool, inline.index)
     if (instance === null) return pool.proof.fall(nowMs)
     const report = inline.prepare(fn, instance.id, form)
     this.#release(fn, pool, instance, report)
-    if (report.alive) pool.proof.promote(nowMs)
+    if (report.alive) pool.proof.promote()
     else pool.proof.fall(nowMs)
   }
 
@@ -137,10 +137,9 @@ export class InlineCalls {
       pool.proof.fall(nowMs)
       return null
     }
-    const { execution_ms } = report.outcome
-    if (execution_ms > LIMITS.inlineSlowMs) this.#waste.wasted(execution_ms, nowMs)
+    const { busy_ms, entered_ms } = report.outcome
     this.#stats.addWorker('inline_calls', 1)
-    pool.proof.ranInline(execution_ms, nowMs)
+    if (entered_ms > 0) pool.proof.ranInline(busy_ms, nowMs)
     return report.outcome
   }
 }

@@ -17,7 +17,6 @@ export class Proof {
   /** How often it had to go, and when it may come again. */
   #falls = 0
   #pausedUntil = 0
-  #inlineSince = 0
 
   get inline(): boolean {
     return this.#inline
@@ -32,24 +31,19 @@ export class Proof {
     return this.#calls >= LIMITS.inlineProofCallsMin
   }
 
-  promote(nowMs: number): void {
+  promote(): void {
     this.#inline = true
-    this.#inlineSince = nowMs
     this.#meanMs = 0
     this.#forgetCalls()
   }
 
-  /** Notes a call that ended in the inline lane. */
-  ranInline(executionMs: number, nowMs: number): void {
+  /** Notes one of the calls in the inline lane, of which some are measured. */
+  ranInline(busyMs: number, nowMs: number): void {
     this.#calls += 1
-    const isSlow = executionMs > LIMITS.inlineSlowMs
-    if (isSlow) this.#slow += 1
-    // A single one may be the machine's doing, and says little of the mean.
-    this.#meanMs += (Math.min(executionMs, LIMITS.inlineSlowMs) - this.#meanMs) * meanWeight
-    const areSlow = isSlow && this.#slow * 1000 > this.#calls + 1000
-    // The first calls on a thread are slow: nothing is compiled for them yet.
-    const isLong = this.#calls > LIMITS.inlineProofCallsMin && this.#meanMs > LIMITS.inlineMeanMsMax
-    if (!areSlow && !isLong) return
+    if (busyMs > LIMITS.inlineSlowMs) this.#slow += 1
+    this.#meanMs += (busyMs - this.#meanMs) * meanWeight
+    const areSlow = this.#slow * 100 > Math.max(this.#calls, LIMITS.inlineProofCallsMin)
+    if (!areSlow && this.#meanMs <= LIMITS.inlineMeanMsMax) return
     this.leave()
     this.#pausedUntil = nowMs + LIMITS.inlinePauseMsMin
   }
@@ -60,9 +54,9 @@ export class Proof {
     this.#forgetCalls()
   }
 
-  /** Back to the thread lane after a call that had to be stopped, for longer each time; who has stayed long enough begins anew. */
+  /** Back to the thread lane after a call that had to be stopped, for longer each time; after many good ones it begins anew. */
   fall(nowMs: number): void {
-    if (nowMs - this.#inlineSince >= LIMITS.inlineForgivenMs) this.#falls = 0
+    if (this.#calls >= LIMITS.inlineForgivenCalls) this.#falls = 0
     const pauseMs = LIMITS.inlinePauseMsMin * 2 ** this.#falls
     this.#pausedUntil = nowMs + Math.min(pauseMs, LIMITS.inlinePauseMsMax)
     this.#falls += 1
