@@ -20,6 +20,7 @@ interface Counts {
   accepted: number
   rewritten: number
   calls: number
+  overflown: number
   mutants: number
   mutantsAccepted: number
   mutantsCompiled: number
@@ -57,6 +58,7 @@ async function fuzzModules(counts: Counts, seed: number, save: string): Promise<
     counts.accepted += Number(verdict.accepted)
     counts.rewritten += Number(verdict.rewritten)
     counts.calls += verdict.calls
+    counts.overflown += verdict.overflown
     counts.problems.push(...verdict.problems)
     if (verdict.problems.length === 0) continue
     mkdirSync(save, { recursive: true })
@@ -86,6 +88,7 @@ const counts: Counts = {
   accepted: 0,
   rewritten: 0,
   calls: 0,
+  overflown: 0,
   mutants: 0,
   mutantsAccepted: 0,
   mutantsCompiled: 0,
@@ -99,7 +102,7 @@ for (let round = 0; performance.now() < endsAt; round += 1) {
 }
 console.log(`seed ${seed}`)
 console.log(
-  `random modules: ${counts.modules}, accepted ${counts.accepted}, rewritten ${counts.rewritten}, ${counts.calls} calls compared`,
+  `random modules: ${counts.modules}, accepted ${counts.accepted}, rewritten ${counts.rewritten}, ${counts.calls} calls compared, ${counts.overflown} out of stack`,
 )
 console.log(
   `mutants: ${counts.mutants}, accepted ${counts.mutantsAccepted}, compiled and compared ${counts.mutantsCompiled}; calls by outcome:`,

@@ -7,12 +7,13 @@ import { judge } from './rewriting.ts'
 
 const seeds = Number(process.argv[2])
 const problems: string[] = []
-const counts = { accepted: 0, rewritten: 0, calls: 0 }
+const counts = { accepted: 0, rewritten: 0, calls: 0, overflown: 0 }
 for (let seed = 1; seed <= seeds; seed += 1) {
   const verdict = await judge(seed)
   problems.push(...verdict.problems)
   counts.accepted += Number(verdict.accepted)
   counts.rewritten += Number(verdict.rewritten)
   counts.calls += verdict.calls
+  counts.overflown += verdict.overflown
 }
 process.stdout.write(JSON.stringify({ problems, ...counts }))

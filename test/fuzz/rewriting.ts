@@ -25,6 +25,8 @@ export interface Verdict {
   /** Whether the interpreter gets another form of it. */
   readonly rewritten: boolean
   readonly calls: number
+  /** Calls that ended for want of stack when there was little of it; both forms must agree on them. */
+  readonly overflown: number
 }
 
 function decoded(bytes: Bytes): WasmModule | null {
@@ -83,7 +85,7 @@ export async function judge(seed: number): Promise<Verdict> {
   const mutant = mutated(bytes, randomOf(seed))
   const problems = [...overAcceptance('the module', bytes), ...overAcceptance('the mutant', mutant)]
   const taken = ingested(bytes)
-  if (taken === null) return { problems, accepted: false, rewritten: false, calls: 0 }
+  if (taken === null) return { problems, accepted: false, rewritten: false, calls: 0, overflown: 0 }
   const { module, normalised } = taken
   const names = module.exports.filter(({ kind }) => kind === 'function').map(({ name }) => name)
   const before = await observe(bytes, names, seed)
@@ -93,16 +95,25 @@ export async function judge(seed: number): Promise<Verdict> {
     const after = await observe(form, names, seed)
     problems.push(...differences(before, after, bytesInService).map((each) => `${what}: ${each}`))
   }
+  const withLittle: { what: string; after: Observation[] }[] = []
   for (const { what, bytes: form } of formsOf(normalised, bytesFew).filter(({ runs }) => runs)) {
     const after = await observe(form, names, seed)
     const found = differencesUnlessOverflown(before, after)
     problems.push(...found.map((each) => `${what}, little stack: ${each}`))
+    withLittle.push({ what, after })
   }
+  const [first, second] = withLittle
+  if (first !== undefined && second !== undefined) {
+    const found = differences(first.after, second.after, bytesFew)
+    problems.push(...found.map((each) => `${first.what} and ${second.what}, little stack: ${each}`))
+  }
+  const overflown = withLittle.at(-1)?.after.filter((each) => each.overflown).length ?? 0
   return {
     problems: problems.map((problem) => `seed ${seed}: ${problem}`),
     accepted: true,
     rewritten: forms.some(({ what }) => what === 'interpreted'),
     calls: names.length,
+    overflown,
   }
 }
 

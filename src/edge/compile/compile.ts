@@ -66,7 +66,7 @@ function framesOver(
   let over = false
   for (const [index, bytes] of functions.entries()) {
     if (bytes <= (rewritten.frames[index] ?? 0)) continue
-    if (index >= bodies) throw new Error(`A trampoline takes ${bytes} bytes of stack.`)
+    if (index >= bodies) throw new Error(`A function that was added takes ${bytes} bytes of stack.`)
     next[index] = Math.ceil(bytes * frameMargin)
     over = true
   }

@@ -75,20 +75,23 @@ export class Appendix {
   }
 
   /**
-   * The changes of the sections other than code, when everything has been added. `ownGlobals` are the module's own globals
-   * where they have been rewritten.
+   * The changes of the sections other than code, when everything has been added. `own` are the module's own items of a section,
+   * by its id, where they have been rewritten.
    */
-  changes(ownGlobals: Uint8Array | null): Readonly<Record<number, SectionChange>> {
-    const globals = this.#globals.done()
-    return {
-      [SECTION.type]: { added: this.#addedTypes, bytes: this.#types.done() },
-      [SECTION.function]: { added: this.#bodies.length, bytes: this.#declarations.done() },
-      [SECTION.global]:
-        ownGlobals === null
-          ? { added: this.#addedGlobals, bytes: globals }
-          : { replaced: this.#vector(SECTION.global, this.#addedGlobals, ownGlobals, globals) },
-      [SECTION.export]: { added: this.#addedExports, bytes: this.#exports.done() },
-    }
+  changes(own: Readonly<Record<number, Uint8Array>>): Readonly<Record<number, SectionChange>> {
+    const added: readonly (readonly [number, number, Uint8Array])[] = [
+      [SECTION.type, this.#addedTypes, this.#types.done()],
+      [SECTION.function, this.#bodies.length, this.#declarations.done()],
+      [SECTION.global, this.#addedGlobals, this.#globals.done()],
+      [SECTION.export, this.#addedExports, this.#exports.done()],
+    ]
+    return Object.fromEntries(
+      added.map(([id, count, bytes]) => {
+        const items = own[id]
+        if (items === undefined) return [id, { added: count, bytes }]
+        return [id, { replaced: this.#vector(id, count, items, bytes) }]
+      }),
+    )
   }
 
   /** A section written anew: as many items as it had, and `added` more. */

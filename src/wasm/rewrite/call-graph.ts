@@ -36,6 +36,11 @@ export function buildCallGraph(
   return { ...new CycleSearch(functions + 1, successors, callsTable, table).run(), reachable }
 }
 
+/** Whether a call leads along the cycle that its caller lies on. */
+export function alongCycle({ recursive, component }: CallGraph, from: number, to: number): boolean {
+  return recursive[from] === 1 && component[from] === component[to]
+}
+
 class CycleSearch {
   readonly #successors: (node: number) => readonly number[]
   readonly #callsTable: (node: number) => boolean

@@ -16,6 +16,8 @@ export interface FunctionProfile {
   /** Functions called directly, each once, and how many instructions call each. */
   readonly calls: readonly number[]
   readonly sites: readonly number[]
+  /** Of those functions, the ones that are called from within a loop. */
+  readonly calledInLoops: ReadonlySet<number>
   /** Instructions that call through a table. */
   readonly indirectCalls: number
   readonly instructions: number
@@ -48,6 +50,7 @@ function profileBody(
   referenced: Set<number>,
 ): FunctionProfile {
   const calls = new Map<number, number>()
+  const calledInLoops = new Set<number>()
   let indirectCalls = 0
   let instructions = 0
   let long = false
@@ -63,6 +66,7 @@ function profileBody(
     instructions += 1
     if (cursor.opcode === OPCODE.call) {
       calls.set(cursor.immediate, (calls.get(cursor.immediate) ?? 0) + 1)
+      if (heights.loops > 0) calledInLoops.add(cursor.immediate)
     } else if (cursor.opcode === OPCODE.callIndirect) indirectCalls += 1
     else if (cursor.opcode === OPCODE.loop) loops = true
     else if (cursor.opcode === OPCODE.refFunc) {
@@ -77,6 +81,7 @@ function profileBody(
   return {
     calls: [...calls.keys()],
     sites,
+    calledInLoops,
     indirectCalls,
     instructions,
     loops,
@@ -107,10 +112,13 @@ class HeightTracker {
   readonly #bases = new Int32Array(MODULE_LIMITS.nestingMax + 1)
   readonly #results = new Int32Array(MODULE_LIMITS.nestingMax + 1)
   readonly #params = new Int32Array(MODULE_LIMITS.nestingMax + 1)
+  readonly #isLoop = new Uint8Array(MODULE_LIMITS.nestingMax + 1)
   #height = 0
   /** Blocks open before the instruction that is looked at. */
   #depth = 0
   highest = 0
+  /** How many of those are loops. */
+  loops = 0
 
   constructor(module: WasmModule) {
     this.#module = module
@@ -119,6 +127,7 @@ class HeightTracker {
   begin(type: FunctionType): void {
     this.#height = 0
     this.#depth = 0
+    this.loops = 0
     this.highest = type.results.length
   }
 
@@ -135,6 +144,7 @@ class HeightTracker {
       case OPCODE.end:
         // The last end closes the function itself; nothing follows it.
         if (this.#depth === 0) return
+        this.loops -= this.#isLoop[this.#depth] ?? 0
         this.#height = (this.#bases[this.#depth] ?? 0) + (this.#results[this.#depth] ?? 0)
         break
       case OPCODE.call:
@@ -165,6 +175,9 @@ class HeightTracker {
       params = type?.params.length ?? 0
       results = type?.results.length ?? 0
     }
+    const isLoop = cursor.opcode === OPCODE.loop ? 1 : 0
+    this.#isLoop[cursor.depth] = isLoop
+    this.loops += isLoop
     this.#bases[cursor.depth] = Math.max(this.#height - params, 0)
     this.#params[cursor.depth] = params
     this.#results[cursor.depth] = results

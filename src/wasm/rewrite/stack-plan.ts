@@ -13,7 +13,7 @@ import type { FunctionProfile } from './profile.ts'
  * makes up on the way. Chosen so that few real functions take more. What compiled frames really take is read from the
  * compiled code (`edge/compile/frames.ts`) and replaces the estimate where it is more.
  */
-const frameBytesMin = 112
+const frameBytesMin = 120
 const cellBytes = 8
 const instructionBytes = 0.5
 const instructionsBytesMax = 320

@@ -1,5 +1,5 @@
 /**
- * Functions that stand for imported ones in tables. Compiled code that calls a host function through a table takes stack
+ * Functions that stand for imported ones in tables of compiled code. Compiled code that calls a host function through a table takes stack
  * for its arguments and gives it back only when it returns (seen in 0.14.1): a loop of such calls ends in a dead process.
  * With these in the tables, every indirect call reaches compiled code, which calls the host directly.
  */
@@ -11,6 +11,7 @@ import { functionType } from '../module.ts'
 import { OPCODE } from '../opcodes.ts'
 import { Reader } from '../reader.ts'
 import type { Appendix } from './appendix.ts'
+import type { StackBudget } from './budget.ts'
 import type { SectionChange } from './sections.ts'
 
 const CODE = { localGet: 0x20, refFunc: OPCODE.refFunc, end: OPCODE.end } as const
@@ -24,10 +25,21 @@ export class Trampolines {
   readonly #module: WasmModule
   /** Of an imported function that is referred to: the function that stands for it. */
   readonly #indices = new Map<number, number>()
+  /** Functions that `ref.func` may name although the module has stopped to export them. */
+  readonly #declared: readonly number[]
 
-  /** Adds one function for each imported one in `referenced`. */
-  constructor(module: WasmModule, appendix: Appendix, referenced: ReadonlySet<number>) {
+  /** Adds one function for each imported one in `referenced`, of the type that indirect calls expect. */
+  constructor(
+    module: WasmModule,
+    appendix: Appendix,
+    referenced: ReadonlySet<number>,
+    budget: StackBudget | null,
+  ) {
     this.#module = module
+    const exported = module.exports.filter(({ kind }) => kind === 'function')
+    this.#declared = exported
+      .map(({ index }) => index)
+      .filter((index) => referenced.has(index) && budget?.takes(index) === true)
     for (const index of referenced) {
       if (index >= module.importedFunctions) continue
       const { params } = functionType(module, index)
@@ -40,12 +52,20 @@ export class Trampolines {
       body.u8(OPCODE.call)
       body.u32(index)
       body.u8(CODE.end)
-      this.#indices.set(index, appendix.function(module.functions[index] ?? 0, body.done()))
+      const type = module.functions[index] ?? 0
+      const typeInTable = budget?.throughTable === true ? budget.typeWithBudget(type) : type
+      this.#indices.set(index, appendix.function(typeInTable, body.done()))
     }
   }
 
+  /** Whether references are to be replaced. */
   get needed(): boolean {
     return this.#indices.size > 0
+  }
+
+  /** Whether the element section is to be written anew. */
+  get changesElements(): boolean {
+    return this.needed || this.#declared.length > 0
   }
 
   /** The function to refer to in place of `index`; itself for most. */
@@ -59,8 +79,9 @@ export class Trampolines {
   }
 
   /**
-   * The element section with every reference replaced, and a declared segment with the trampolines themselves, because
-   * `ref.func` in a body may only name a function that is declared. It comes last, so that segments keep their numbers.
+   * The element section with every reference replaced, and a declared segment with the trampolines themselves and those
+   * that are not exported any more, because `ref.func` in a body may only name a function that is declared. It comes last, so that
+   * segments keep their numbers.
    */
   elements(): SectionChange {
     const section = this.#module.sections.find((each) => each.id === SECTION.element)
@@ -72,8 +93,8 @@ export class Trampolines {
       for (let i = 0; i < count; i += 1) this.#segment(reader, out)
     }
     out.raw(Uint8Array.of(PASSIVE_OR_DECLARED | EXPLICIT, 0))
-    out.u32(this.#indices.size)
-    for (const index of this.#indices.values()) out.u32(index)
+    out.u32(this.#indices.size + this.#declared.length)
+    for (const index of [...this.#indices.values(), ...this.#declared]) out.u32(index)
     return { replaced: out.done() }
   }
 

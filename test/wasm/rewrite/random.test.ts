@@ -20,12 +20,14 @@ test('random modules are taken as wabt takes them, and do the same when they are
     accepted: number
     rewritten: number
     calls: number
+    overflown: number
   }
   expect(problems).toEqual([])
   // Refusals would agree as well: what was really run is counted. The seeds are fixed, binaryen's version is not.
   expect(counts.accepted).toBeGreaterThan(seeds / 2)
   expect(counts.rewritten).toBeGreaterThan(seeds / 6)
   expect(counts.calls).toBeGreaterThan(seeds * 2)
+  expect(counts.overflown).toBeGreaterThan(seeds / 20)
 }, 300_000)
 
 const guests = readdirSync(GUESTS).filter((name) => name.endsWith('.wasm'))

@@ -59,6 +59,17 @@ describe.each(TIERS)('%s', (tier) => {
     }
   })
 
+  /** Functions of which each calls the next one, and the last one the first. */
+  function around(count: number): string {
+    return Array.from({ length: count }, (_, i) => {
+      return `(func $f${i} (result i32) (i32.add (call $f${(i + 1) % count}) (i32.const 1)))`
+    }).join('\n')
+  }
+  /** The parameters of a function, for another one. */
+  function passed(count: number): string {
+    return Array.from({ length: count }, (_, i) => `(local.get ${i})`).join(' ')
+  }
+
   const STACKS: [string, string, string][] = [
     ['direct', '(func $f (result i32) (i32.add (call $f) (i32.const 1)))', '(call $f)'],
     [
@@ -79,11 +90,42 @@ describe.each(TIERS)('%s', (tier) => {
          (call $f (i32.const 8)) ${'(i32.rotl)'.repeat(400)})`,
       '(call $f (i32.const 4))',
     ],
+    [
+      'from a loop',
+      '(func $f (result i32) (loop (drop (call $f)) (br 0)) (i32.const 1))',
+      '(call $f)',
+    ],
+    [
+      'of two functions of which one stands in a table that nobody calls through',
+      `(table 1 funcref) (elem (i32.const 0) $g)
+       (func $f (result i32) (i32.add (call $g) (i32.const 1)))
+       (func $g (result i32) (i32.add (call $f) (i32.const 1)))`,
+      '(call $g)',
+    ],
+    ['around two thousand functions', around(2_000), '(call $f0)'],
+    [
+      'with as many parameters as there may be',
+      `(type $t (func (param ${'i32 '.repeat(1_000)}) (result i32))) (table 2 funcref) (elem (i32.const 0) $f $g)
+       (func $f (type $t) (call $g ${passed(1_000)}))
+       (func $g (type $t) (call_indirect (type $t) ${passed(1_000)} (local.get 9)))`,
+      `(call $f ${'(i32.const 1)'.repeat(1_000)})`,
+    ],
   ]
   test.each(STACKS)('recursion %s ends as stack_overflow', async (_name, fields, body) => {
     const fn = await runtime.compiled(runtime.module(numberGuest(body, fields)), tier)
     for (const _ of [1, 2, 3]) {
       expect(failure(await runtime.invoker.invoke(fn, request('/')))).toBe('stack_overflow')
+    }
+  })
+
+  test('recursion that ends is served as often as it is asked for, however deep', async () => {
+    const fields = `(func $down (param i32) (result i32) (if (result i32) (local.get 0)
+      (then (i32.add (call $down (i32.sub (local.get 0) (i32.const 1))) (i32.const 1))) (else (i32.const 0))))`
+    const body = '(call $down (i32.const 12000))'
+    const fn = await runtime.compiled(runtime.module(numberGuest(body, fields)), tier)
+    for (const _ of [1, 2, 3, 4, 5]) {
+      const { text } = answer(await runtime.invoker.invoke(fn, request('/')))
+      expect(Number(text)).toBe(12_000)
     }
   })
 
@@ -124,6 +166,22 @@ describe.each(TIERS)('%s', (tier) => {
       'calls that double at each of forty levels',
       '(call $d0) (i32.const 0)',
       fan(40, '(i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (i32.const 1)))'),
+    ],
+    [
+      'recursion that doubles at each of forty levels',
+      '(block (result i32) (call $twice (i32.const 40)) (i32.const 0))',
+      `(func $twice (param i32) (if (local.get 0) (then
+         (call $twice (i32.sub (local.get 0) (i32.const 1)))
+         (call $twice (i32.sub (local.get 0) (i32.const 1))))))`,
+    ],
+    [
+      'recursion through a table that doubles at each of forty levels',
+      '(block (result i32) (call $twice (i32.const 40)) (i32.const 0))',
+      `(type $t (func (param i32))) (table 2 funcref) (elem (i32.const 0) $twice $once)
+       (func $once (type $t) (call $twice (local.get 0)))
+       (func $twice (type $t) (if (local.get 0) (then
+         (call_indirect (type $t) (i32.sub (local.get 0) (i32.const 1)) (i32.and (local.get 0) (i32.const 1)))
+         (call_indirect (type $t) (i32.sub (local.get 0) (i32.const 1)) (i32.const 1)))))`,
     ],
     [
       'what recursion does on its way back',
