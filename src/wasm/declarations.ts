@@ -20,17 +20,17 @@ export function readTypes(reader: Reader, module: WasmModule, count: number): vo
     }
     if (form !== FUNCTION_FORM)
       throw reader.malformed(`Type ${i} has the unknown form ${hex(form)}`)
-    const params = reader.count(MODULE_LIMITS.typeParamsMax, `parameters in type ${i}`)
+    const params = reader.count(module.limits.typeParamsMax, `parameters in type ${i}`)
     const paramBytes = readTypeBytes(reader, params)
-    const results = reader.count(MODULE_LIMITS.typeResultsMax, `results in type ${i}`)
+    const results = reader.count(module.limits.typeResultsMax, `results in type ${i}`)
     module.types.push({ params: paramBytes, results: readTypeBytes(reader, results) })
     values += params + results
-    atMost(values, MODULE_LIMITS.typeValuesMax, 'parameters and results in all its types')
+    atMost(values, module.limits.typeValuesMax, 'parameters and results in all its types')
   }
 }
 
 export function readFunctions(reader: Reader, module: WasmModule, count: number): void {
-  atMost(module.functions.length + count, MODULE_LIMITS.functionsMax, 'functions')
+  atMost(module.functions.length + count, module.limits.functionsMax, 'functions')
   for (let i = 0; i < count; i++) module.functions.push(readTypeIndex(reader, module))
 }
 

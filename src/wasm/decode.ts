@@ -3,7 +3,7 @@
 import { readCode } from './code.ts'
 import { readFunctions, readGlobals, readMemories, readTables, readTypes } from './declarations.ts'
 import { readExports, readImports, readStart } from './externs.ts'
-import { MODULE_LIMITS } from './limits.ts'
+import { MODULE_LIMITS, REWRITTEN_LIMITS, type ModuleLimits } from './limits.ts'
 import type { WasmModule } from './module.ts'
 import { emptyModule } from './module.ts'
 import { atMost, hex, invalid, proposal, unsupported } from './problem.ts'
@@ -35,38 +35,39 @@ interface SectionRule {
   readonly name: string
   /** Reads the items of a vector; null for sections that are no vectors. */
   readonly read: ((reader: Reader, module: WasmModule, count: number) => void) | null
-  readonly limit: number
+  /** How many items, or which of the module's limits says it. */
+  readonly limit: number | keyof ModuleLimits
 }
 
 /** Sections in the order the specification demands. Code comes after all that its instructions can name. */
 const SECTION_RULES: readonly SectionRule[] = [
-  { id: SECTION.type, name: 'types', read: readTypes, limit: MODULE_LIMITS.typesMax },
-  { id: SECTION.import, name: 'imports', read: readImports, limit: MODULE_LIMITS.importsMax },
+  { id: SECTION.type, name: 'types', read: readTypes, limit: 'typesMax' },
+  { id: SECTION.import, name: 'imports', read: readImports, limit: 'importsMax' },
   {
     id: SECTION.function,
     name: 'functions',
     read: readFunctions,
-    limit: MODULE_LIMITS.functionsMax,
+    limit: 'functionsMax',
   },
-  { id: SECTION.table, name: 'tables', read: readTables, limit: MODULE_LIMITS.tablesMax },
+  { id: SECTION.table, name: 'tables', read: readTables, limit: 'tablesMax' },
   // No limit of its own: the second memory is refused as multi-memory.
   { id: SECTION.memory, name: 'memories', read: readMemories, limit: 2 ** 32 },
-  { id: SECTION.global, name: 'globals', read: readGlobals, limit: MODULE_LIMITS.globalsMax },
-  { id: SECTION.export, name: 'exports', read: readExports, limit: MODULE_LIMITS.exportsMax },
+  { id: SECTION.global, name: 'globals', read: readGlobals, limit: 'globalsMax' },
+  { id: SECTION.export, name: 'exports', read: readExports, limit: 'exportsMax' },
   { id: SECTION.start, name: 'start', read: null, limit: 1 },
   {
     id: SECTION.element,
     name: 'element segments',
     read: readElements,
-    limit: MODULE_LIMITS.elementSegmentsMax,
+    limit: 'elementSegmentsMax',
   },
-  { id: SECTION.dataCount, name: 'data count', read: null, limit: MODULE_LIMITS.dataSegmentsMax },
-  { id: SECTION.code, name: 'function bodies', read: readCode, limit: MODULE_LIMITS.functionsMax },
+  { id: SECTION.dataCount, name: 'data count', read: null, limit: 'dataSegmentsMax' },
+  { id: SECTION.code, name: 'function bodies', read: readCode, limit: 'functionsMax' },
   {
     id: SECTION.data,
     name: 'data segments',
     read: readDataSegments,
-    limit: MODULE_LIMITS.dataSegmentsMax,
+    limit: 'dataSegmentsMax',
   },
 ]
 
@@ -107,10 +108,11 @@ export function decodeInto(module: WasmModule): void {
 
 /**
  * Decodes no more of a module than its types, imports, functions' types, tables and memories. For bytes that were checked
- * before, when they are loaded: what the compiler makes of a module has megabytes of native code behind it.
+ * before, and may have been rewritten since, when they are loaded: what the compiler makes of a module has megabytes of native
+ * code behind it.
  */
 export function decodeDeclarations(bytes: Uint8Array): WasmModule {
-  const module = emptyModule(bytes)
+  const module = emptyModule(bytes, REWRITTEN_LIMITS)
   checkHeader(bytes)
   const reader = new Reader(bytes, HEADER.length, bytes.length, 'module')
   let order = -1
@@ -178,13 +180,14 @@ function readSection(reader: Reader, module: WasmModule, order: number): number 
 }
 
 function readContent(reader: Reader, module: WasmModule, rule: SectionRule): void {
+  const limit = typeof rule.limit === 'number' ? rule.limit : module.limits[rule.limit]
   if (rule.id === SECTION.start) {
     readStart(reader, module)
   } else if (rule.id === SECTION.dataCount) {
     module.dataCount = reader.u32()
-    atMost(module.dataCount, rule.limit, 'data segments')
+    atMost(module.dataCount, limit, 'data segments')
   }
-  const count = rule.read === null ? 0 : reader.count(rule.limit, rule.name)
+  const count = rule.read === null ? 0 : reader.count(limit, rule.name)
   const start = reader.at
   rule.read?.(reader, module, count)
   module.sections.push({ id: rule.id, count, start, end: reader.end })

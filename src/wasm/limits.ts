@@ -58,3 +58,17 @@ export const MODULE_LIMITS = {
   /** Targets of one br_table, its default not counted; browsers stop at the same figure. */
   branchTargetsMax: 65_520,
 } as const
+
+export type ModuleLimits = Readonly<Record<keyof typeof MODULE_LIMITS, number>>
+
+/**
+ * The same for what the rewriter (`rewrite/`) makes of a module within these limits: it adds a parameter to functions, hence
+ * types, and functions that stand for exported and imported ones.
+ */
+export const REWRITTEN_LIMITS: ModuleLimits = {
+  ...MODULE_LIMITS,
+  typesMax: 4 * MODULE_LIMITS.typesMax,
+  typeParamsMax: MODULE_LIMITS.typeParamsMax + 1,
+  typeValuesMax: 4 * MODULE_LIMITS.typeValuesMax,
+  functionsMax: 2 * MODULE_LIMITS.functionsMax,
+}

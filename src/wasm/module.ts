@@ -1,5 +1,7 @@
 /** The parts of a decoded module, as far as checking, inspecting and re-encoding need them. */
 
+import { MODULE_LIMITS, type ModuleLimits } from './limits.ts'
+
 /** Value types by their byte in the binary format. */
 export const VALUE_TYPES: ReadonlyMap<number, ValueType> = new Map([
   [0x7f, 'i32'],
@@ -75,6 +77,8 @@ export interface CustomSection {
 /** A module while it is decoded, and afterwards; index spaces hold imports first, as the specification counts. */
 export interface WasmModule {
   readonly bytes: Uint8Array
+  /** What it may have. */
+  readonly limits: ModuleLimits
   readonly types: FunctionType[]
   readonly imports: Import[]
   /** Index of the type of every function. */
@@ -103,9 +107,10 @@ export interface WasmModule {
   growsTables: boolean
 }
 
-export function emptyModule(bytes: Uint8Array): WasmModule {
+export function emptyModule(bytes: Uint8Array, limits: ModuleLimits = MODULE_LIMITS): WasmModule {
   return {
     bytes,
+    limits,
     types: [],
     imports: [],
     functions: [],

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 
-import { decodeModule } from '../../../src/wasm/decode.ts'
+import { decodeDeclarations, decodeModule } from '../../../src/wasm/decode.ts'
+import { MODULE_LIMITS } from '../../../src/wasm/limits.ts'
 import { normaliseModule } from '../../../src/wasm/normalise.ts'
 import { DEPTH_EXPORT, OVERFLOWN } from '../../../src/wasm/rewrite/depth.ts'
 import { POLL } from '../../../src/wasm/rewrite/polls.ts'
@@ -109,6 +110,26 @@ describe('both forms go equally deep', () => {
       expect(depth).toBe(depthOf(interpreted as Uint8Array<ArrayBuffer>))
     }
   })
+})
+
+test('what is at the limits of ingest when it is rewritten can be loaded all the same', () => {
+  const { typesMax, functionsMax, exportsMax, typeParamsMax } = MODULE_LIMITS
+  const exported = Array.from({ length: exportsMax }, (_, at) => `(export "e${at}" (func ${at}))`)
+  const wat = `(module
+    (type (func)) (type (func (param ${'i32 '.repeat(typeParamsMax)})))
+    ${Array.from({ length: typesMax - 2 }, (_, at) => `(type (func (param ${'i64 '.repeat(at % 8)})))`).join('')}
+    (table 1 funcref) (elem (i32.const 0) 0 1)
+    (func (type 0) (call_indirect (type 0) (i32.const 0)))
+    (func (type 1) (call 0))
+    ${'(func (type 0) (call 0))'.repeat(functionsMax - 2)} ${exported.join('')})`
+  const module = normalised(wat)
+  const forms = [
+    safeguardModule(module, 100_000) ?? module.bytes,
+    safeguardForCompiler(module, { stackBytes: 100_000, measured: null, polls: true }).bytes,
+  ]
+  for (const bytes of forms) {
+    expect(decodeDeclarations(bytes).functions.length).toBeGreaterThan(functionsMax)
+  }
 })
 
 /** What the host hears of a program, and how each call of an export ends. */
