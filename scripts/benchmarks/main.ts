@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-import type { Goal } from './goals.ts'
+import { BINARY } from '../../test/e2e/harness.ts'
 import { renderGoals, renderScenario } from './report.ts'
 import type { Scenario, ScenarioResult } from './scenario.ts'
 import { cold } from './scenarios/cold.ts'
@@ -65,10 +65,21 @@ const say = (text: string) => {
 }
 const results = new Map<string, ScenarioResult>()
 const failures: string[] = []
+const machine = `${cpus().length} × ${cpus()[0]?.model ?? 'processor'}`
+const edgefn = Bun.spawnSync([BINARY, '--version']).stdout.toString().trim()
 console.log(
-  `${cpus().length} × ${cpus()[0]?.model ?? 'processor'}, Bun ${Bun.version}, ` +
+  `${machine}, Bun ${Bun.version}, edgefn ${edgefn}, ` +
     `${settings.rounds} rounds of ${settings.seconds} s; medians of the rounds`,
 )
+
+/** Everything that was measured up to now. */
+function writeMeasured(path: string): void {
+  const goals = [...results.values()].flatMap((result) => result.goals)
+  const measured = Object.fromEntries([...results].map(([name, { raw }]) => [name, raw]))
+  const run = { machine, bun: Bun.version, edgefn, settings, goals, failures, measured }
+  writeFileSync(path, JSON.stringify(run, null, 1))
+}
+
 try {
   for (const scenario of SCENARIOS) {
     if (only !== null && !only.includes(scenario.name)) continue
@@ -76,6 +87,7 @@ try {
     try {
       const result = await scenario.run({ settings, dir, say })
       results.set(scenario.name, result)
+      if (json !== null) writeMeasured(json)
       console.log(`\n${renderScenario(scenario.name, result)}`)
     } catch (thrown) {
       // The others still have something to say.
@@ -87,11 +99,7 @@ try {
 } finally {
   rmSync(dir, { recursive: true, force: true })
 }
-const goals: Goal[] = [...results.values()].flatMap((result) => result.goals)
-console.log(renderGoals(goals))
+console.log(renderGoals([...results.values()].flatMap((result) => result.goals)))
 for (const failure of failures) console.log(failure)
-if (json !== null) {
-  const measured = Object.fromEntries([...results].map(([name, { raw }]) => [name, raw]))
-  writeFileSync(json, JSON.stringify({ settings, goals, failures, measured }, null, 1))
-}
+if (json !== null) writeMeasured(json)
 process.exit(failures.length === 0 ? 0 : 1)

@@ -124,10 +124,13 @@ function reportOf({ dispatch, helloMicros, stoppedMicros }: Measured): ScenarioR
       ],
     ],
   }
-  const goals = PARTS.flatMap((part) => [
-    atMost(3, `overhead: dispatch, ${part}, c=64: p50`, micros(`c=64 ${part}`, 0.5), 'µs'),
-    atMost(20, `overhead: dispatch, ${part}, c=64: p99`, micros(`c=64 ${part}`, 0.99), 'µs'),
-  ])
+  // The parts are counted apart, not as pairs: their figures are added.
+  const both = (share: number) =>
+    PARTS.reduce((sum, part) => sum + micros(`c=64 ${part}`, share), 0)
+  const goals = [
+    atMost(3, 'overhead: dispatch, enter and leave, c=64: p50', both(0.5), 'µs'),
+    atMost(20, 'overhead: dispatch, enter and leave, c=64: p99', both(0.99), 'µs'),
+  ]
   return {
     tables: [dispatchTable, stopTable],
     goals: [

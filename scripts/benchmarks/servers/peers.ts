@@ -7,7 +7,12 @@ import { startPeer } from './peer-process.ts'
 import type { Server } from './server.ts'
 
 const PEERS = join(import.meta.dir, '../peers')
-const WORKERD = join(PEERS, 'node_modules/workerd/bin/workerd')
+/** The program itself; what the package `workerd` has in its place may be a script that starts it. */
+const WORKERD = join(
+  PEERS,
+  `node_modules/@cloudflare/workerd-${process.platform}-${process.arch === 'x64' ? '64' : process.arch}`,
+  'bin/workerd',
+)
 /** Of workerd's flags: what a worker of the pinned version may rely on. */
 const COMPATIBILITY_DATE = '2026-11-01'
 
