@@ -110,6 +110,23 @@ export function queueWaitMs({ quotas }: Pick<WorkerFunction, 'quotas'>): number 
   return quotas.queue_wait_ms ?? LIMITS.queueWaitMsMax
 }
 
+/**
+ * Key of a module in the form that runs: functions that have the same share it on each thread, whosever they are; never an
+ * instance.
+ */
+export function codeKey(fn: WorkerFunction): string {
+  const known = codeKeys.get(fn)
+  if (known !== undefined) return known
+  const { sha256, memory_pages, compiled } = fn
+  const form = compiled === null ? 'interpreted' : `${compiled.target}/${compiled.module.path}`
+  const key = `${sha256}/${memory_pages}/${form}`
+  codeKeys.set(fn, key)
+  return key
+}
+
+/** Looked up with each call. */
+const codeKeys = new WeakMap<WorkerFunction, string>()
+
 /** Key of a pool: versions of one function do not share instances, nor do the forms of a version. */
 export function poolKey(fn: WorkerFunction): string {
   let key = poolKeys.get(fn)

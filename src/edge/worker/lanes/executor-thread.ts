@@ -7,7 +7,7 @@ import { EdgefnError, errorMessage, isErrorCode } from '../../../errors.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { RunningSeat } from '../../running.ts'
 import type { GuestRequest } from '../call.ts'
-import { poolKey } from '../call.ts'
+import { codeKey, poolKey } from '../call.ts'
 import type { HostOptions } from '../host/host.ts'
 import type { SharedForm } from '../runtime/module-source.ts'
 import type { RunReport } from '../runtime/runner.ts'
@@ -61,6 +61,9 @@ export interface StuckGuest {
 export function startThread(entry: string, data: ThreadData): Worker {
   return new Worker(entry, { workerData: data })
 }
+
+/** Functions that a thread knows at a time; a node may have 10 000, and some tens of threads in each worker. */
+const functionsToldMax = 256
 
 interface Waiting {
   readonly fn: WorkerFunction
@@ -146,13 +149,13 @@ export class ExecutorThread {
    */
   call(fn: WorkerFunction, instance: number, request: GuestRequest): Promise<RunReport> {
     const key = this.#tell(fn)
-    return this.#ask(fn, key, { type: 'call', key, instance, request, form: this.#formFor(key) })
+    return this.#ask(fn, key, { type: 'call', key, instance, request, form: this.#formFor(fn) })
   }
 
   /** Loads the module and keeps a warm instance. */
   prepare(fn: WorkerFunction, instance: number): Promise<RunReport> {
     const key = this.#tell(fn)
-    return this.#ask(fn, key, { type: 'prepare', key, instance, form: this.#formFor(key) })
+    return this.#ask(fn, key, { type: 'prepare', key, instance, form: this.#formFor(fn) })
   }
 
   destroy(instance: number): void {
@@ -166,7 +169,6 @@ export class ExecutorThread {
 
   unload(key: string): void {
     this.#holds.delete(key)
-    this.#told.delete(key)
     this.#post({ type: 'unload', key })
   }
 
@@ -174,6 +176,12 @@ export class ExecutorThread {
   end(): void {
     this.#post({ type: 'end' })
     this.#lost = true
+  }
+
+  /** A function in this form is not run any more; `functionId` when the function is not run at all. */
+  forget(key: string, functionId: string | null): void {
+    const knew = this.#told.delete(key)
+    if (knew || functionId !== null) this.#post({ type: 'forget', key, function_id: functionId })
   }
 
   /** Ends the thread. One that is lost may never come out of the engine; it ends with its process. */
@@ -187,20 +195,25 @@ export class ExecutorThread {
   #tell(fn: WorkerFunction): string {
     const key = poolKey(fn)
     if (this.#told.get(key) === fn) return key
+    // Told again when it is called again.
+    const [oldest] = this.#told.size < functionsToldMax ? [] : this.#told.keys()
+    if (oldest !== undefined) this.forget(oldest, null)
     this.#told.set(key, fn)
     this.#post({ type: 'function', key, fn })
     return key
   }
 
-  #formFor(key: string): SharedForm | null {
+  #formFor(fn: WorkerFunction): SharedForm | null {
+    const key = codeKey(fn)
     return this.#holds.has(key) ? null : this.#forms.use(key)
   }
 
   #done(report: RunReport): void {
     if (this.#waiting !== null) {
-      const { key } = this.#waiting
-      if (report.form !== null) this.#forms.put(key, report.form)
-      if (report.loaded) this.#holds.add(key)
+      const { fn, key } = this.#waiting
+      const code = codeKey(fn)
+      if (report.form !== null) this.#forms.put(code, report.form)
+      if (report.loaded) this.#holds.add(code)
       else this.#told.delete(key)
     }
     this.#settle(report)

@@ -109,4 +109,8 @@ export class InlineLane {
   unload(key: string): void {
     this.#runner?.unload(key)
   }
+
+  forget(functionId: string): void {
+    this.#runner?.forget(functionId)
+  }
 }

@@ -14,7 +14,7 @@ import type { SharedForm } from '../runtime/module-source.ts'
 import type { RunReport } from '../runtime/runner.ts'
 
 export type ToThread =
-  /** What `key` means in the messages after this one; until it is unloaded, or could not be loaded. */
+  /** What `key`, of its pool, means in the messages after this one; until it is to be forgotten, or could not be loaded. */
   | { readonly type: 'function'; readonly key: string; readonly fn: WorkerFunction }
   | {
       readonly type: 'call'
@@ -31,7 +31,10 @@ export type ToThread =
       readonly form: SharedForm | null
     }
   | { readonly type: 'destroy'; readonly instance: number }
+  /** Drop a module. */
   | { readonly type: 'unload'; readonly key: string }
+  /** `key` means nothing any more; and, unless that is null, nothing of the function is run here. */
+  | { readonly type: 'forget'; readonly key: string; readonly function_id: string | null }
   /** The line to the fetch thread; before the first call that may use it. */
   | { readonly type: 'fetch_port'; readonly port: MessagePort }
   /** Let go of all that the engine holds for the thread, and say `ended`. */

@@ -86,8 +86,11 @@ function runExecutor(data: ThreadData & { edgefn_thread: 'executor' }): void {
       case 'destroy':
         return runner.destroy(message.instance)
       case 'unload':
-        functions.delete(message.key)
         return runner.unload(message.key)
+      case 'forget':
+        functions.delete(message.key)
+        if (message.function_id !== null) runner.forget(message.function_id)
+        return
       case 'fetch_port':
         runner.connectFetches(new FetchLine(message.port))
         return

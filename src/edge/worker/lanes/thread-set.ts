@@ -222,6 +222,12 @@ export class ThreadSet {
     }
   }
 
+  /** A function in the form of a pool is not run any more; `functionId` when the function is not run at all. */
+  forget(key: string, functionId: string | null): void {
+    if (functionId !== null) this.inline.forget(functionId)
+    for (const thread of this.#threads) thread.forget(key, functionId)
+  }
+
   /** What is known of a module that a thread has loaded. */
   form(key: string): SharedForm | null {
     return this.#forms.get(key)

@@ -188,9 +188,9 @@ export class Dispatcher implements Invoker {
     if (!grows && keepsInstances(fn.abi)) return null
     const own = asleep.by.get(pool.key) ?? 0
     const holders = this.#room.holdersMax(fn, pool, asleep)
-    const thread = this.#threads.free(pool.key, grows ? holders : 0, asleep)
+    const thread = this.#threads.free(pool.code, grows ? holders : 0, asleep)
     if (thread === null) return null
-    if (!this.#threads.hasLoaded(thread.index, pool.key) && !this.#held.hasRoomToLoad(fn))
+    if (!this.#threads.hasLoaded(thread.index, pool.code) && !this.#held.hasRoomToLoad(fn))
       return null
     return this.#held.create(fn, pool, thread.index, own)
   }
@@ -199,9 +199,9 @@ export class Dispatcher implements Invoker {
     const { fn, pool } = job
     this.#room.began(fn)
     this.#suspects.started(thread.index, fn)
-    const loading = this.#threads.hasLoaded(thread.index, pool.key) ? 0 : loadingBytesMax(fn)
+    const loading = this.#threads.hasLoaded(thread.index, pool.code) ? 0 : loadingBytesMax(fn)
     this.#held.loading(loading)
-    this.#threads.load(thread.index, pool.key)
+    this.#threads.load(thread.index, pool.code)
     let report: RunReport | EdgefnError
     try {
       report =

@@ -7,7 +7,7 @@ import { EdgefnError } from '../../../errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
 import type { MemoryPressure, WorkerFunction } from '../../ipc.ts'
 import type { StatsFile } from '../../stats.ts'
-import { keepsInstances, poolKey } from '../call.ts'
+import { codeKey, keepsInstances, poolKey } from '../call.ts'
 import type { ThreadSet } from '../lanes/thread-set.ts'
 import type { RunReport } from '../runtime/runner.ts'
 import { budgetShareMax, PoolBudget, pressedShareMax } from './budget.ts'
@@ -35,6 +35,8 @@ export class Holdings {
   /** The same by function, for it is looked up with each call. */
   readonly #poolOf = new WeakMap<WorkerFunction, Pool>()
   readonly #code = new LoadedCode()
+  /** Pools whose functions run the same module, by its key; retired ones as long as calls of them run. */
+  readonly #users = new Map<string, Set<Pool>>()
   /** What modules that are being loaded may come to take. */
   #loadingBytes = 0
   #pressure: MemoryPressure = 0
@@ -77,7 +79,20 @@ export class Holdings {
     if (pool === undefined) return
     this.#pools.delete(key)
     for (const instance of pool.retire()) this.#destroy(instance)
-    if (pool.leased === 0) this.#unload(key)
+    if (pool.leased === 0) this.#ended(pool)
+  }
+
+  /** Of a retired pool no call runs any more. The last one that uses a module takes that with it. */
+  #ended(pool: Pool): void {
+    const users = this.#users.get(pool.code)
+    users?.delete(pool)
+    if (users?.size === 0) {
+      this.#users.delete(pool.code)
+      this.#unload(pool.code)
+    }
+    const [functionId = ''] = pool.key.split('/', 1)
+    const isGone = !this.gauges.isServedFunction(functionId)
+    this.#threads.forget(pool.key, isGone ? functionId : null)
   }
 
   /** Holds to what the node's memory allows. */
@@ -98,8 +113,13 @@ export class Holdings {
     const key = poolKey(fn)
     let pool = this.#pools.get(key)
     if (pool === undefined) {
-      pool = new Pool({ key, limits: POOL_LIMITS, budget: this.budget })
+      const code = codeKey(fn)
+      const { budget } = this
+      pool = new Pool({ key, code, limits: POOL_LIMITS, budget, loaded: this.#code })
       this.#pools.set(key, pool)
+      const users = this.#users.get(code)
+      if (users === undefined) this.#users.set(code, new Set([pool]))
+      else users.add(pool)
     }
     this.#poolOf.set(fn, pool)
     return pool
@@ -118,12 +138,12 @@ export class Holdings {
 
   /** Notes that a thread has used a module's code. */
   usedCode(pool: Pool, thread: number, bytes: number): void {
-    if (bytes > 0) this.#code.used(pool.key, thread, bytes, this.#nowMs())
+    if (bytes > 0) this.#code.used(pool.code, thread, bytes, this.#nowMs())
   }
 
   /** Leases a new instance on a thread, which is to make it; null when there may be none. */
   create(fn: WorkerFunction, pool: Pool, thread: number, own = 0): Instance | null {
-    if (this.#alive >= LIMITS.processInstancesMax && !this.#evictOldest()) return null
+    if (this.#alive >= LIMITS.processInstancesMax && !this.#evictInstance()) return null
     // A pool that is full of instances on busy threads gives one up for one that can run.
     const evicted = pool.size - own >= POOL_LIMITS.instancesMax ? pool.evict() : null
     if (evicted !== null) this.#destroy(evicted)
@@ -151,16 +171,14 @@ export class Holdings {
       const sizes = { code, memory: report.bytes, tables: report.table_bytes }
       pool.resize(instance, report.bytes, instanceCost(sizes))
     }
-    if (!loaded) this.#threads.notLoaded(instance.thread, pool.key)
+    if (!loaded) this.#threads.notLoaded(instance.thread, pool.code)
     else this.usedCode(pool, instance.thread, report.code_bytes)
     const kept = pool.release(instance, alive, this.#nowMs())
     if (!kept) this.#alive -= 1
     if (!kept) this.#freedBytes += instance.cost
     if (this.#pressure > 0) this.#shed(pool)
     if (alive && !kept) this.#threads.destroy(instance.thread, instance.id)
-    if (pool.retired && pool.leased === 0 && !this.#pools.has(poolKey(fn))) {
-      this.#unload(pool.key)
-    }
+    if (pool.retired && pool.leased === 0) this.#ended(pool)
     this.#trim()
     // One that failed while it was made would do so again, and its start may hold a thread for long.
     const wasWarm = !(report instanceof EdgefnError) && !report.outcome.cold
@@ -203,15 +221,15 @@ export class Holdings {
   }
 
   /** Has all threads drop a module; calls load it again. */
-  #unload(key: string): void {
-    this.#pools.get(key)?.proof.leave()
-    this.#threads.unload(key)
-    this.#freedBytes += this.#code.unloaded(key)
+  #unload(code: string): void {
+    for (const pool of this.#users.get(code) ?? []) pool.proof.leave()
+    this.#threads.unload(code)
+    this.#freedBytes += this.#code.unloaded(code)
   }
 
   /** Whether a call needs no more than what is there. */
   isWarm(fn: WorkerFunction, pool: Pool): boolean {
-    return keepsInstances(fn.abi) ? pool.size > 0 : this.#threads.anyHas(poolKey(fn))
+    return keepsInstances(fn.abi) ? pool.size > 0 : this.#threads.anyHas(pool.code)
   }
 
   /** Gives up idle instances down to the minimum. */
@@ -226,14 +244,20 @@ export class Holdings {
   /** False when all that is held is in use. */
   #evictOldest(): boolean {
     const idle = this.budget.oldest()
-    const code = this.#code.oldest((key) => (this.#pools.get(key)?.size ?? 0) === 0)
+    const code = this.#code.oldest()
     if (code !== null && code.usedMs < (idle?.instance.usedMs ?? Infinity)) {
       this.#unload(code.key)
       return true
     }
     if (idle === null || !this.#evictFrom(idle.pool)) return false
-    if (idle.pool.size === 0) this.#unload(idle.pool.key)
+    if (!this.#code.hasInstances(idle.pool.code)) this.#unload(idle.pool.code)
     return true
+  }
+
+  /** Makes room in the process, whatever an instance costs; its module may stay. */
+  #evictInstance(): boolean {
+    const idle = this.budget.oldest()
+    return idle !== null && this.#evictFrom(idle.pool)
   }
 
   #evictFrom(pool: Pool): boolean {

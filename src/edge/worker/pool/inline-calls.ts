@@ -44,7 +44,7 @@ export class InlineCalls {
     // Suspects take turns, which the thread lane sees to.
     if (this.#verdicts.refusal(fn) !== null || this.#verdicts.isApart(fn)) return null
     const { inline } = this.#threads
-    const form = this.#threads.form(pool.key)
+    const form = this.#threads.form(pool.code)
     if (!keepsInstances(fn.abi)) {
       const report = inline.call(fn, FRESH_INSTANCE, request, form)
       if (report !== null && nowMs - pool.inlineUsedMs > touchMs) {
@@ -83,7 +83,7 @@ export class InlineCalls {
   #mayBeLetIn(fn: WorkerFunction, pool: Pool, nowMs: number): boolean {
     const bytes = fn.compiled?.module.size_bytes ?? Number.POSITIVE_INFINITY
     return (
-      this.#threads.form(pool.key)?.may_inline === true &&
+      this.#threads.form(pool.code)?.may_inline === true &&
       fn.abi !== 'wws' &&
       bytes <= LIMITS.inlineCodeBytesMax &&
       this.#held.pressure === 0 &&
@@ -95,7 +95,7 @@ export class InlineCalls {
   #letIn(fn: WorkerFunction, pool: Pool, nowMs: number): void {
     const { inline } = this.#threads
     if (!this.#held.hasRoomToLoad(fn) || !inline.open()) return pool.proof.fall(nowMs)
-    const form = this.#threads.form(pool.key)
+    const form = this.#threads.form(pool.code)
     if (!keepsInstances(fn.abi)) {
       const report = inline.prepare(fn, FRESH_INSTANCE, form)
       if (!report.outcome.ok) return pool.proof.fall(nowMs)
@@ -120,7 +120,7 @@ export class InlineCalls {
     if (this.#held.pressure === 2) return null
     const instance = this.#held.create(fn, pool, inline.index)
     if (instance === null) return null
-    const report = inline.call(fn, instance.id, request, this.#threads.form(pool.key))
+    const report = inline.call(fn, instance.id, request, this.#threads.form(pool.code))
     this.#release(fn, pool, instance, report ?? GONE)
     return this.#judged(pool, report, nowMs)
   }

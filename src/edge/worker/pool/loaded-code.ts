@@ -14,8 +14,12 @@ interface Module {
 }
 
 export class LoadedCode {
-  /** By pool key, least recently used first. */
+  /** By code key (`call.ts`). */
   readonly #modules = new Map<string, Module>()
+  /** Instances alive, of all functions that share the module; none is not in it. */
+  readonly #instances = new Map<string, number>()
+  /** Those of the modules that have no instance, in the order in which they were used or lost their last. */
+  readonly #spare = new Map<string, Module>()
   #bytes = 0
 
   /** What all of it takes. */
@@ -25,14 +29,39 @@ export class LoadedCode {
 
   /** A thread has used a module, which it holds since then if not before; it takes `bytes` there. */
   used(key: string, thread: number, bytes: number, nowMs: number): void {
-    const module = this.#modules.get(key) ?? { threads: new Set(), bytes: 0, usedMs: nowMs }
-    this.#modules.delete(key)
-    this.#modules.set(key, module)
+    let module = this.#modules.get(key)
+    if (module === undefined) {
+      module = { threads: new Set(), bytes: 0, usedMs: nowMs }
+      this.#modules.set(key, module)
+    }
     this.#bytes -= module.threads.size * module.bytes
     module.threads.add(thread)
     module.bytes = bytes
     module.usedMs = nowMs
     this.#bytes += module.threads.size * module.bytes
+    if (!this.#instances.has(key)) this.#spareNow(key, module)
+  }
+
+  /** An instance is about to be made of it. */
+  made(key: string): void {
+    this.#instances.set(key, (this.#instances.get(key) ?? 0) + 1)
+    this.#spare.delete(key)
+  }
+
+  /** An instance of it is no more. */
+  gone(key: string): void {
+    const left = (this.#instances.get(key) ?? 0) - 1
+    if (left > 0) {
+      this.#instances.set(key, left)
+      return
+    }
+    this.#instances.delete(key)
+    const module = this.#modules.get(key)
+    if (module !== undefined) this.#spareNow(key, module)
+  }
+
+  hasInstances(key: string): boolean {
+    return this.#instances.has(key)
   }
 
   /** No thread holds it any more. Returns what it took. */
@@ -40,6 +69,7 @@ export class LoadedCode {
     const module = this.#modules.get(key)
     if (module === undefined) return 0
     this.#modules.delete(key)
+    this.#spare.delete(key)
     const bytes = module.threads.size * module.bytes
     this.#bytes -= bytes
     return bytes
@@ -52,11 +82,14 @@ export class LoadedCode {
     }
   }
 
-  /** The module that was used least recently among those that `mayGo`, or null. */
-  oldest(
-    mayGo: (key: string) => boolean,
-  ): { readonly key: string; readonly usedMs: number } | null {
-    for (const [key, { usedMs }] of this.#modules) if (mayGo(key)) return { key, usedMs }
-    return null
+  /** The module without instances that was used least recently, or null. */
+  oldest(): { readonly key: string; readonly usedMs: number } | null {
+    const first = this.#spare.entries().next().value
+    return first === undefined ? null : { key: first[0], usedMs: first[1].usedMs }
+  }
+
+  #spareNow(key: string, module: Module): void {
+    this.#spare.delete(key)
+    this.#spare.set(key, module)
   }
 }

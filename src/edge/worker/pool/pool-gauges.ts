@@ -10,6 +10,7 @@ export class PoolGauges {
   readonly #pools: ReadonlyMap<string, Pool>
   /** By pool key: whose statistics a pool's are. */
   #served = new Map<string, WorkerFunction>()
+  #functionIds: ReadonlySet<string> = new Set()
 
   constructor(stats: StatsFile, pools: ReadonlyMap<string, Pool>) {
     this.#stats = stats
@@ -19,6 +20,7 @@ export class PoolGauges {
   /** `functions` are in service from now on. */
   assign(functions: readonly WorkerFunction[]): void {
     this.#served = new Map(functions.map((fn) => [poolKey(fn), fn]))
+    this.#functionIds = new Set(functions.map((fn) => fn.function_id))
   }
 
   /** One of them is in service in another form. */
@@ -29,6 +31,11 @@ export class PoolGauges {
 
   isServed(key: string): boolean {
     return this.#served.has(key)
+  }
+
+  /** Whether any version of a function is. */
+  isServedFunction(functionId: string): boolean {
+    return this.#functionIds.has(functionId)
   }
 
   count(key: string): void {

@@ -6,6 +6,7 @@
 import { LIMITS } from '../../../protocol/limits.ts'
 import type { PoolBudget } from './budget.ts'
 import type { Instance } from './instance.ts'
+import type { LoadedCode } from './loaded-code.ts'
 import { Proof } from './proof.ts'
 
 /** Milliseconds between looks for instances that have been idle too long. */
@@ -25,13 +26,18 @@ export const POOL_LIMITS: PoolLimits = {
 
 export interface PoolOptions {
   readonly key: string
+  /** Key of the module that its instances are made of. */
+  readonly code: string
   readonly limits: PoolLimits
   /** Shared by all pools of the worker. */
   readonly budget: PoolBudget<Pool>
+  readonly loaded: Pick<LoadedCode, 'made' | 'gone'>
 }
 
 export class Pool {
   readonly key: string
+  readonly code: string
+  readonly #loaded: Pick<LoadedCode, 'made' | 'gone'>
   readonly #limits: PoolLimits
   readonly #budget: PoolBudget<Pool>
   /** Most recently used last. */
@@ -45,8 +51,10 @@ export class Pool {
   /** When code that needs no instance of the pool's was last noted as used there, in monotonic milliseconds. */
   inlineUsedMs = 0
 
-  constructor({ key, limits, budget }: PoolOptions) {
+  constructor({ key, code, limits, budget, loaded }: PoolOptions) {
     this.key = key
+    this.code = code
+    this.#loaded = loaded
     this.#limits = limits
     this.#budget = budget
   }
@@ -120,6 +128,7 @@ export class Pool {
     const instance: Instance = { ...at, bytes: 0, usedMs: nowMs }
     this.#leased.add(instance)
     this.#budget.created(instance)
+    this.#loaded.made(this.code)
     return instance
   }
 
@@ -130,7 +139,7 @@ export class Pool {
   release(instance: Instance, alive: boolean, nowMs: number): boolean {
     if (!this.#leased.delete(instance)) return false
     if (!alive || this.#retired || this.#idle.length >= this.#limits.instancesMax) {
-      this.#budget.left(instance)
+      this.#left(instance)
       return false
     }
     instance.usedMs = nowMs
@@ -149,8 +158,16 @@ export class Pool {
   /** Takes the least recently used idle instance out, to make room; null when none is idle. */
   evict(): Instance | null {
     const oldest = this.#idle.shift() ?? null
-    if (oldest !== null) this.#budget.left(oldest)
+    if (oldest !== null) this.#left(oldest)
     return oldest
+  }
+
+  /** Takes out the idle instances that are on other threads than `thread`. */
+  evictOthers(thread: number): Instance[] {
+    const others = this.#idle.filter((instance) => instance.thread !== thread)
+    this.#idle = this.#idle.filter((instance) => instance.thread === thread)
+    for (const instance of others) this.#left(instance)
+    return others
   }
 
   /** Takes out what has been idle too long, least recently used first, but keeps the minimum. */
@@ -169,7 +186,7 @@ export class Pool {
   retire(): Instance[] {
     this.#retired = true
     const idle = this.#idle.splice(0)
-    for (const instance of idle) this.#budget.left(instance)
+    for (const instance of idle) this.#left(instance)
     return idle
   }
 
@@ -177,7 +194,12 @@ export class Pool {
   forgetThread(thread: number): number {
     const lost = this.#idle.filter((instance) => instance.thread === thread)
     this.#idle = this.#idle.filter((instance) => instance.thread !== thread)
-    for (const instance of lost) this.#budget.left(instance)
+    for (const instance of lost) this.#left(instance)
     return lost.length
+  }
+
+  #left(instance: Instance): void {
+    this.#budget.left(instance)
+    this.#loaded.gone(this.code)
   }
 }

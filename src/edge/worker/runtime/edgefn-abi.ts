@@ -5,7 +5,7 @@ import { EdgefnError } from '../../../errors.ts'
 import { PAGE_BYTES } from '../../../protocol/limits.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { GuestRequest, GuestResponse } from '../call.ts'
-import { poolKey } from '../call.ts'
+import { codeKey } from '../call.ts'
 import { assembleResponse, LastHead, parseCgiResponse } from './cgi.ts'
 import type { KeptInstance } from './abi-table.ts'
 import type { Engine } from './engine.ts'
@@ -45,7 +45,7 @@ export class EdgefnInstance implements KeptInstance {
   /** Instantiates and initialises a loaded module. Throws EdgefnError; nothing is left behind then. */
   static create(invocation: Invocation, fn: WorkerFunction): EdgefnInstance {
     const { engine } = invocation
-    const guest = invocation.instantiate(poolKey(fn))
+    const guest = invocation.instantiate(codeKey(fn))
     const { instance } = guest
     try {
       initialise(invocation, guest, REACTOR_INITIALISERS)

@@ -6,7 +6,7 @@ import { EdgefnError } from '../../../errors.ts'
 import { PAGE_BYTES } from '../../../protocol/limits.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { GuestRequest, GuestResponse } from '../call.ts'
-import { poolKey } from '../call.ts'
+import { codeKey } from '../call.ts'
 import { Kernel } from '../host/extism/kernel.ts'
 import { PluginCall, PluginVariables } from '../host/extism/plugin-call.ts'
 import type { KeptInstance } from './abi-table.ts'
@@ -43,7 +43,7 @@ export class ExtismInstance implements KeptInstance {
   static create(invocation: Invocation, fn: WorkerFunction): ExtismInstance {
     const { engine, context } = invocation
     context.plugin = new PluginCall(kernelFor(fn, new Uint8Array(0)), new PluginVariables())
-    const guest = invocation.instantiate(poolKey(fn))
+    const guest = invocation.instantiate(codeKey(fn))
     try {
       const isHaskell = engine.native.findFunction(guest.instance, HASKELL_START) !== null
       initialise(invocation, guest, isHaskell ? ['_initialize'] : INITIALISERS)

@@ -9,7 +9,7 @@ import type { WasmModule } from '../../../wasm/module.ts'
 import { interpretedForm } from '../../../wasm/rewrite/forms.ts'
 import { tableBytesMax } from '../../../wasm/tables.ts'
 import type { WorkerFunction } from '../../ipc.ts'
-import { poolKey } from '../call.ts'
+import { codeKey } from '../call.ts'
 import { threadCodeBytes } from '../pool/instance.ts'
 import type { CompiledCode } from './compiled-code.ts'
 import type { Engine } from './engine.ts'
@@ -43,7 +43,7 @@ export interface LoadSettings {
 }
 
 /**
- * Loads a function's module under its pool key, and returns what other threads can make use of: `form` itself where nothing
+ * Loads a function's module under its code key, and returns what other threads can make use of: `form` itself where nothing
  * is new. Throws EdgefnError.
  */
 export function loadFunction(
@@ -55,7 +55,7 @@ export function loadFunction(
   if (form !== null && form.code !== null && (!form.compiled || fn.compiled !== null)) {
     const bytes = new Uint8Array(form.code)
     if (form.compiled) compiledCode.makeReady(fn)
-    engine.loadModule(poolKey(fn), bytes, form.compiled, decodeDeclarations(bytes).imports)
+    engine.loadModule(codeKey(fn), bytes, form.compiled, decodeDeclarations(bytes).imports)
     return form
   }
   if (fn.compiled !== null) {
@@ -77,7 +77,7 @@ function loadCompiled(engine: Engine, compiledCode: CompiledCode, fn: WorkerFunc
   // Whether a table grows is told by the instructions of the artifact, which most need not be asked for.
   const fixed = declared.tables.every(({ min, max }) => min === max)
   const table_bytes = tableBytesMax(fixed ? declared : decodeModule(readVerified(fn)))
-  engine.loadModule(poolKey(fn), bytes, true, declared.imports)
+  engine.loadModule(codeKey(fn), bytes, true, declared.imports)
   const may_inline = mayRunInline(declared)
   return { code, compiled: true, code_bytes: threadCodeBytes(fn), table_bytes, may_inline }
 }
@@ -85,7 +85,7 @@ function loadCompiled(engine: Engine, compiledCode: CompiledCode, fn: WorkerFunc
 function loadInterpreted(engine: Engine, fn: WorkerFunction): SharedForm {
   const { bytes, module } = interpretedForm(readVerified(fn), LIMITS.stackBytesMax)
   requirePages(module, fn.memory_pages)
-  engine.loadModule(poolKey(fn), bytes, false, module.imports)
+  engine.loadModule(codeKey(fn), bytes, false, module.imports)
   const code = new SharedArrayBuffer(bytes.byteLength)
   new Uint8Array(code).set(bytes)
   const code_bytes = module.instructions * bytesPerInstruction

@@ -4,7 +4,7 @@ import { EdgefnError, toEdgefnError } from '../../../errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { CallMeasures, GuestRequest, GuestResponse, Outcome } from '../call.ts'
-import { poolKey, queueWaitMs } from '../call.ts'
+import { codeKey, queueWaitMs } from '../call.ts'
 import { CallContext } from '../host/context.ts'
 import type { FetchLine } from '../fetch/line.ts'
 import type { CallSlot } from '../lanes/control.ts'
@@ -98,7 +98,7 @@ export class Runner {
     { limitMs, strict }: CallSettings = { limitMs: fn.max_execution_ms, strict: false },
   ): RunReport {
     const abi = ABI_TABLE[fn.abi]
-    const cold = abi.keeps ? !this.#instances.has(id) : !this.#engine.hasModule(poolKey(fn))
+    const cold = abi.keeps ? !this.#instances.has(id) : !this.#engine.hasModule(codeKey(fn))
     const load = { strict, form }
     return this.#run(fn, id, request, cold, limitMs, load, (invocation) =>
       abi.keeps
@@ -121,7 +121,7 @@ export class Runner {
     const load = { strict: true, form }
     return this.#run(fn, id, WARM_UP, true, limitMs, load, (invocation) => {
       if (abi.keeps) this.#instance(abi, invocation, fn, id).warm(invocation)
-      else invocation.discard(invocation.instantiate(poolKey(fn)).instance)
+      else invocation.discard(invocation.instantiate(codeKey(fn)).instance)
       return { status: 204, headers: [], body: new Uint8Array(0) }
     })
   }
@@ -150,11 +150,11 @@ export class Runner {
   unload(key: string): void {
     this.#engine.unloadModule(key)
     this.#loaded.delete(key)
-    // It may have been deleted: a store that stays open keeps its disk.
-    const [functionId = ''] = key.split('/', 1)
-    if (this.#engine.host.kv.size === 0) return
-    const others = this.#loaded.keys().some((other) => other.startsWith(`${functionId}/`))
-    if (!others) this.#engine.host.kv.forget(functionId)
+  }
+
+  /** A function is not run here any more. It may have been deleted: a store that stays open keeps its disk. */
+  forget(functionId: string): void {
+    this.#engine.host.kv.forget(functionId)
   }
 
   /** Lets functions with an allow-list fetch. */
@@ -172,7 +172,7 @@ export class Runner {
     body: (invocation: Invocation) => GuestResponse,
   ): RunReport {
     const { host } = this.#engine
-    const key = poolKey(fn)
+    const key = codeKey(fn)
     const had = this.#engine.hasModule(key)
     const made = had ? null : this.#load(fn, load)
     const loadFailure = made instanceof EdgefnError ? made : null
@@ -241,7 +241,7 @@ export class Runner {
       const form = loadFunction(this.#engine, this.#compiledCode, fn, settings)
       const { code_bytes, table_bytes, may_inline } = form
       // Not the code itself: the engine has what it needs of it.
-      this.#loaded.set(poolKey(fn), { code_bytes, table_bytes, may_inline })
+      this.#loaded.set(codeKey(fn), { code_bytes, table_bytes, may_inline })
       return form
     } catch (thrown) {
       return toEdgefnError(thrown)

@@ -14,7 +14,7 @@ import { REALLOC_EXPORT } from '../../../wasm/rewrite/result-memory.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { GuestRequest, GuestResponse } from '../call.ts'
 import { headerField, headerFields } from '../header-lines.ts'
-import { poolKey } from '../call.ts'
+import { codeKey } from '../call.ts'
 import { PAIR_BYTES } from '../host/spin/answer.ts'
 import { matchedRoute, splitPath, splitTarget } from '../host/wasi/program.ts'
 import { checkFieldBytes, fieldOf, invalid, responseOf } from './cgi.ts'
@@ -33,7 +33,7 @@ const encoder = new TextEncoder()
 /** Runs one request. Throws EdgefnError: the guest's fault, the time limit, a malformed response. */
 export function runSpin(invocation: Invocation, fn: WorkerFunction): GuestResponse {
   const { engine, context } = invocation
-  const guest = invocation.instantiate(poolKey(fn))
+  const guest = invocation.instantiate(codeKey(fn))
   try {
     initialise(invocation, guest, REACTOR_INITIALISERS)
     const entry = engine.native.findFunction(guest.instance, SPIN_ENTRYPOINT)

@@ -3,7 +3,7 @@
 import { EdgefnError } from '../../../errors.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { GuestResponse } from '../call.ts'
-import { poolKey } from '../call.ts'
+import { codeKey } from '../call.ts'
 import { parseCgiResponse } from './cgi.ts'
 import { exitError, GuestExit } from './guest-call.ts'
 import type { Guest, Invocation } from './invocation.ts'
@@ -53,7 +53,7 @@ function withInstance(
 ): void {
   let guest: Guest | null = null
   try {
-    guest = invocation.instantiate(poolKey(fn))
+    guest = invocation.instantiate(codeKey(fn))
     run(guest)
   } catch (thrown) {
     if (!(thrown instanceof GuestExit)) throw thrown

@@ -5,13 +5,18 @@ import { Pool } from '../../../../src/edge/worker/pool/pool.ts'
 import type { PoolLimits } from '../../../../src/edge/worker/pool/pool.ts'
 import { budgetShareMax, PoolBudget } from '../../../../src/edge/worker/pool/budget.ts'
 import type { Instance } from '../../../../src/edge/worker/pool/instance.ts'
+import { LoadedCode } from '../../../../src/edge/worker/pool/loaded-code.ts'
 
 const THREADS = 3
 
 const at = (id: number, thread: number) => ({ id, thread, cost: 1000 })
 
-function poolOf(limits: PoolLimits, budget = new PoolBudget<Pool>(Infinity)): Pool {
-  return new Pool({ key: 'function', limits, budget })
+function poolOf(
+  limits: PoolLimits,
+  budget = new PoolBudget<Pool>(Infinity),
+  loaded = new LoadedCode(),
+): Pool {
+  return new Pool({ key: 'function', code: 'module', limits, budget, loaded })
 }
 
 type Step =
@@ -48,12 +53,15 @@ function simulate(
   steps: readonly Step[],
 ): void {
   const settings = poolLimits as PoolLimits
-  const pool = poolOf(settings)
+  const loaded = new LoadedCode()
+  const pool = poolOf(settings, undefined, loaded)
   const leased: Instance[] = []
   const idle = new Set<Instance>()
   let id = 0
   let now = 0
   for (const action of steps) {
+    // The module that they are made of is held as long as there is one.
+    expect(loaded.hasInstances('module')).toBe(pool.size > 0)
     if (action.do === 'acquire') {
       const isFree = (thread: number) => action.free[thread] === true
       const reusable = [...idle].filter((instance) => isFree(instance.thread))
