@@ -19,7 +19,7 @@ const MODULES: Readonly<Record<KernelModule, string>> = {
 }
 const NATIVE_SOURCE = join(import.meta.dir, '../guests/native-kernels.c')
 /** Milliseconds of a call, by the speed of native code: long beside what a request costs. */
-const callMs = 25
+const callMs = 60
 /** Calls of each engine before it is measured: V8 compiles twice, edgefn's lane settles. */
 const warmCalls = 6
 /** Rounds for each of `--rounds`: a round of a kernel is a fraction of a second. */
