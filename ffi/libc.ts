@@ -19,6 +19,10 @@ const TRIM_SYMBOLS = {
   malloc_trim: { args: [u64], returns: i32 },
 } as const
 
+const PRIORITY_SYMBOLS = {
+  setpriority: { args: [i32, u64, i32], returns: i32 },
+} as const
+
 const PARENT_SYMBOLS = {
   prctl: { args: [i32, u64], returns: i32 },
 } as const
@@ -64,6 +68,9 @@ const RLIMIT_CPU = 0
 const RLIMIT_STACK = 3
 const RLIMIT_CORE = 4
 
+/** With 0 for whom, of the calling thread. */
+const PRIO_PROCESS = 0
+
 /** `PR_SET_PDEATHSIG`, only on Linux. */
 const SET_PARENT_DEATH_SIGNAL = 1
 const SIGKILL = 9
@@ -103,6 +110,8 @@ export interface Libc {
   stackBytes(): number
   /** Ends the process at once, from whichever thread, with nothing written, flushed or waited for. */
   exitNow(code: number): void
+  /** Has the calling thread come after others that want a processor, by so many steps (`nice`). Does nothing but on Linux. */
+  lowerPriority(steps: number): void
   /** Has the kernel end this process (SIGKILL) as soon as the one that started it is gone. Does nothing where it cannot. */
   endWithParent(): void
 }
@@ -158,6 +167,11 @@ export function openLibc(): Libc {
     },
     exitNow(code) {
       _exit(code)
+    },
+    lowerPriority(steps) {
+      // Elsewhere it would be the process's.
+      if (process.platform !== 'linux') return
+      openOptional(PRIORITY_SYMBOLS)?.setpriority(PRIO_PROCESS, 0, steps)
     },
     endWithParent() {
       openOptional(PARENT_SYMBOLS)?.prctl(SET_PARENT_DEATH_SIGNAL, SIGKILL)

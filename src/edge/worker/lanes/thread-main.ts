@@ -2,6 +2,7 @@
 
 import { parentPort } from 'node:worker_threads'
 
+import { openLibc } from '../../../../ffi/libc.ts'
 import { LibraryMissing } from '../../../../ffi/library.ts'
 import { errorMessage } from '../../../errors.ts'
 import type { WorkerFunction } from '../../ipc.ts'
@@ -35,7 +36,14 @@ export async function runThread(data: ThreadData): Promise<void> {
   }
 }
 
+/**
+ * Steps by which executor threads come after the HTTP thread, the watchdog, and the other processes of the node: a guest that
+ * burns its whole time must not keep others' requests from being read.
+ */
+const executorNice = 5
+
 function runExecutor(data: ThreadData & { edgefn_thread: 'executor' }): void {
+  openLibc().lowerPriority(executorNice)
   const { control, index, host, running, compile_key } = data
   const port = parentPort
   if (port === null) throw new Error('An executor runs only as a thread.')
