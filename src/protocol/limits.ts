@@ -72,12 +72,12 @@ export const LIMITS = {
   workerMemoryBytesDefault: 2 * GIB,
   executorThreadsDefault: 8,
   /**
-   * The inline lane, on a worker's HTTP thread. A function is let in when of its last so many calls in the thread lane at most one
-   * in a hundred took more processor time than its mean may be there. A call in the lane is stopped and run again in the thread
+   * The inline lane, on a worker's HTTP thread. A function is let in after so many calls in the thread lane, and a hundred more for
+   * each that took more processor time than its mean may be there. A call in the lane is stopped and run again in the thread
    * lane when it has had so much processor time, or has taken so long on a machine that gives it none. More than one call in a
    * hundred that is slow, or a mean that is too long, sends a function back to prove itself.
    */
-  inlineProofCallsMin: 100,
+  inlineProofCallsMin: 20,
   inlineMeanMsMax: 0.5,
   inlineSlowMs: 2,
   inlineMsMax: 10,

@@ -186,6 +186,12 @@ export class Holdings {
     return isShort && !alive && loaded && wasWarm && keepsInstances(fn.abi)
   }
 
+  /** Gives up what a pool has idle on other threads than one: that one answers alone, as long as it is quick. */
+  keepOnly(pool: Pool, thread: number): void {
+    for (const instance of pool.evictBeside(thread)) this.#destroy(instance)
+    this.gauges.count(pool.key)
+  }
+
   /** Gives up what has been idle too long. */
   reap(): void {
     const now = this.#nowMs()

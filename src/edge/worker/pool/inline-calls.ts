@@ -106,8 +106,9 @@ export class InlineCalls {
     if (instance === null) return pool.proof.fall(nowMs)
     const report = inline.prepare(fn, instance.id, form)
     this.#release(fn, pool, instance, report)
-    if (report.alive) pool.proof.promote()
-    else pool.proof.fall(nowMs)
+    if (!report.alive) return pool.proof.fall(nowMs)
+    this.#held.keepOnly(pool, inline.index)
+    pool.proof.promote()
   }
 
   #attemptCold(

@@ -99,6 +99,14 @@ export class Pool {
     return null
   }
 
+  /** Takes out the idle instances of all threads but one. */
+  evictBeside(thread: number): Instance[] {
+    const others = this.#idle.filter((instance) => instance.thread !== thread)
+    this.#idle = this.#idle.filter((instance) => instance.thread === thread)
+    for (const instance of others) this.#budget.left(instance)
+    return others
+  }
+
   /** Notes that an idle instance has been used, without having been leased. */
   touch(instance: Instance, nowMs: number): void {
     if (!this.lease(instance)) return

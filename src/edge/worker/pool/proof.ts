@@ -5,12 +5,16 @@
 
 import { LIMITS } from '../../../protocol/limits.ts'
 
+/** So many quick calls make up for a long one: of a hundred calls one may be long. */
+const quickCallsPerLong = 100
 /** Weight of the last call in the mean of a function's inline calls. */
 const meanWeight = 1 / 32
 
 export class Proof {
   #inline = false
-  /** Calls looked at since it last changed lanes, and those of them that were not quick enough. */
+  /** Quick calls in the thread lane, less what long ones have cost. */
+  #made = 0
+  /** Calls measured in the inline lane, and those of them that were slow. */
   #calls = 0
   #slow = 0
   #meanMs = 0
@@ -25,10 +29,10 @@ export class Proof {
   /** Notes a call in the thread lane. True when it may change to the inline lane; `promote` does it. */
   ranOnThread(busyMs: number, nowMs: number): boolean {
     if (this.#inline || nowMs < this.#pausedUntil) return false
-    this.#calls += 1
-    if (busyMs > LIMITS.inlineMeanMsMax) this.#slow += 1
-    if (this.#slow * 100 > Math.max(this.#calls, LIMITS.inlineProofCallsMin)) this.leave()
-    return this.#calls >= LIMITS.inlineProofCallsMin
+    this.#made += busyMs > LIMITS.inlineMeanMsMax ? 1 - quickCallsPerLong : 1
+    // One that has become quick must not make up for all of its past.
+    this.#made = Math.max(this.#made, -10 * quickCallsPerLong)
+    return this.#made >= LIMITS.inlineProofCallsMin
   }
 
   promote(): void {
@@ -42,7 +46,7 @@ export class Proof {
     this.#calls += 1
     if (busyMs > LIMITS.inlineSlowMs) this.#slow += 1
     this.#meanMs += (busyMs - this.#meanMs) * meanWeight
-    const areSlow = this.#slow * 100 > Math.max(this.#calls, LIMITS.inlineProofCallsMin)
+    const areSlow = this.#slow * quickCallsPerLong > Math.max(this.#calls, quickCallsPerLong)
     if (!areSlow && this.#meanMs <= LIMITS.inlineMeanMsMax) return
     this.leave()
     this.#pausedUntil = nowMs + LIMITS.inlinePauseMsMin
@@ -64,6 +68,7 @@ export class Proof {
   }
 
   #forgetCalls(): void {
+    this.#made = 0
     this.#calls = 0
     this.#slow = 0
   }

@@ -29,7 +29,7 @@ test('a function is let in after enough quick calls, and not while more than one
   }
   const single = new Proof()
   single.ranOnThread(longMs, 0)
-  expect(callsToProve(single, 0)).toBe(LIMITS.inlineProofCallsMin - 1)
+  expect(callsToProve(single, 0)).toBe(LIMITS.inlineProofCallsMin + 100 - 1)
 })
 
 test('calls that are long in the mean, or slow too often, send it back; it comes again after the shortest pause', () => {
