@@ -5,13 +5,14 @@ import type { MessagePort } from 'node:worker_threads'
 import { LIMITS } from '../../../protocol/limits.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import { poolKey } from '../call.ts'
-import { headerFields } from '../header-lines.ts'
 import type { GuestRequest } from '../call.ts'
-import { LOOP_FIELD, loopField } from './loop.ts'
+import { placesOf } from './loop.ts'
 import type { ToFetchThread } from './messages.ts'
 import type { FetchFailure } from './outcome.ts'
-import { parseFetchRequest } from './request.ts'
 import { ResponseReader, sharedResponseBytes } from './shared-response.ts'
+
+/** Bytes of a request from which on handing its memory over is cheaper than copying it. */
+const transferBytesMin = 65_536
 
 interface Slot {
   readonly memory: SharedArrayBuffer
@@ -32,16 +33,16 @@ export class FetchLine {
     this.#port = port
   }
 
-  /** Begins a fetch for a call of `fn` that answers `cause`. Throws FetchError when the request is not one, or goes in circles. */
+  /**
+   * Begins a fetch for a call of `fn` that answers `cause`. What the text says is the fetch thread's to read: its code for that
+   * is warm, and that of a hundred threads that sleep most of the time is not.
+   */
   start(
-    bytes: Uint8Array<ArrayBuffer>,
+    text: Uint8Array<ArrayBuffer>,
     fn: WorkerFunction,
     cause: GuestRequest,
     leftMs: number,
   ): OpenFetch {
-    const parsed = parseFetchRequest(bytes)
-    const loop = [LOOP_FIELD, loopField(headerFields(cause.header_lines))] as const
-    const request = { ...parsed, headers: [...parsed.headers, loop] }
     const slot = this.#freeSlot()
     slot.open = true
     slot.reader.reset()
@@ -50,12 +51,13 @@ export class FetchLine {
       type: 'start',
       id,
       memory: slot.memory,
-      request,
+      text,
+      places: placesOf(cause.header_lines),
       allow: fn.http_allow,
       owner: poolKey(fn),
       left_ms: leftMs,
     }
-    this.#port.postMessage(message, [request.body.buffer])
+    this.#port.postMessage(message, text.length > transferBytesMin ? [text.buffer] : [])
     return new OpenFetch(slot, (type) => this.#port.postMessage({ type, id }))
   }
 

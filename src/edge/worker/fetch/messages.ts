@@ -1,7 +1,6 @@
 /** Messages from executor threads to the fetch thread. Both ends are in one process, so they are typed, not parsed. */
 
 import type { FetchFailure } from './outcome.ts'
-import type { FetchRequest } from './request.ts'
 
 export type ToFetchThread =
   | {
@@ -9,7 +8,10 @@ export type ToFetchThread =
       /** Names the fetch in later messages on the same port. */
       readonly id: number
       readonly memory: SharedArrayBuffer
-      readonly request: FetchRequest
+      /** The guest's request, as it wrote it (`request.ts`). */
+      readonly text: Uint8Array<ArrayBuffer>
+      /** Where the call's own request has been (`loop.ts`). */
+      readonly places: string
       readonly allow: readonly string[]
       /** The pool key of the function version: what is limited together. */
       readonly owner: string

@@ -5,8 +5,12 @@ import type { FetchOutcome } from '../../stats.ts'
 import type { ConnectDeps } from './connect.ts'
 import { runFetch } from './fetcher.ts'
 import { createLookups } from './lookups.ts'
+import { LOOP_FIELD, loopField } from './loop.ts'
 import type { ToFetchThread } from './messages.ts'
 import { FETCH_CODES, failureOf, FetchError } from './outcome.ts'
+import type { FetchFailure } from './outcome.ts'
+import { parseFetchRequest } from './request.ts'
+import type { FetchRequest } from './request.ts'
 import type { ResponseHead } from './response-parser.ts'
 import { ResponseWriter } from './shared-response.ts'
 
@@ -60,13 +64,20 @@ export function createFetchService(deps: FetchServiceDeps): FetchService {
 
   function start(message: ToFetchThread & { type: 'start' }, ended: () => void): Running | null {
     const writer = new ResponseWriter(message.memory)
-    if (!enter(message.owner)) {
-      writer.end(FETCH_CODES.too_many_fetches)
+    function refuse(failure: FetchFailure): null {
+      writer.end(FETCH_CODES[failure])
       writer.release()
-      deps.count('too_many_fetches', 1)
+      deps.count(failure, 1)
       return null
     }
-    const running = new RunningFetch(message, writer, {
+    let request: FetchRequest
+    try {
+      request = requestOf(message)
+    } catch (thrown) {
+      return refuse(failureOf(thrown))
+    }
+    if (!enter(message.owner)) return refuse('too_many_fetches')
+    const running = new RunningFetch(message, request, writer, {
       ...deps,
       resolve: resolverOf(message.owner),
     })
@@ -106,6 +117,12 @@ export function createFetchService(deps: FetchServiceDeps): FetchService {
   }
 }
 
+/** Throws FetchError when the text is no request, or goes in circles. */
+function requestOf({ text, places }: ToFetchThread & { type: 'start' }): FetchRequest {
+  const parsed = parseFetchRequest(text)
+  return { ...parsed, headers: [...parsed.headers, [LOOP_FIELD, loopField(places)]] }
+}
+
 class RunningFetch implements Running {
   /** Never rejects. */
   readonly done: Promise<FetchOutcome>
@@ -118,6 +135,7 @@ class RunningFetch implements Running {
 
   constructor(
     message: ToFetchThread & { type: 'start' },
+    request: FetchRequest,
     writer: ResponseWriter,
     deps: ConnectDeps,
   ) {
@@ -127,7 +145,7 @@ class RunningFetch implements Running {
     const timer = setTimeout(() => {
       this.#abort.abort(new FetchError('timeout', `The fetch took more than ${limitMs} ms.`))
     }, limitMs)
-    this.done = this.#run(message, deps, () => endsAtMs - performance.now())
+    this.done = this.#run(request, message.allow, deps, () => endsAtMs - performance.now())
     void this.done.finally(() => clearTimeout(timer))
   }
 
@@ -141,7 +159,8 @@ class RunningFetch implements Running {
   }
 
   async #run(
-    message: ToFetchThread & { type: 'start' },
+    request: FetchRequest,
+    allow: readonly string[],
     deps: ConnectDeps,
     leftMs: () => number,
   ): Promise<FetchOutcome> {
@@ -157,7 +176,7 @@ class RunningFetch implements Running {
           this.#onRoom = resume
         },
       }
-      await runFetch(message.request, message.allow, sink, deps, leftMs, signal)
+      await runFetch(request, allow, sink, deps, leftMs, signal)
       await this.#flushed(signal)
       this.#writer.end(1)
       return 'ok'

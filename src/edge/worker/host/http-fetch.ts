@@ -4,7 +4,7 @@ import type { HostCall, HostResult } from '../../../../ffi/host-module.ts'
 import { END_CALL } from '../../../../ffi/host-module.ts'
 import { CallFetches } from '../fetch/line.ts'
 import type { OpenFetch } from '../fetch/line.ts'
-import { FETCH_CODES, failureOf } from '../fetch/outcome.ts'
+import { FETCH_CODES } from '../fetch/outcome.ts'
 import type { FetchFailure } from '../fetch/outcome.ts'
 import { fetchRequestBytesMax } from '../fetch/request.ts'
 import type { CallContext } from './context.ts'
@@ -34,14 +34,8 @@ export function beginFetch(
   }
   if (context.fetches.full) return refuse('too_many_fetches')
   if (length > fetchRequestBytesMax) return refuse('too_large')
-  const bytes = read()
   const left = leftMs(context, host)
-  let fetch: OpenFetch
-  try {
-    fetch = line.start(bytes, context.fn, context.request, left())
-  } catch (thrown) {
-    return refuse(failureOf(thrown))
-  }
+  const fetch = line.start(read(), context.fn, context.request, left())
   const handle = context.fetches.add(fetch)
   const head = host.sleeping(left, () => fetch.reader.waitHead(left))
   if (head === null) {

@@ -4,8 +4,7 @@ import { join } from 'node:path'
 import { createAddressPolicy, parseRange } from '../../../../src/edge/worker/fetch/address.ts'
 import { createLookups, lookUp } from '../../../../src/edge/worker/fetch/lookups.ts'
 import type { ToFetchThread } from '../../../../src/edge/worker/fetch/messages.ts'
-import { failureOf } from '../../../../src/edge/worker/fetch/outcome.ts'
-import { parseFetchRequest } from '../../../../src/edge/worker/fetch/request.ts'
+import { FETCH_CODES, failureOf } from '../../../../src/edge/worker/fetch/outcome.ts'
 import { createFetchService } from '../../../../src/edge/worker/fetch/service.ts'
 import {
   ResponseReader,
@@ -47,7 +46,8 @@ function service() {
       type: 'start',
       id: (ids += 1),
       memory: new SharedArrayBuffer(sharedResponseBytes),
-      request: parseFetchRequest(guestRequest(`GET ${server.url}${path}`)),
+      text: guestRequest(`GET ${server.url}${path}`),
+      places: '',
       allow: [`127.0.0.1:${server.port}`],
       owner,
       left_ms: 20_000,
@@ -148,12 +148,27 @@ test('a head that grows when it is written out for the guest is too large', asyn
   const { made, start } = service()
   const fields = await startOrigin({ answer: () => `HTTP/1.1 200 OK\n${'a:\n'.repeat(20_000)}\n` })
   const fetch = start('f', '/')
-  const request = parseFetchRequest(guestRequest(`GET ${fields.url}/`))
-  made.connect().take({ ...fetch, request, allow: [`127.0.0.1:${fields.port}`] })
+  const request = guestRequest(`GET ${fields.url}/`)
+  made.connect().take({ ...fetch, text: request, allow: [`127.0.0.1:${fields.port}`] })
   await until('it has ended', () => result(fetch) !== null)
   expect(result(fetch)).toBe(-3)
   await fields.idle()
   await fields.close()
+})
+
+test('a text that is no request, or has gone in circles, is refused and counted', async () => {
+  const { made, counts, start } = service()
+  const client = made.connect()
+  const refused = [
+    { ...start('f'), text: new Uint8Array(Buffer.from('nonsense')) },
+    { ...start('f'), places: Array(LIMITS.fetchLoopsMax).fill('edgefn').join(', ') },
+  ]
+  for (const message of refused) client.take(message)
+  expect(refused.map(result)).toEqual([FETCH_CODES.invalid, FETCH_CODES.too_many_redirects])
+  expect([...counts]).toEqual([
+    ['invalid', 1],
+    ['too_many_redirects', 1],
+  ])
 })
 
 test('a connection that is not answered ends with the time', async () => {
