@@ -13,7 +13,7 @@ const HEADER = {
   awakeMax: 0,
   ownerAwakeMax: 1,
   totalAwakeMax: 2,
-  /** Threads that were started so far; their cells follow the header. */
+  /** Threads that were started so far. */
   threads: 3,
   /** How many are drowsy. */
   drowsy: 4,
@@ -23,9 +23,6 @@ const HEADER = {
   naps: 6,
 } as const
 const HEADER_CELLS = 16
-/** Of a thread: state, and which function it runs. A cache line of its own. */
-const THREAD_CELLS = 16
-const OWNER = 1
 
 /** Milliseconds after which a drowsy thread looks by itself whether there is room, whoever should have woken it. */
 const drowsyLookMs = 50
@@ -37,12 +34,14 @@ export interface RestLimits {
   readonly totalAwakeMax: number
 }
 
-/** Size for `threads` executor threads. */
+/** Size for `threads` executor threads: the states of all, and behind them which function each runs. */
 export function restBytes(threads: number): number {
-  return (HEADER_CELLS + threads * THREAD_CELLS) * 4
+  return (HEADER_CELLS + threads * 2) * 4
 }
 
-const cellOf = (thread: number) => HEADER_CELLS + thread * THREAD_CELLS
+/** Side by side: whoever wakes up reads them all. */
+const stateAt = (thread: number) => HEADER_CELLS + thread
+const ownerAt = (cells: Int32Array, thread: number) => (cells.length + HEADER_CELLS) / 2 + thread
 
 /** The main thread's side. */
 export class RestBoard {
@@ -61,7 +60,7 @@ export class RestBoard {
   }
 
   isAsleep(thread: number): boolean {
-    return Atomics.load(this.#cells, cellOf(thread)) === STATE.asleep
+    return Atomics.load(this.#cells, stateAt(thread)) === STATE.asleep
   }
 
   /** Changes whenever a thread has fallen asleep. */
@@ -75,28 +74,24 @@ export class RestBoard {
   }
 }
 
-/** How many are awake, in all and of each function. */
-interface Awake {
-  all: number
-  readonly of: Map<number, number>
-}
-
 /** An executor thread's side. */
 export class ThreadRest {
   readonly #cells: Int32Array
+  readonly #thread: number
   readonly #at: number
   readonly #tell: () => void
 
   /** `tell` is called when this thread falls asleep and the main thread wants to know. */
   constructor(memory: SharedArrayBuffer, thread: number, tell: () => void) {
     this.#cells = new Int32Array(memory)
-    this.#at = cellOf(thread)
+    this.#thread = thread
+    this.#at = stateAt(thread)
     this.#tell = tell
   }
 
   /** A call begins. `owner` is the number of its function (`WorkerFunction.slot`). */
   begin(owner: number): void {
-    this.#cells[this.#at + OWNER] = owner
+    this.#cells[ownerAt(this.#cells, this.#thread)] = owner
     this.#move(STATE.awake)
   }
 
@@ -136,47 +131,53 @@ export class ThreadRest {
   /** Whether this thread, which is not awake, may be. Two may see the same room; that is one thread too many for a moment. */
   #hasRoom(): boolean {
     const threads = Atomics.load(this.#cells, HEADER.threads)
-    if (threads <= (this.#cells[HEADER.ownerAwakeMax] ?? 0)) return true
-    return this.#fits(this.#countAwake(threads), this.#at)
+    return threads <= this.#limit(HEADER.ownerAwakeMax) || this.#fits(this.#ownerOf(this.#thread))
   }
 
   /** The rule by which the dispatcher begins calls, too: a function that is awake nowhere may be awake once. */
-  #fits({ all, of }: Awake, at: number): boolean {
-    const own = of.get(this.#cells[at + OWNER] ?? 0) ?? 0
-    if (own === 0) return all < (this.#cells[HEADER.totalAwakeMax] ?? 0)
-    const allMax = this.#cells[HEADER.awakeMax] ?? 0
-    return all < allMax && own < (this.#cells[HEADER.ownerAwakeMax] ?? 0)
-  }
-
-  #countAwake(threads: number): Awake {
-    const awake: Awake = { all: 0, of: new Map() }
-    for (let at = cellOf(0); at < cellOf(threads); at += THREAD_CELLS) {
-      if (Atomics.load(this.#cells, at) === STATE.awake) this.#count(awake, at)
+  #fits(owner: number): boolean {
+    let all = 0
+    let own = 0
+    const threads = Atomics.load(this.#cells, HEADER.threads)
+    for (let thread = 0; thread < threads; thread += 1) {
+      if (Atomics.load(this.#cells, stateAt(thread)) !== STATE.awake) continue
+      all += 1
+      if (this.#ownerOf(thread) === owner) own += 1
     }
-    return awake
+    if (own === 0) return all < this.#limit(HEADER.totalAwakeMax)
+    return all < this.#limit(HEADER.awakeMax) && own < this.#limit(HEADER.ownerAwakeMax)
   }
 
-  #count(awake: Awake, at: number): void {
-    const owner = this.#cells[at + OWNER] ?? 0
-    awake.all += 1
-    awake.of.set(owner, (awake.of.get(owner) ?? 0) + 1)
-  }
-
-  /** Wakes drowsy threads for which there is room now that this one is not awake. */
+  /** Wakes a drowsy thread in the place of this one, which is not awake any more. */
   #handOver(): void {
     if (Atomics.load(this.#cells, HEADER.drowsy) === 0) return
+    const { drowsy, awake } = STATE
     const threads = Atomics.load(this.#cells, HEADER.threads)
-    const awake = this.#countAwake(threads)
     // Not always the same ones first.
     const first = Atomics.load(this.#cells, HEADER.naps) % threads
+    let refused = -1
     for (let step = 0; step < threads; step += 1) {
-      const at = cellOf((first + step) % threads)
-      if (Atomics.load(this.#cells, at) !== STATE.drowsy || !this.#fits(awake, at)) continue
-      if (Atomics.compareExchange(this.#cells, at, STATE.drowsy, STATE.awake) !== STATE.drowsy)
+      const thread = (first + step) % threads
+      if (Atomics.load(this.#cells, stateAt(thread)) !== drowsy) continue
+      const owner = this.#ownerOf(thread)
+      if (owner === refused) continue
+      if (!this.#fits(owner)) {
+        refused = owner
         continue
-      this.#count(awake, at)
-      Atomics.notify(this.#cells, at)
+      }
+      const seen = Atomics.compareExchange(this.#cells, stateAt(thread), drowsy, awake)
+      if (seen !== drowsy) continue
+      Atomics.notify(this.#cells, stateAt(thread))
+      return
     }
+  }
+
+  #ownerOf(thread: number): number {
+    return this.#cells[ownerAt(this.#cells, thread)] ?? 0
+  }
+
+  #limit(cell: number): number {
+    return this.#cells[cell] ?? 0
   }
 
   #move(state: number): void {
