@@ -111,8 +111,14 @@ export const LIMITS = {
   compileSecondsFullMax: 300,
   /** Bytes of compiled files that a node keeps; the least recently used go. */
   compiledBytesMax: 4 * GIB,
-  /** Instances per worker process; the address space ends at 10 920 (RELIABILITY finding 6). */
-  processInstancesMax: 2000,
+  /**
+   * Instances per worker process; the address space ends at 10 920 (RELIABILITY finding 6). And memory mappings of one: a compiled
+   * instance has 4, the code of a compiled module 2 on each thread. The kernel allows 65 530; the rest is for threads and libraries.
+   */
+  processInstancesMax: 10_000,
+  processMappingsMax: 56_000,
+  mappingsPerInstance: 4,
+  mappingsPerModule: 2,
   /**
    * Requests waiting in one worker for an executor, those of one function version, and how long one may take from its
    * admission until its guest begins (503 beyond). A function's own `queue_wait_ms` may be less.
@@ -207,7 +213,11 @@ const RELATIONS: readonly (readonly [boolean, string])[] = [
   [LIMITS.executionMsDefault <= LIMITS.executionMsMax, 'executionMsDefault'],
   [LIMITS.poolInstancesMin <= LIMITS.poolInstancesMax, 'poolInstancesMin'],
   [LIMITS.poolInstancesMax < LIMITS.processInstancesMax, 'poolInstancesMax'],
-  [LIMITS.processInstancesMax < 10_000, 'processInstancesMax'],
+  [LIMITS.processInstancesMax < 10_500, 'processInstancesMax'],
+  [
+    LIMITS.processInstancesMax * LIMITS.mappingsPerInstance < LIMITS.processMappingsMax,
+    'processMappingsMax',
+  ],
   [LIMITS.queueFunctionRequestsMax < LIMITS.queueRequestsMax, 'queueFunctionRequestsMax'],
   [LIMITS.inlineMeanMsMax < LIMITS.inlineSlowMs, 'inlineSlowMs'],
   [LIMITS.inlineSlowMs < LIMITS.inlineMsMax, 'inlineMsMax'],

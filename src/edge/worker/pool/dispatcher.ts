@@ -77,9 +77,10 @@ export class Dispatcher implements Invoker {
   }
 
   invokeNow(fn: WorkerFunction, request: GuestRequest): Outcome | null {
-    const pool = this.#held.known(fn)
-    if (pool === undefined || !pool.proof.inline || this.#closing !== null) return null
-    return this.#inline.attempt(fn, pool, request, request.admitted_ms)
+    if (this.#closing !== null) return null
+    const known = this.#held.known(fn)
+    const pool = known?.proof.inline ? known : this.#inline.join(fn, request.admitted_ms)
+    return pool === null ? null : this.#inline.attempt(fn, pool, request, request.admitted_ms)
   }
 
   async invoke(

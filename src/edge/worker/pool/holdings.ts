@@ -143,7 +143,7 @@ export class Holdings {
 
   /** Leases a new instance on a thread, which is to make it; null when there may be none. */
   create(fn: WorkerFunction, pool: Pool, thread: number, own = 0): Instance | null {
-    if (this.#alive >= LIMITS.processInstancesMax && !this.#evictInstance()) return null
+    if (!this.#roomInProcess()) return null
     // A pool that is full of instances on busy threads gives one up for one that can run.
     const evicted = pool.size - own >= POOL_LIMITS.instancesMax ? pool.evict() : null
     if (evicted !== null) this.#destroy(evicted)
@@ -260,10 +260,18 @@ export class Holdings {
     return true
   }
 
-  /** Makes room in the process, whatever an instance costs; its module may stay. */
-  #evictInstance(): boolean {
+  /** Makes room for one more instance in the process, whatever it costs. False when all that there are run. */
+  #roomInProcess(): boolean {
+    const { processInstancesMax, processMappingsMax } = LIMITS
+    while (this.#mappings() >= processMappingsMax) if (!this.#evictOldest()) return false
+    if (this.#alive < processInstancesMax) return true
     const idle = this.budget.oldest()
     return idle !== null && this.#evictFrom(idle.pool)
+  }
+
+  /** What instances and modules have of the mappings that the kernel allows a process, at most. */
+  #mappings(): number {
+    return this.#alive * LIMITS.mappingsPerInstance + this.#code.copies * LIMITS.mappingsPerModule
   }
 
   #evictFrom(pool: Pool): boolean {

@@ -5,7 +5,7 @@ import type { WorkerFunction } from '../../ipc.ts'
 import type { StatsFile } from '../../stats.ts'
 import type { VerdictFile } from '../../verdicts.ts'
 import type { GuestRequest, Outcome } from '../call.ts'
-import { keepsInstances } from '../call.ts'
+import { codeKey, keepsInstances, poolKey } from '../call.ts'
 import type { ThreadSet } from '../lanes/thread-set.ts'
 import type { RunReport } from '../runtime/runner.ts'
 import type { Holdings } from './holdings.ts'
@@ -31,6 +31,8 @@ export class InlineCalls {
   readonly #verdicts: VerdictFile
   readonly #held: Holdings
   readonly #waste = new InlineWaste()
+  /** Keys of modules that a function has proved here, and no function has disgraced since. */
+  readonly #proven = new Set<string>()
 
   constructor({ threads, stats, verdicts, held }: InlineCallsOptions) {
     this.#threads = threads
@@ -67,6 +69,21 @@ export class InlineCalls {
     return this.#judged(pool, report, nowMs)
   }
 
+  /**
+   * The pool of a function that is let in with its first call, because another one has proved the module that it runs; null
+   * when it has to prove itself. Of 10 000 functions most are called too seldom for that.
+   */
+  join(fn: WorkerFunction, nowMs: number): Pool | null {
+    if (fn.compiled === null || !this.#proven.has(codeKey(fn))) return null
+    // Not one that was replaced while the body of its request came in: no pool is made for it any more.
+    if (!this.#held.gauges.isServed(poolKey(fn))) return null
+    const pool = this.#held.pool(fn)
+    if (pool.leased > 0 || !pool.proof.mayJoin(nowMs)) return null
+    if (!this.#mayBeLetIn(fn, pool, nowMs)) return null
+    pool.proof.promote()
+    return pool
+  }
+
   /** Notes a call in the thread lane, after which the function may be let in. */
   ranOnThread(fn: WorkerFunction, pool: Pool, { outcome }: RunReport, nowMs: number): void {
     if (pool.proof.inline || pool.promoting || fn.compiled === null || outcome.cold) return
@@ -100,6 +117,7 @@ export class InlineCalls {
       const report = inline.prepare(fn, FRESH_INSTANCE, form)
       if (!report.outcome.ok) return pool.proof.fall(nowMs)
       this.#held.usedCode(pool, inline.index, report.code_bytes)
+      this.#proven.add(pool.code)
       return pool.proof.promote()
     }
     const instance = this.#held.create(fn, pool, inline.index)
@@ -109,6 +127,7 @@ export class InlineCalls {
     if (!report.alive) return pool.proof.fall(nowMs)
     this.#held.keepOnly(pool, inline.index)
     pool.proof.promote()
+    this.#proven.add(pool.code)
   }
 
   #attemptCold(
@@ -123,6 +142,7 @@ export class InlineCalls {
     if (instance === null) return null
     const report = inline.call(fn, instance.id, request, this.#threads.form(pool.code))
     this.#release(fn, pool, instance, report ?? GONE)
+    if (report?.alive === true) this.#held.keepOnly(pool, inline.index)
     return this.#judged(pool, report, nowMs)
   }
 
@@ -136,11 +156,13 @@ export class InlineCalls {
       this.#stats.addWorker('inline_overruns', 1)
       this.#waste.wasted(LIMITS.inlineMsMax, nowMs)
       pool.proof.fall(nowMs)
+      this.#proven.delete(pool.code)
       return null
     }
     const { busy_ms, entered_ms } = report.outcome
     this.#stats.addWorker('inline_calls', 1)
     if (entered_ms > 0) pool.proof.ranInline(busy_ms, nowMs)
+    if (!pool.proof.inline) this.#proven.delete(pool.code)
     return report.outcome
   }
 }

@@ -21,6 +21,12 @@ export class LoadedCode {
   /** Those of the modules that have no instance, in the order in which they were used or lost their last. */
   readonly #spare = new Map<string, Module>()
   #bytes = 0
+  #copies = 0
+
+  /** How often a module is loaded, on all threads together. */
+  get copies(): number {
+    return this.#copies
+  }
 
   /** What all of it takes. */
   get bytes(): number {
@@ -35,10 +41,12 @@ export class LoadedCode {
       this.#modules.set(key, module)
     }
     this.#bytes -= module.threads.size * module.bytes
+    this.#copies -= module.threads.size
     module.threads.add(thread)
     module.bytes = bytes
     module.usedMs = nowMs
     this.#bytes += module.threads.size * module.bytes
+    this.#copies += module.threads.size
     if (!this.#instances.has(key)) this.#spareNow(key, module)
   }
 
@@ -72,13 +80,16 @@ export class LoadedCode {
     this.#spare.delete(key)
     const bytes = module.threads.size * module.bytes
     this.#bytes -= bytes
+    this.#copies -= module.threads.size
     return bytes
   }
 
   /** A thread holds nothing any more, because it is gone. */
   forgetThread(thread: number): void {
     for (const module of this.#modules.values()) {
-      if (module.threads.delete(thread)) this.#bytes -= module.bytes
+      if (!module.threads.delete(thread)) continue
+      this.#bytes -= module.bytes
+      this.#copies -= 1
     }
   }
 

@@ -103,7 +103,7 @@ export class Pool {
   evictBeside(thread: number): Instance[] {
     const others = this.#idle.filter((instance) => instance.thread !== thread)
     this.#idle = this.#idle.filter((instance) => instance.thread === thread)
-    for (const instance of others) this.#budget.left(instance)
+    for (const instance of others) this.#left(instance)
     return others
   }
 
@@ -168,14 +168,6 @@ export class Pool {
     const oldest = this.#idle.shift() ?? null
     if (oldest !== null) this.#left(oldest)
     return oldest
-  }
-
-  /** Takes out the idle instances that are on other threads than `thread`. */
-  evictOthers(thread: number): Instance[] {
-    const others = this.#idle.filter((instance) => instance.thread !== thread)
-    this.#idle = this.#idle.filter((instance) => instance.thread === thread)
-    for (const instance of others) this.#left(instance)
-    return others
   }
 
   /** Takes out what has been idle too long, least recently used first, but keeps the minimum. */

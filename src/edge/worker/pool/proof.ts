@@ -35,6 +35,11 @@ export class Proof {
     return this.#made >= LIMITS.inlineProofCallsMin
   }
 
+  /** Whether it may change without proof, where its module has proved itself under another function: nothing is held against it. */
+  mayJoin(nowMs: number): boolean {
+    return !this.#inline && this.#falls === 0 && nowMs >= this.#pausedUntil
+  }
+
   promote(): void {
     this.#inline = true
     this.#meanMs = 0

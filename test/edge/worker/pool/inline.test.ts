@@ -180,3 +180,34 @@ test('a suspect, or one in quarantine, is not run on the HTTP thread', async () 
   runtime.verdicts.quarantine(fn.slot, { version: fn.version, deaths: 3, until })
   expect(now(fn, request('/'))).toBeNull()
 })
+
+/** So many functions that run the module of one. */
+function kin(fn: WorkerFunction, count: number): WorkerFunction[] {
+  return Array.from({ length: count }, (_, index) => {
+    const function_id = Bun.randomUUIDv7() as typeof fn.function_id
+    return { ...fn, function_id, slot: fn.slot + 100 + index }
+  })
+}
+
+test('what one function has proved of a module lets others in that run it, each with its own instance', async () => {
+  const fn = await compiled('misbehave-c')
+  const [other, unserved] = kin(fn, 2) as [WorkerFunction, WorkerFunction]
+  runtime.invoker.assign([fn, other])
+  expect(now(other, request('/counter'))).toBeNull()
+  expect(await prove(fn)).toBe(true)
+  const counts = ['1', '2'].map(() => now(other, request('/counter')))
+  expect(counts.map((outcome) => outcome && answer(outcome).text)).toEqual(['1', '2'])
+  expect(counts.map((outcome) => outcome?.cold)).toEqual([true, false])
+  expect(runtime.stats.get(other.slot, 'instances')).toBe(1)
+  expect(now(unserved, request('/counter'))).toBeNull()
+})
+
+test('one that must be stopped takes the trust in its module with it, not from those that have proved themselves', async () => {
+  const fn = await runtime.compiled(runtime.module(assemble(LOGS_AND_LOOPS)), 'O2')
+  const [slow, next] = kin(fn, 2) as [WorkerFunction, WorkerFunction]
+  runtime.invoker.assign([fn, slow, next])
+  expect(await prove(fn, '/')).toBe(true)
+  expect(now(slow, request('/loop'))).toBeNull()
+  expect(now(next, request('/'))).toBeNull()
+  expect(now(fn, request('/'))?.ok).toBe(true)
+})

@@ -69,6 +69,8 @@ test('what is held costs what its threads hold of it, and of those without insta
           0,
         )
         expect(code.bytes).toBe(bytes)
+        const copies = [...model.values()].reduce((sum, held) => sum + held.size, 0)
+        expect(code.copies).toBe(copies)
         const spare = [...model.keys()].filter((name) => (instances.get(name) ?? 0) === 0)
         expect(code.oldest()?.key ?? null).toBe(spare[0] ?? null)
       }
