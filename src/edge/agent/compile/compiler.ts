@@ -76,6 +76,9 @@ export class Compiler {
   readonly #deps: CompilerDeps
   /** What is to be compiled, by function. */
   #wanted = new Map<string, Manifest>()
+  #order: readonly Manifest[] = []
+  /** Where among them it is: what comes before has been looked at. Of 10 000, looking at all for each took longer than the rest. */
+  #place = firstOf(0)
   /** The form in which each version is served, by `keyOf`. */
   readonly #forms = new Map<string, CompiledModule>()
   /** Levels that are not to be tried before a time (performance.now), and how long they waited for it, by version and level. */
@@ -128,6 +131,8 @@ export class Compiler {
   /** Says what is served; what is not any more is forgotten. */
   want(manifests: Iterable<Manifest>): void {
     this.#wanted = new Map([...manifests].map((manifest) => [manifest.function_id, manifest]))
+    this.#order = [...this.#wanted.values()]
+    this.#place = firstOf(0)
     const keys = new Set([...this.#wanted.values()].map(keyOf))
     for (const key of this.#forms.keys()) if (!keys.has(key)) this.#forms.delete(key)
     for (const key of this.#notBefore.keys()) {
@@ -218,11 +223,20 @@ export class Compiler {
   /** What to do next: no function waits for its first compiled form while another gets its second. */
   #next(): [Manifest, CompileLevel] | null {
     if (this.#machine === null || this.#deps.memory.shortage.aborted) return null
-    for (const level of COMPILE_LEVELS) {
-      for (const manifest of this.#wanted.values()) {
+    for (
+      ;
+      this.#place.level < COMPILE_LEVELS.length;
+      this.#place = firstOf(this.#place.level + 1)
+    ) {
+      const level = COMPILE_LEVELS[this.#place.level]
+      for (; this.#place.index < this.#order.length; this.#place.index += 1) {
+        const manifest = this.#order[this.#place.index]
+        if (level === undefined || manifest === undefined) continue
         if (this.#lacks(this.#machine, manifest, level)) return [manifest, level]
       }
     }
+    // What was put off may be due by then.
+    this.#place = firstOf(0)
     return null
   }
 
@@ -332,6 +346,15 @@ export class Compiler {
       },
     })
   }
+}
+
+interface Place {
+  readonly level: number
+  index: number
+}
+
+function firstOf(level: number): Place {
+  return { level, index: 0 }
 }
 
 function keyOf({ function_id, version, sha256 }: Manifest): string {
