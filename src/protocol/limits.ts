@@ -83,15 +83,24 @@ export const LIMITS = {
   inlineMsMax: 10,
   inlineWallMsMax: 100,
   /**
-   * How long it must stay away the first time that it was stopped, doubled each time up to the most; after so many measured calls (one
-   * in 16 is) it begins anew, for garbage is collected in somebody's call too.
+   * How long it must stay away the first time that it had to go, doubled each time up to the most; after so many calls it begins
+   * anew, for garbage is collected in somebody's call too.
    */
   inlinePauseMsMin: 1_000,
   inlinePauseMsMax: 3600_000,
-  inlineForgivenCalls: 1_000,
-  /** Time wasted by calls that were stopped or slow, halved every so often, above which nobody is let in. */
-  inlineWastedMsMax: 200,
+  inlineForgivenCalls: 16_000,
+  /** Time wasted by calls that were stopped or slow, halved every so often, above which nobody is let in and who is slow has to go. */
+  inlineWastedMsMax: 100,
   inlineWasteHalfMs: 5_000,
+  /**
+   * What guests may take of one turn of the HTTP thread's event loop, in which it answers all that has arrived, when it has had calls
+   * of several functions in so long a time: up to the first of these any may, up to the second those that are quick in the
+   * mean, for which the way to a thread and back takes longer. Who finds no room runs in the thread lane.
+   */
+  inlineTurnMsMax: 2,
+  inlineTurnQuickMsMax: 20,
+  inlineQuickMs: 0.05,
+  inlineSharedMs: 10_000,
   /** What the lane's modules may be in bytes of compiled code: they are loaded by the thread that everybody waits for. */
   inlineCodeBytesMax: 8 * MIB,
   /** Stack of the main thread without which no guest runs there; an executor thread has as much. */
@@ -222,6 +231,9 @@ const RELATIONS: readonly (readonly [boolean, string])[] = [
   [LIMITS.inlineMeanMsMax < LIMITS.inlineSlowMs, 'inlineSlowMs'],
   [LIMITS.inlineSlowMs < LIMITS.inlineMsMax, 'inlineMsMax'],
   [LIMITS.inlineMsMax < LIMITS.inlineWallMsMax, 'inlineWallMsMax'],
+  [LIMITS.inlineQuickMs < LIMITS.inlineMeanMsMax, 'inlineQuickMs'],
+  [LIMITS.inlineTurnMsMax < LIMITS.inlineTurnQuickMsMax, 'inlineTurnMsMax'],
+  [LIMITS.inlineMsMax < LIMITS.inlineWastedMsMax, 'inlineWastedMsMax'],
   [LIMITS.stackBytesMax < LIMITS.inlineStackBytesMin, 'inlineStackBytesMin'],
   [LIMITS.queueWaitMsMin < LIMITS.queueWaitMsMax, 'queueWaitMsMin'],
   [LIMITS.kvKeyBytesMax + LIMITS.kvValueBytesMax <= LIMITS.kvBytesMax, 'kvBytesMax'],

@@ -9,7 +9,7 @@ import type { PendingResult } from './spin/result.ts'
 import { StreamTable } from './wasi/streams.ts'
 
 /** Why a host function ended the guest's call before it returned by itself. */
-export type EndReason = 'exit' | 'deadline' | 'response_too_large'
+export type EndReason = 'exit' | 'deadline' | 'sleep' | 'response_too_large'
 
 const decoder = new TextDecoder()
 const EMPTY = new Uint8Array(0)

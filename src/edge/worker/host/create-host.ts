@@ -25,6 +25,7 @@ export function createHost(options: HostOptions, libc: Libc, memory: GuestMemory
     fetchLine: null,
     stopped: () => false,
     sleeping: (_leftMs, wait) => wait(),
+    maySleep: true,
   }
   return host
 }

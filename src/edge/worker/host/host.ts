@@ -37,6 +37,8 @@ export interface Host {
    * but not after `leftMs`, which says what is left to the call, has come to 0.
    */
   sleeping: <T>(leftMs: () => number, wait: () => T) => T
+  /** Whether guests may sleep on this thread; where not, the call ends and is run again elsewhere. */
+  maySleep: boolean
 }
 
 /** A host function with its call's context at hand and the guest's memory attached. */

@@ -59,6 +59,7 @@ export class InlineLane {
         throw new Error(`The main thread's stack may have ${stackBytes} bytes.`)
       }
       const engine = new Engine(host)
+      engine.host.maySleep = false
       const compiledCode = new CompiledCode(engine.native, compile_key, this.#header.holder, log)
       this.#runner = new Runner(engine, new CallSlot(control, index), compiledCode)
       return true
@@ -98,7 +99,7 @@ export class InlineLane {
     const { outcome } = report
     if (outcome.ok) return report
     const stopped = outcome.code === 'execution_timeout' && limitMs < fn.max_execution_ms
-    // What cannot be loaded or begun here is for the thread lane to report.
+    // What cannot be loaded or begun here, or would sleep, is for the thread lane.
     return stopped || !report.loaded || outcome.code === 'overloaded' ? null : report
   }
 

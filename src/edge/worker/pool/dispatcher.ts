@@ -61,8 +61,8 @@ export class Dispatcher implements Invoker {
     })
     this.#verdicts = options.verdicts
     this.#suspects = new Suspects(options.verdicts)
-    const { threads, stats, verdicts } = options
-    this.#inline = new InlineCalls({ threads, stats, verdicts, held: this.#held })
+    const { threads, stats, verdicts, nowMs } = options
+    this.#inline = new InlineCalls({ threads, stats, verdicts, nowMs, held: this.#held })
     const limits = {
       itemsMax: LIMITS.queueRequestsMax,
       groupItemsMax: LIMITS.queueFunctionRequestsMax,
@@ -77,6 +77,7 @@ export class Dispatcher implements Invoker {
   }
 
   invokeNow(fn: WorkerFunction, request: GuestRequest): Outcome | null {
+    this.#inline.calls(fn, request.admitted_ms)
     if (this.#closing !== null) return null
     const known = this.#held.known(fn)
     const pool = known?.proof.inline ? known : this.#inline.join(fn, request.admitted_ms)

@@ -11,13 +11,15 @@ import type { RunReport } from '../runtime/runner.ts'
 import type { Holdings } from './holdings.ts'
 import type { Instance } from './instance.ts'
 import type { Pool } from './pool.ts'
-import { InlineWaste } from './proof.ts'
+import { InlineTurn, InlineWaste } from './proof.ts'
 
 export interface InlineCallsOptions {
   readonly threads: ThreadSet
   readonly stats: StatsFile
   readonly verdicts: VerdictFile
   readonly held: Holdings
+  /** Milliseconds of a monotonic clock. */
+  readonly nowMs: () => number
 }
 
 /** An instance that is used all the time is noted as used so often. */
@@ -30,21 +32,30 @@ export class InlineCalls {
   readonly #stats: StatsFile
   readonly #verdicts: VerdictFile
   readonly #held: Holdings
+  readonly #nowMs: () => number
   readonly #waste = new InlineWaste()
   /** Keys of modules that a function has proved here, and no function has disgraced since. */
   readonly #proven = new Set<string>()
+  readonly #turn = new InlineTurn((end) => setImmediate(end))
 
-  constructor({ threads, stats, verdicts, held }: InlineCallsOptions) {
+  constructor({ threads, stats, verdicts, held, nowMs }: InlineCallsOptions) {
     this.#threads = threads
     this.#stats = stats
     this.#verdicts = verdicts
     this.#held = held
+    this.#nowMs = nowMs
+  }
+
+  /** Notes a call, whichever lane it will run in. */
+  calls(fn: WorkerFunction, nowMs: number): void {
+    this.#turn.calls(fn, nowMs)
   }
 
   /** Runs a call of a function that has proved itself; null when the thread lane is to run it. `nowMs` is when it began. */
   attempt(fn: WorkerFunction, pool: Pool, request: GuestRequest, nowMs: number): Outcome | null {
     // Suspects take turns, which the thread lane sees to.
     if (this.#verdicts.refusal(fn) !== null || this.#verdicts.isApart(fn)) return null
+    if (!this.#turn.hasRoom(pool.proof.quick, nowMs)) return null
     const { inline } = this.#threads
     const form = this.#threads.form(pool.code)
     if (!keepsInstances(fn.abi)) {
@@ -153,15 +164,22 @@ export class InlineCalls {
 
   #judged(pool: Pool, report: RunReport | null, nowMs: number): Outcome | null {
     if (report === null) {
+      const tookMs = this.#nowMs() - nowMs
       this.#stats.addWorker('inline_overruns', 1)
-      this.#waste.wasted(LIMITS.inlineMsMax, nowMs)
+      this.#turn.took(tookMs)
+      // More than it may have is what the machine had no processor for.
+      this.#waste.wasted(Math.min(tookMs, LIMITS.inlineMsMax), nowMs)
       pool.proof.fall(nowMs)
       this.#proven.delete(pool.code)
       return null
     }
-    const { busy_ms, entered_ms } = report.outcome
+    const { busy_ms, execution_ms } = report.outcome
     this.#stats.addWorker('inline_calls', 1)
-    if (entered_ms > 0) pool.proof.ranInline(busy_ms, nowMs)
+    this.#turn.took(execution_ms)
+    if (pool.proof.ranInline(busy_ms, nowMs)) {
+      this.#waste.wasted(busy_ms, nowMs)
+      if (this.#waste.isMuch(nowMs) && pool.proof.inline) pool.proof.fall(nowMs)
+    }
     if (!pool.proof.inline) this.#proven.delete(pool.code)
     return report.outcome
   }

@@ -9,6 +9,8 @@ import { LIMITS } from '../../../protocol/limits.ts'
 const quickCallsPerLong = 100
 /** Weight of the last call in the mean of a function's inline calls. */
 const meanWeight = 1 / 32
+/** Milliseconds taken by guests after which the end of the turn is looked for. */
+const turnLookMs = 1
 
 export class Proof {
   #inline = false
@@ -24,6 +26,11 @@ export class Proof {
 
   get inline(): boolean {
     return this.#inline
+  }
+
+  /** Whether its calls in the inline lane take next to nothing in the mean. */
+  get quick(): boolean {
+    return this.#meanMs <= LIMITS.inlineQuickMs
   }
 
   /** Notes a call in the thread lane. True when it may change to the inline lane; `promote` does it. */
@@ -46,15 +53,15 @@ export class Proof {
     this.#forgetCalls()
   }
 
-  /** Notes one of the calls in the inline lane, of which some are measured. */
-  ranInline(busyMs: number, nowMs: number): void {
+  /** Notes a call in the inline lane. True when it was a slow one. */
+  ranInline(busyMs: number, nowMs: number): boolean {
     this.#calls += 1
-    if (busyMs > LIMITS.inlineSlowMs) this.#slow += 1
-    this.#meanMs += (busyMs - this.#meanMs) * meanWeight
-    const areSlow = this.#slow * quickCallsPerLong > Math.max(this.#calls, quickCallsPerLong)
-    if (!areSlow && this.#meanMs <= LIMITS.inlineMeanMsMax) return
-    this.leave()
-    this.#pausedUntil = nowMs + LIMITS.inlinePauseMsMin
+    this.#meanMs += (Math.min(busyMs, LIMITS.inlineMsMax) - this.#meanMs) * meanWeight
+    const isSlow = busyMs > LIMITS.inlineSlowMs
+    if (isSlow) this.#slow += 1
+    const areSlow = this.#slow > Math.max(this.#calls / quickCallsPerLong, 1)
+    if (areSlow || this.#meanMs > LIMITS.inlineMeanMsMax) this.fall(nowMs)
+    return isSlow
   }
 
   /** Back to the thread lane, with nothing held against it. */
@@ -63,7 +70,7 @@ export class Proof {
     this.#forgetCalls()
   }
 
-  /** Back to the thread lane after a call that had to be stopped, for longer each time; after many good ones it begins anew. */
+  /** Back to the thread lane for what its calls have taken, for longer each time; after many good ones it begins anew. */
   fall(nowMs: number): void {
     if (this.#calls >= LIMITS.inlineForgivenCalls) this.#falls = 0
     const pauseMs = LIMITS.inlinePauseMsMin * 2 ** this.#falls
@@ -79,23 +86,63 @@ export class Proof {
   }
 }
 
-/**
- * The time that calls have wasted in the inline lane, which is everybody's: while it is much, no function is let in that is not.
- */
+/** The time that calls have wasted in the inline lane, which is everybody's. */
 export class InlineWaste {
   #ms = 0
   #atMs = 0
+  /** When it is no longer much. */
+  #muchUntilMs = Number.NEGATIVE_INFINITY
 
   wasted(ms: number, nowMs: number): void {
-    this.#ms = this.#left(nowMs) + ms
+    const left = this.#ms * 0.5 ** ((nowMs - this.#atMs) / LIMITS.inlineWasteHalfMs)
+    this.#ms = left + ms
     this.#atMs = nowMs
+    const halves = Math.log2(this.#ms / LIMITS.inlineWastedMsMax)
+    this.#muchUntilMs = nowMs + halves * LIMITS.inlineWasteHalfMs
   }
 
   isMuch(nowMs: number): boolean {
-    return this.#left(nowMs) > LIMITS.inlineWastedMsMax
+    return nowMs < this.#muchUntilMs
+  }
+}
+
+/**
+ * What guests take of a turn of the HTTP thread's event loop. A turn answers all requests that have arrived, so that somebody
+ * else's, which arrives meanwhile, waits for all of them.
+ */
+export class InlineTurn {
+  readonly #atEnd: (end: () => void) => void
+  #tookMs = 0
+  #endIsKnown = false
+  #last: unknown = null
+  #sharedUntilMs = Number.NEGATIVE_INFINITY
+
+  /** `atEnd` calls when the turn has ended. */
+  constructor(atEnd: (end: () => void) => void) {
+    this.#atEnd = atEnd
   }
 
-  #left(nowMs: number): number {
-    return this.#ms * 0.5 ** ((nowMs - this.#atMs) / LIMITS.inlineWasteHalfMs)
+  /** Notes a call, in whichever lane: while all are of the same function, it is in nobody's way. */
+  calls(fn: unknown, nowMs: number): void {
+    if (fn === this.#last) return
+    if (this.#last !== null) this.#sharedUntilMs = nowMs + LIMITS.inlineSharedMs
+    this.#last = fn
+  }
+
+  hasRoom(quick: boolean, nowMs: number): boolean {
+    const tookMs = this.#tookMs
+    if (tookMs < LIMITS.inlineTurnMsMax || nowMs >= this.#sharedUntilMs) return true
+    return quick && tookMs < LIMITS.inlineTurnQuickMsMax
+  }
+
+  took(ms: number): void {
+    this.#tookMs += ms
+    // Calls that take next to nothing need not know when a turn ends.
+    if (this.#endIsKnown || this.#tookMs < turnLookMs) return
+    this.#endIsKnown = true
+    this.#atEnd(() => {
+      this.#endIsKnown = false
+      this.#tookMs = 0
+    })
   }
 }

@@ -38,6 +38,9 @@ export function failureOf(
 ): Error | null {
   if (code === RESULT.success) return null
   if (code === RESULT.interrupted || context.end === 'deadline') return timeout(context)
+  if (context.end === 'sleep') {
+    return new EdgefnError('overloaded', 'The function would sleep on a thread that may not.')
+  }
   if (context.end === 'response_too_large') {
     const message = `The response is over ${LIMITS.responseBodyBytesMax} bytes.`
     return new EdgefnError('invalid_response', message)

@@ -22,7 +22,7 @@ function mayBeImported(module: string, name: string): boolean {
     case 'edgefn':
       return EDGEFN_NAMES.has(name)
     case 'wasi_snapshot_preview1':
-      // A sleep in `poll_oneoff` is a slow call like any other.
+      // Most programs could sleep, and few do: those are run again elsewhere (`Host.maySleep`).
       return true
     case 'env':
       return name !== EXTISM_OLD_PREFIX + EXTISM_FETCH

@@ -10,6 +10,7 @@ import type { FetchLine } from '../fetch/line.ts'
 import type { CallSlot } from '../lanes/control.ts'
 import { ABI_TABLE } from './abi-table.ts'
 import type { KeptAbi, KeptInstance } from './abi-table.ts'
+import { BusyTime } from './busy-time.ts'
 import type { CompiledCode } from './compiled-code.ts'
 import type { Engine } from './engine.ts'
 import { exitError, GuestExit, timeout } from './guest-call.ts'
@@ -46,7 +47,7 @@ export interface CallSettings {
   readonly strict: boolean
 }
 
-/** One call in so many is timed on its way into the guest and out of it (`edgefn_dispatch_seconds`), and measured in the inline lane. */
+/** One call in so many is timed on its way into the guest and out of it (`edgefn_dispatch_seconds`). */
 const timedEvery = 16
 
 const NOT_LOADED: LoadedFunction = { code_bytes: 0, table_bytes: 0, may_inline: false }
@@ -77,12 +78,14 @@ export class Runner {
   /** What is known of the modules that the engine holds. */
   readonly #loaded = new Map<string, LoadedFunction>()
   readonly #instances = new Map<number, KeptInstance>()
+  readonly #busy: BusyTime
   #calls = 0
 
   constructor(engine: Engine, slot: CallSlot, compiledCode: CompiledCode) {
     this.#engine = engine
     this.#slot = slot
     this.#compiledCode = compiledCode
+    this.#busy = new BusyTime(engine.host.libc.threadCpuMs)
     engine.host.stopped = () => slot.claimed
   }
 
@@ -185,9 +188,7 @@ export class Runner {
     const executor = this.#engine.executor(fn.memory_pages)
     this.#calls += 1
     const timed = this.#calls % timedEvery === 0
-    // It takes two system calls, which is much for what the inline lane is for.
-    const measured = timed || !load.strict
-    const cpuMs = measured ? host.libc.threadCpuMs() : 0
+    const cpuMs = isInline ? 0 : host.libc.threadCpuMs()
     const invocation = new Invocation(this.#engine, context, this.#slot, executor, timed)
     let result: GuestResponse | EdgefnError
     let returned = true
@@ -218,7 +219,9 @@ export class Runner {
     host.memory.detach()
     host.current = null
     const execution_ms = host.libc.monotonicMs() - startedMs
-    const busy_ms = measured ? host.libc.threadCpuMs() - cpuMs + context.sleptMs : 0
+    const busy_ms = isInline
+      ? this.#busy.of(execution_ms, context.sleptMs, timed)
+      : host.libc.threadCpuMs() - cpuMs + context.sleptMs
     const known = this.#loaded.get(key) ?? null
     const { code_bytes, table_bytes } = known ?? NOT_LOADED
     const outcome = outcomeOf(result, invocation, cold, { execution_ms, busy_ms })

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 
+import { openLibc } from '../../../../ffi/libc.ts'
 import type { WorkerFunction } from '../../../../src/edge/ipc.ts'
 import type { GuestRequest, Outcome } from '../../../../src/edge/worker/call.ts'
 import { LIMITS } from '../../../../src/protocol/limits.ts'
@@ -19,6 +20,35 @@ const LOGS_AND_LOOPS = `(module
     (memory.copy (local.get 8) (i32.const 20) (i32.const 21))
     (i32.const 21)))`
 
+/** Sleeps a tenth of a millisecond, or two where its path has more than a slash. */
+const SLEEPS = `(module
+  (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 2)
+  (func (export "alloc") (param i32) (result i32) (i32.const 65536))
+  (func (export "handle") (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+    (i32.store offset=16 (i32.const 0) (i32.const 1))
+    (i64.store offset=24 (i32.const 0)
+      (select (i64.const 2000000) (i64.const 100000) (i32.gt_u (local.get 3) (i32.const 1))))
+    (drop (call $poll (i32.const 0) (i32.const 128) (i32.const 1) (i32.const 192)))
+    (i32.store8 (local.get 8) (i32.const 10))
+    (i32.const 1)))`
+
+/** Where its path has more than a slash, counts for some milliseconds in fifteen of sixteen calls. */
+const MOSTLY_SLOW = `(module
+  (memory (export "memory") 2)
+  (global $calls (mut i32) (i32.const 0))
+  (func (export "alloc") (param i32) (result i32) (i32.const 65536))
+  (func (export "handle") (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+    (local $i i32)
+    (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+    (if (i32.and (i32.gt_u (local.get 3) (i32.const 1))
+        (i32.ne (i32.const 0) (i32.and (global.get $calls) (i32.const 15))))
+      (then (loop $again
+        (i32.store (i32.const 64) (local.tee $i (i32.add (local.get $i) (i32.const 1))))
+        (br_if $again (i32.lt_u (i32.load (i32.const 64)) (i32.const 6000000))))))
+    (i32.store8 (local.get 8) (i32.const 10))
+    (i32.const 1)))`
+
 let runtime: RuntimeHarness
 
 beforeAll(async () => {
@@ -29,11 +59,15 @@ afterAll(async () => {
   expect(runtime.defects).toEqual([])
 })
 
-const now = (fn: WorkerFunction, of: GuestRequest) => runtime.invoker.invokeNow(fn, of)
+/** In a turn of its own, which has room for it. */
+async function now(fn: WorkerFunction, of: GuestRequest): Promise<Outcome | null> {
+  await new Promise((resolve) => setImmediate(resolve))
+  return runtime.invoker.invokeNow(fn, { ...of, admitted_ms: openLibc().monotonicMs() })
+}
 
 /** As ingress calls: at once where that is possible, else through the pool. */
 async function call(fn: WorkerFunction, of: GuestRequest): Promise<Outcome> {
-  return now(fn, of) ?? (await runtime.invoker.invoke(fn, of))
+  return (await now(fn, of)) ?? (await runtime.invoker.invoke(fn, of))
 }
 
 /** Calls until a call runs inline; false when it does not for long. */
@@ -43,8 +77,7 @@ async function prove(fn: WorkerFunction, target = '/echo'): Promise<boolean> {
     for (let calls = 0; calls < LIMITS.inlineProofCallsMin; calls += 1) {
       await runtime.invoker.invoke(fn, request(target))
     }
-    await new Promise((resolve) => setImmediate(resolve))
-    const outcome = now(fn, request(target))
+    const outcome = await now(fn, request(target))
     if (outcome !== null) return true
   }
   return false
@@ -68,7 +101,7 @@ test.each(['echo-c', 'echo-as', 'echo-rust', 'wagi-echo-c', 'extism-count-as'])(
         ],
         body: new TextEncoder().encode('höllo "w"\n'),
       })
-    const inline = now(fn, of())
+    const inline = await now(fn, of())
     const onThread = await runtime.invoker.invoke(fn, of())
     if (inline === null) throw new Error('It did not run inline.')
     const { status, text, headers } = answer(inline)
@@ -90,8 +123,7 @@ test('a function that is interpreted, waits for others, or keeps what it does, n
     for (let calls = 0; calls < 3 * LIMITS.inlineProofCallsMin; calls += 1) {
       await runtime.invoker.invoke(fn, request('/'))
     }
-    await new Promise((resolve) => setImmediate(resolve))
-    expect([fn.name, now(fn, request('/'))]).toEqual([fn.name, null])
+    expect([fn.name, await now(fn, request('/'))]).toEqual([fn.name, null])
   }
 })
 
@@ -107,10 +139,10 @@ describe('misbehaviour on the HTTP thread', () => {
       ['/negative', 'function_error'],
     ] as const
     for (const [target, code] of cases) {
-      const outcome = now(fn, request(target))
+      const outcome = await now(fn, request(target))
       if (outcome === null) throw new Error(`${target} did not run inline.`)
       expect([target, failure(outcome)]).toEqual([target, code])
-      const next = now(fn, request('/echo'))
+      const next = await now(fn, request('/echo'))
       if (next === null) throw new Error(`What came after ${target} did not run inline.`)
       expect(answer(next).status).toBe(200)
     }
@@ -121,7 +153,7 @@ describe('misbehaviour on the HTTP thread', () => {
     expect(await prove(fn)).toBe(true)
     const before = runtime.stats.getWorker('inline_overruns')
     const started = performance.now()
-    expect(now(fn, request('/loop'))).toBeNull()
+    expect(await now(fn, request('/loop'))).toBeNull()
     // It is stopped for its processor time, which a busy machine may give it late; but long before its own limit on an idle one.
     expect(performance.now() - started).toBeLessThan(LIMITS.inlineWallMsMax + 200)
     expect(runtime.stats.getWorker('inline_overruns')).toBe(before + 1)
@@ -132,26 +164,47 @@ describe('misbehaviour on the HTTP thread', () => {
     for (let calls = 0; calls < 2 * LIMITS.inlineProofCallsMin; calls += 1) {
       await runtime.invoker.invoke(fn, request('/echo'))
     }
-    await new Promise((resolve) => setImmediate(resolve))
     const paused = performance.now() - started < LIMITS.inlinePauseMsMin
-    if (paused) expect(now(fn, request('/echo'))).toBeNull()
+    if (paused) expect(await now(fn, request('/echo'))).toBeNull()
   })
 
   test('a limit that is shorter than what the thread gives is the function’s own, and a timeout', async () => {
     const fn = await compiled('misbehave-c', { max_execution_ms: 5 })
     expect(await prove(fn)).toBe(true)
-    const outcome = now(fn, request('/loop'))
+    const outcome = await now(fn, request('/loop'))
     if (outcome === null) throw new Error('It did not run inline.')
     expect(failure(outcome)).toBe('execution_timeout')
     expect(answer(await call(fn, request('/echo'))).status).toBe(200)
+  })
+
+  test('a guest that sleeps there is run again on another thread at once, and one that waits for less is not', async () => {
+    // The limit is its own even there: still it is no timeout.
+    for (const max_execution_ms of [300, 8]) {
+      const module = runtime.module(assemble(SLEEPS), { max_execution_ms })
+      const fn = await runtime.compiled(module, 'O2')
+      expect(await prove(fn, '/')).toBe(true)
+      const before = runtime.stats.getWorker('inline_overruns')
+      expect(await now(fn, request('/sleep'))).toBeNull()
+      expect(runtime.stats.getWorker('inline_overruns')).toBe(before + 1)
+      expect(answer(await runtime.invoker.invoke(fn, request('/sleep'))).status).toBe(200)
+    }
+  })
+
+  test('no call goes unseen: one that is slow in nearly all calls does not stay, whichever are measured', async () => {
+    const fn = await runtime.compiled(runtime.module(assemble(MOSTLY_SLOW)), 'O2')
+    expect(await prove(fn, '/')).toBe(true)
+    let calls = 0
+    while ((await now(fn, request('/slow'))) !== null) calls += 1
+    // One in sixteen is quick.
+    expect(calls).toBeLessThan(10)
   })
 
   test('what a call logs before it is given up is not told: it is told when it runs again', async () => {
     const fn = await runtime.compiled(runtime.module(assemble(LOGS_AND_LOOPS)), 'O2')
     expect(await prove(fn, '/')).toBe(true)
     const loop = () => request('/loop')
-    expect(now(fn, request('/'))?.logs).toHaveLength(1)
-    expect(now(fn, loop())).toBeNull()
+    expect((await now(fn, request('/')))?.logs).toHaveLength(1)
+    expect(await now(fn, loop())).toBeNull()
     const outcome = await runtime.invoker.invoke(fn, loop())
     expect(failure(outcome)).toBe('execution_timeout')
     expect(outcome.logs.map(({ message }) => message)).toEqual(['seen'])
@@ -162,23 +215,23 @@ test('a new version, or another form, proves itself anew', async () => {
   const fn = await compiled('hello-c')
   expect(await prove(fn)).toBe(true)
   const next = { ...fn, version: 2 as typeof fn.version }
-  expect(now(next, request('/'))).toBeNull()
+  expect(await now(next, request('/'))).toBeNull()
   expect(await prove(next)).toBe(true)
   runtime.invoker.assign([next])
-  expect(now(fn, request('/'))).toBeNull()
-  expect(now(next, request('/'))?.ok).toBe(true)
+  expect(await now(fn, request('/'))).toBeNull()
+  expect((await now(next, request('/')))?.ok).toBe(true)
 })
 
 test('a suspect, or one in quarantine, is not run on the HTTP thread', async () => {
   const fn = await compiled('hello-c')
   expect(await prove(fn)).toBe(true)
   runtime.verdicts.keepApart(fn.slot, fn.version, 50)
-  expect(now(fn, request('/'))).toBeNull()
+  expect(await now(fn, request('/'))).toBeNull()
   runtime.verdicts.keepApart(fn.slot, 0, 0)
-  expect(now(fn, request('/'))?.ok).toBe(true)
+  expect((await now(fn, request('/')))?.ok).toBe(true)
   const until = Date.now() + 60_000
   runtime.verdicts.quarantine(fn.slot, { version: fn.version, deaths: 3, until })
-  expect(now(fn, request('/'))).toBeNull()
+  expect(await now(fn, request('/'))).toBeNull()
 })
 
 /** So many functions that run the module of one. */
@@ -193,13 +246,13 @@ test('what one function has proved of a module lets others in that run it, each 
   const fn = await compiled('misbehave-c')
   const [other, unserved] = kin(fn, 2) as [WorkerFunction, WorkerFunction]
   runtime.invoker.assign([fn, other])
-  expect(now(other, request('/counter'))).toBeNull()
+  expect(await now(other, request('/counter'))).toBeNull()
   expect(await prove(fn)).toBe(true)
-  const counts = ['1', '2'].map(() => now(other, request('/counter')))
+  const counts = [await now(other, request('/counter')), await now(other, request('/counter'))]
   expect(counts.map((outcome) => outcome && answer(outcome).text)).toEqual(['1', '2'])
   expect(counts.map((outcome) => outcome?.cold)).toEqual([true, false])
   expect(runtime.stats.get(other.slot, 'instances')).toBe(1)
-  expect(now(unserved, request('/counter'))).toBeNull()
+  expect(await now(unserved, request('/counter'))).toBeNull()
 })
 
 test('one that must be stopped takes the trust in its module with it, not from those that have proved themselves', async () => {
@@ -207,7 +260,7 @@ test('one that must be stopped takes the trust in its module with it, not from t
   const [slow, next] = kin(fn, 2) as [WorkerFunction, WorkerFunction]
   runtime.invoker.assign([fn, slow, next])
   expect(await prove(fn, '/')).toBe(true)
-  expect(now(slow, request('/loop'))).toBeNull()
-  expect(now(next, request('/'))).toBeNull()
-  expect(now(fn, request('/'))?.ok).toBe(true)
+  expect(await now(slow, request('/loop'))).toBeNull()
+  expect(await now(next, request('/'))).toBeNull()
+  expect((await now(fn, request('/')))?.ok).toBe(true)
 })

@@ -1,6 +1,6 @@
-import { expect, test } from 'bun:test'
+import { describe, expect, test } from 'bun:test'
 
-import { InlineWaste, Proof } from '../../../../src/edge/worker/pool/proof.ts'
+import { InlineTurn, InlineWaste, Proof } from '../../../../src/edge/worker/pool/proof.ts'
 import { LIMITS } from '../../../../src/protocol/limits.ts'
 
 const quickMs = 0.05
@@ -79,10 +79,73 @@ test('a function whose code has gone holds nothing against it', () => {
   expect(callsToProve(proof, 0)).toBe(LIMITS.inlineProofCallsMin)
 })
 
-test('wasted time keeps others out until it has faded', () => {
+test('one slow call in a hundred is told as such and borne, however long it took; the next one in these is not', () => {
+  const proof = new Proof()
+  proof.promote()
+  for (let call = 1; call < LIMITS.inlineForgivenCalls; call += 1) {
+    expect(proof.ranInline(quickMs, 0)).toBe(false)
+  }
+  expect(proof.ranInline(100 * LIMITS.inlineMsMax, 0)).toBe(true)
+  expect([proof.inline, proof.quick]).toEqual([true, false])
+  for (let call = 0; call < 200; call += 1) proof.ranInline(quickMs / 5, 0)
+  expect(proof.quick).toBe(true)
+
+  const young = new Proof()
+  young.promote()
+  for (let call = 0; call < 50; call += 1) young.ranInline(quickMs, 0)
+  young.ranInline(LIMITS.inlineSlowMs + 1, 0)
+  expect(young.inline).toBe(true)
+  young.ranInline(LIMITS.inlineSlowMs + 1, 0)
+  expect(young.inline).toBe(false)
+})
+
+test('wasted time is much until it has faded', () => {
   const waste = new InlineWaste()
   expect(waste.isMuch(0)).toBe(false)
-  for (let wasted = 0; wasted <= LIMITS.inlineWastedMsMax; wasted += 10) waste.wasted(10, 0)
-  expect(waste.isMuch(0)).toBe(true)
+  for (let wasted = 10; wasted <= LIMITS.inlineWastedMsMax; wasted += 10) {
+    waste.wasted(10, 0)
+    expect(waste.isMuch(0)).toBe(false)
+  }
+  waste.wasted(LIMITS.inlineWastedMsMax, 0)
+  expect(waste.isMuch(LIMITS.inlineWasteHalfMs - 1)).toBe(true)
   expect(waste.isMuch(LIMITS.inlineWasteHalfMs)).toBe(false)
+  waste.wasted(LIMITS.inlineWastedMsMax / 4, LIMITS.inlineWasteHalfMs)
+  expect(waste.isMuch(LIMITS.inlineWasteHalfMs)).toBe(true)
+})
+
+describe('a turn of the event loop', () => {
+  function turn() {
+    const ends: (() => void)[] = []
+    return { turn: new InlineTurn((end) => ends.push(end)), ends }
+  }
+
+  test('belongs to a function that is alone, and for as long as others have not called for a while', () => {
+    const { turn: one } = turn()
+    for (let call = 0; call < 10; call += 1) one.calls('a', 0)
+    one.took(10 * LIMITS.inlineTurnQuickMsMax)
+    expect(one.hasRoom(false, 0)).toBe(true)
+    one.calls('b', 0)
+    expect(one.hasRoom(false, 0)).toBe(false)
+    expect(one.hasRoom(true, LIMITS.inlineSharedMs - 1)).toBe(false)
+    expect(one.hasRoom(false, LIMITS.inlineSharedMs)).toBe(true)
+  })
+
+  test('has room for calls until they have taken so much, for quick ones a little longer, and anew when it has ended', () => {
+    const { turn: shared, ends } = turn()
+    shared.calls('a', 0)
+    shared.calls('b', 0)
+    const room = () => [shared.hasRoom(false, 0), shared.hasRoom(true, 0)]
+    shared.took(0.01)
+    expect(ends).toEqual([])
+    expect(room()).toEqual([true, true])
+    shared.took(LIMITS.inlineTurnMsMax)
+    expect(room()).toEqual([false, true])
+    shared.took(LIMITS.inlineTurnQuickMsMax)
+    expect(room()).toEqual([false, false])
+    expect(ends).toHaveLength(1)
+    ends.pop()?.()
+    expect(room()).toEqual([true, true])
+    shared.took(LIMITS.inlineTurnMsMax)
+    expect(ends).toHaveLength(1)
+  })
 })

@@ -128,6 +128,10 @@ function pollOneoff(call: HostCall, context: CallContext, host: Host): HostResul
   host.memory.require(call.u32(1), count * EVENT_BYTES)
   host.memory.require(call.u32(3), 4)
   const waitMs = Math.min(...subscriptions.map((subscription) => subscription.waitMs))
+  if (waitMs >= restMsMin && !host.maySleep) {
+    context.end = 'sleep'
+    return END_CALL
+  }
   const untilMs = host.libc.monotonicMs() + waitMs
   sleepUntil(Math.min(untilMs, context.deadlineMs), context, host)
   if (untilMs >= context.deadlineMs) {
