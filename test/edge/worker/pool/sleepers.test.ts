@@ -129,7 +129,7 @@ test('nor do more sleep than their memories and the worker have room for', async
   const outcomes = await Promise.all(
     [1, 2, 3, 4, 5].map(() => small.invoker.invoke(fn, request('/'))),
   )
-  // 8 MiB of memory and 6 of thread for each, in four fifths of 40 MiB.
+  // 8 MiB of memory and 7 of thread for each, in four fifths of 40 MiB.
   expect(outcomes.filter(({ ok }) => ok)).toHaveLength(2)
   await small.close()
 }, 30_000)
