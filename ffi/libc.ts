@@ -10,6 +10,7 @@ const SYMBOLS = {
   clock_gettime: { args: [i32, 'buffer'], returns: i32 },
   mmap: { args: [u64, u64, i32, i32, i32, i64], returns: i64 },
   mprotect: { args: [u64, u64, i32], returns: i32 },
+  madvise: { args: [u64, u64, i32], returns: i32 },
   setrlimit: { args: [i32, 'buffer'], returns: i32 },
   getrlimit: { args: [i32, 'buffer'], returns: i32 },
   _exit: { args: [i32], returns: FFIType.void },
@@ -58,9 +59,12 @@ function openOptional<T extends Parameters<typeof dlopen>[1]>(symbols: T) {
 }
 
 const CLOCK_REALTIME = 0
+/** Of Linux: pages of a private mapping without a file are zeros when they are next touched. Elsewhere it promises less. */
+const MADV_DONTNEED = 4
 /** Of mmap and mprotect, the same on Linux and macOS but for the flag of memory without a file. */
 const PROT_NONE = 0
 const PROT_READ = 1
+const PROT_WRITE = 2
 const MAP_PRIVATE_FIXED = 0x12
 const MAP_ANONYMOUS = process.platform === 'darwin' ? 0x1000 : 0x20
 
@@ -102,6 +106,11 @@ export interface Libc {
   copyOut(target: number, source: Uint8Array, length: number): void
   /** Puts zeros that can only be read at `address`, in place of what was mapped there. Throws when the system refuses. */
   mapZeros(address: number, length: number): void
+  /**
+   * Makes private memory zeros and gives it back to the system until it is touched; `address` is where a page begins. False
+   * when the system refuses.
+   */
+  clear(address: number, length: number): boolean
   /** Makes every access to a mapped range fault. */
   forbid(address: number, length: number): void
   /** Ends this process (SIGXCPU) when it has used so many seconds of processor time, and keeps it from dumping core. */
@@ -117,7 +126,7 @@ export interface Libc {
 }
 
 export function openLibc(): Libc {
-  const { clock_gettime, mmap, mprotect, setrlimit, getrlimit, _exit } = openAny(SYMBOLS)
+  const { clock_gettime, mmap, mprotect, madvise, setrlimit, getrlimit, _exit } = openAny(SYMBOLS)
   const { memcpy: memcpyIn } = openAny(COPY_SYMBOLS)
   const { memcpy: memcpyOut } = openAny(COPY_OUT_SYMBOLS)
   const malloc_trim = openOptional(TRIM_SYMBOLS)?.malloc_trim
@@ -152,6 +161,11 @@ export function openLibc(): Libc {
       const flags = MAP_PRIVATE_FIXED | MAP_ANONYMOUS
       const mapped = mmap(address, length, PROT_READ, flags, -1, 0)
       if (Number(mapped) !== address) throw new Error(`mmap of ${length} bytes was refused.`)
+    },
+    clear(address, length) {
+      if (process.platform === 'linux') return madvise(address, length, MADV_DONTNEED) === 0
+      const flags = MAP_PRIVATE_FIXED | MAP_ANONYMOUS
+      return Number(mmap(address, length, PROT_READ | PROT_WRITE, flags, -1, 0)) === address
     },
     forbid(address, length) {
       mprotect(address, length, PROT_NONE)

@@ -109,6 +109,14 @@ export class GuestMemory {
     this.#libc.copyOut(this.#at(address, length), bytes, length)
   }
 
+  /**
+   * Makes a range of whole pages of the system zeros, without a memory of its own until it is touched. False when the system
+   * does not do it.
+   */
+  clear(address: number, length: number): boolean {
+    return this.#libc.clear(this.#at(address, length), length)
+  }
+
   writeU8(address: number, value: number): void {
     this.#scratchView.setUint8(0, value)
     this.#libc.copyOut(this.#at(address, 1), this.#scratch, 1)

@@ -6,7 +6,7 @@ import type { KeyObject } from 'node:crypto'
 import type { CompiledFile, StopMode } from './compiled.ts'
 
 /** Changes whenever the rewriting (`src/wasm/rewrite/`) or the checks after compiling do; older files are compiled again. */
-export const REWRITER_VERSION = 4
+export const REWRITER_VERSION = 5
 
 /** What native code depends on besides the module: engine, processor, our rewriting. */
 export function compileTarget(engine: string, processor: string, stopMode: StopMode): string {

@@ -19,7 +19,8 @@ export class Appendix {
   readonly #globals = new Writer(16)
   readonly #exports = new Writer(64)
   #addedTypes = 0
-  #addedGlobals = 0
+  /** The byte of each one's type. */
+  readonly #globalTypes: number[] = []
   #addedExports = 0
 
   constructor(module: WasmModule) {
@@ -58,11 +59,16 @@ export class Appendix {
     return this.#module.functions.length + this.#bodies.length - 1
   }
 
-  /** Adds a global in its encoded form. Returns its index. */
+  /** Adds a mutable global in its encoded form. Returns its index. */
   global(encoded: Uint8Array): number {
     this.#globals.raw(encoded)
-    this.#addedGlobals += 1
-    return this.#module.globals.length + this.#addedGlobals - 1
+    this.#globalTypes.push(encoded[0] ?? 0)
+    return this.#module.globals.length + this.#globalTypes.length - 1
+  }
+
+  /** The bytes of the added globals' types, in their order. */
+  get globalTypes(): readonly number[] {
+    return this.#globalTypes
   }
 
   export(name: string, kind: number, index: number): void {
@@ -82,7 +88,7 @@ export class Appendix {
     const added: readonly (readonly [number, number, Uint8Array])[] = [
       [SECTION.type, this.#addedTypes, this.#types.done()],
       [SECTION.function, this.#bodies.length, this.#declarations.done()],
-      [SECTION.global, this.#addedGlobals, this.#globals.done()],
+      [SECTION.global, this.#globalTypes.length, this.#globals.done()],
       [SECTION.export, this.#addedExports, this.#exports.done()],
     ]
     return Object.fromEntries(

@@ -6,6 +6,7 @@ import type { Body, FunctionType, WasmModule } from '../module.ts'
 import { functionType } from '../module.ts'
 import { OPCODE } from '../opcodes.ts'
 import { Reader } from '../reader.ts'
+import { leavesTraces } from './clean-state.ts'
 import { stackChange } from './stack-effects.ts'
 import { takesLong } from './stop-points.ts'
 
@@ -29,6 +30,8 @@ export interface FunctionProfile {
   readonly long: boolean
   /** Whether one of those is `memory.grow`. */
   readonly grows: boolean
+  /** Whether it changes what setting an instance back does not reach (`clean-state.ts`). */
+  readonly leavesTraces: boolean
   /** Parameters, locals (two for each vector) and the most operands it has on the stack at once. */
   readonly cells: number
 }
@@ -55,6 +58,7 @@ function profileBody(
   let instructions = 0
   let long = false
   let grows = false
+  let traces = false
   let loops = false
   let refers = false
   const locals = countLocals(module, body)
@@ -74,6 +78,7 @@ function profileBody(
       refers = true
     } else if (takesLong(cursor.opcode)) long = true
     if (cursor.opcode === OPCODE.memoryGrow) grows = true
+    if (leavesTraces(cursor.opcode)) traces = true
     heights.step(cursor)
   }
   const cells = type.params.length + locals.cells + heights.highest
@@ -88,6 +93,7 @@ function profileBody(
     refers,
     long,
     grows,
+    leavesTraces: traces,
     cells,
   }
 }

@@ -9,6 +9,7 @@ import type { WasmModule } from '../module.ts'
 import { Appendix, EXPORT_KIND } from './appendix.ts'
 import { planBudget } from './budget-plan.ts'
 import { StackBudget } from './budget.ts'
+import { addCleanState } from './clean-state.ts'
 import { CompiledBodies } from './compiled-bodies.ts'
 import { DepthCounter } from './depth.ts'
 import { GrowthNote } from './growth.ts'
@@ -88,6 +89,7 @@ export function safeguardForCompiler(
   const exported = budget === null ? null : redirectedExports(module, budget)
   const start = exportStart(appendix, budget, module.start)
   appendix.export(MEMORY_EXPORT, EXPORT_KIND.memory, 0)
+  addCleanState(module, profiles, appendix)
   const additions = {
     ...{ appendix, budget, growth, trampolines, polls: planPolls(survey) },
     poll: polls ? POLL : NOTHING,

@@ -27,6 +27,9 @@ export class CallContext {
   exitCode = 0
   /** Milliseconds that the guest has slept by its own wish. */
   sleptMs = 0
+  /** A program's arguments and environment as it gets them; made when it asks. */
+  argumentStrings: readonly Uint8Array[] | null = null
+  environmentStrings: readonly Uint8Array[] | null = null
   /** What the guest reads from stdin, and how much of it it has read. */
   stdin: Uint8Array<ArrayBuffer> = EMPTY
   stdinOffset = 0
@@ -64,13 +67,19 @@ export class CallContext {
     return this.#streams
   }
 
-  /** Collects response bytes; false when they pass the limit, and the call is then to be ended. */
+  /** Collects response bytes, which nobody else may change later; false when they pass the limit, and the call is then to be ended. */
   write(bytes: Uint8Array<ArrayBuffer>): boolean {
     const limit = LIMITS.responseBodyBytesMax + LIMITS.responseHeaderBytesMax
     const needed = this.#outputBytes + bytes.length
     if (needed > limit) {
       this.end = 'response_too_large'
       return false
+    }
+    if (this.#outputBytes === 0 && bytes.length > 0) {
+      // Most write once.
+      this.#output = bytes
+      this.#outputBytes = needed
+      return true
     }
     if (needed > this.#output.length) {
       const grown = new Uint8Array(Math.max(needed, Math.min(this.#output.length * 2, limit)))
@@ -95,6 +104,8 @@ export class CallContext {
   /** Makes ready for another instance in the same call: what the one before wrote, read and closed counts for nothing. */
   beginAgain(request: GuestRequest): void {
     this.request = request
+    this.argumentStrings = null
+    this.environmentStrings = null
     this.end = null
     this.exitCode = 0
     this.stdinOffset = 0

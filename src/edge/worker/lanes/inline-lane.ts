@@ -11,6 +11,7 @@ import type { RunningSeat } from '../../running.ts'
 import type { GuestRequest } from '../call.ts'
 import { hostLog } from '../host/create-host.ts'
 import type { HostOptions } from '../host/host.ts'
+import { inlineCleanInstancesMax } from '../runtime/clean-instances.ts'
 import { CompiledCode } from '../runtime/compiled-code.ts'
 import { Engine } from '../runtime/engine.ts'
 import type { SharedForm } from '../runtime/module-source.ts'
@@ -61,7 +62,8 @@ export class InlineLane {
       const engine = new Engine(host)
       engine.host.maySleep = false
       const compiledCode = new CompiledCode(engine.native, compile_key, this.#header.holder, log)
-      this.#runner = new Runner(engine, new CallSlot(control, index), compiledCode)
+      const slot = new CallSlot(control, index)
+      this.#runner = new Runner(engine, slot, compiledCode, inlineCleanInstancesMax)
       return true
     } catch (thrown) {
       this.#unusable = true

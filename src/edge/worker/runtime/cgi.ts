@@ -58,6 +58,15 @@ export class LastHead {
     return { status: this.#status, headers: this.#headers, body }
   }
 
+  /** As `parseCgiResponse`, with the head that is kept where it begins with that. */
+  read(bytes: Uint8Array<ArrayBuffer>): GuestResponse {
+    const { length } = this.#bytes
+    if (length > 0 && length <= bytes.length && this.begins(bytes)) {
+      return this.response(bytes.subarray(length))
+    }
+    return this.parse(bytes)
+  }
+
   /** As `parseCgiResponse`; keeps the head if it may. */
   parse(bytes: Uint8Array<ArrayBuffer>): GuestResponse {
     const end = requireHeaderEnd(bytes)

@@ -27,7 +27,7 @@ export function exitError(exit: GuestExit): EdgefnError {
 const TRAPS_WITHOUT_MEMORY: readonly number[] = [RESULT.unreachable, RESULT.out_of_bounds]
 
 /**
- * Turns a result code of the library into what to throw; null when the invocation succeeded. A trap, or an exit that is no
+ * Turns a result code of the library, of an invocation that did not succeed, into what to throw. A trap, or an exit that is no
  * success, is reported as the memory limit when `lacksMemory` says that the guest last asked for memory in vain [R6.5].
  */
 export function failureOf(
@@ -35,8 +35,7 @@ export function failureOf(
   libraryMessage: string,
   context: CallContext,
   lacksMemory: () => boolean,
-): Error | null {
-  if (code === RESULT.success) return null
+): Error {
   if (code === RESULT.interrupted || context.end === 'deadline') return timeout(context)
   if (context.end === 'sleep') {
     return new EdgefnError('overloaded', 'The function would sleep on a thread that may not.')
@@ -63,7 +62,7 @@ export function instantiationFailure(thrown: unknown, context: CallContext): unk
     const message = `The engine refuses the module: ${thrown.message}.`
     return new EdgefnError('function_load_failed', message, { cause: thrown })
   }
-  return failureOf(thrown.code, thrown.message, context, () => false) ?? thrown
+  return failureOf(thrown.code, thrown.message, context, () => false)
 }
 
 export function timeout(context: CallContext): EdgefnError {

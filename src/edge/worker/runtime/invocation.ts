@@ -8,8 +8,10 @@ import { EdgefnError } from '../../../errors.ts'
 import { DEPTH_EXPORT } from '../../../wasm/rewrite/depth.ts'
 import { GROWTH_EXPORT } from '../../../wasm/rewrite/growth.ts'
 import { MEMORY_EXPORT, START_EXPORT } from '../../../wasm/rewrite/safeguard.ts'
+import { codeKey } from '../call.ts'
 import type { CallContext } from '../host/context.ts'
 import type { CallSlot } from '../lanes/control.ts'
+import type { CleanInstance, CleanInstances } from './clean-instances.ts'
 import type { Engine } from './engine.ts'
 import { failureOf, instantiationFailure, stackOverflow, timeout } from './guest-call.ts'
 
@@ -23,6 +25,8 @@ export interface Guest {
   readonly growth: FunctionHandle | null
   /** Address of the page that its code polls; 0 when it is interpreted. */
   readonly pollPage: number
+  /** Exported functions that were looked up. */
+  readonly exports: Map<string, FunctionHandle | null>
 }
 
 export class Invocation {
@@ -30,6 +34,10 @@ export class Invocation {
   readonly context: CallContext
   readonly #slot: CallSlot
   readonly #executor: StoppableExecutor
+  readonly #cleanInstances: CleanInstances
+  /** The instance in use, where it may be set back, and the one that was given back. */
+  #lent: CleanInstance | null = null
+  #returned: CleanInstance | null = null
   /** Instances to be deleted when the call has ended: until then the watchdog may reach for their pages. */
   #discarded: InstanceHandle[] | null = null
   /** Whether it is noted when the guest is entered and left, in monotonic milliseconds; of several times the last. */
@@ -42,6 +50,7 @@ export class Invocation {
     context: CallContext,
     slot: CallSlot,
     executor: StoppableExecutor,
+    cleanInstances: CleanInstances,
     timed = false,
   ) {
     this.timed = timed
@@ -49,10 +58,46 @@ export class Invocation {
     this.context = context
     this.#slot = slot
     this.#executor = executor
+    this.#cleanInstances = cleanInstances
   }
 
   /** Makes an instance of the module under `key` and runs its start function. Throws EdgefnError or GuestExit. */
   instantiate(key: string): Guest {
+    const guest = this.#create(key)
+    this.#start(guest)
+    return guest
+  }
+
+  /**
+   * An instance of the context's function as a new one is, its start function run; to be given back when the guest has come to
+   * its end, and else discarded. Throws EdgefnError or GuestExit.
+   */
+  cleanInstance(): Guest {
+    this.#checkDeadline()
+    const { fn } = this.context
+    const kept = this.#returned ?? this.#cleanInstances.take(fn)
+    this.#returned = null
+    if (kept?.setBack(this.#executor) === true) this.#lent = kept
+    else {
+      if (kept !== null) this.discard(kept.guest.instance)
+      const created = this.#create(codeKey(fn))
+      this.#lent = this.#cleanInstances.adopt(fn, this.#executor, created)
+      this.#start(created)
+      return created
+    }
+    this.#start(kept.guest)
+    return kept.guest
+  }
+
+  /** Keeps the instance for the next request, if it can be set back; else it goes. */
+  giveBack(guest: Guest): void {
+    const lent = this.#lent
+    this.#lent = null
+    if (lent?.guest === guest && lent.isWhole) this.#returned = lent
+    else this.discard(guest.instance)
+  }
+
+  #create(key: string): Guest {
     this.#checkDeadline()
     const { engine } = this
     let instance: InstanceHandle
@@ -63,15 +108,33 @@ export class Invocation {
       throw instantiationFailure(thrown, this.context)
     }
     try {
-      const guest = this.#guestOf(key, instance)
-      const start = engine.native.findFunction(instance, START_EXPORT)
-      const { none } = engine.values
-      if (start !== null) this.invoke(guest, start, none, none)
-      return guest
+      return this.#guestOf(key, instance)
     } catch (thrown) {
       this.discard(instance)
       throw thrown
     }
+  }
+
+  #start(guest: Guest): void {
+    const { none } = this.engine.values
+    const start = this.find(guest, START_EXPORT)
+    if (start === null) return
+    try {
+      this.invoke(guest, start, none, none)
+    } catch (thrown) {
+      this.discard(guest.instance)
+      throw thrown
+    }
+  }
+
+  /** An exported function by name; null when there is none. Looked up once in an instance. */
+  find({ instance, exports }: Guest, name: string): FunctionHandle | null {
+    let found = exports.get(name)
+    if (found === undefined) {
+      found = this.engine.native.findFunction(instance, name)
+      exports.set(name, found)
+    }
+    return found
   }
 
   /** Has an instance deleted when the call has ended; nobody may use it any more. */
@@ -81,8 +144,14 @@ export class Invocation {
     this.#discarded.push(instance)
   }
 
-  /** Deletes what was discarded. Only after the slot's `end`. */
-  cleanUp(): void {
+  /** Deletes what was discarded, and keeps what was given back unless the call was stopped. Only after the slot's `end`. */
+  cleanUp(stopped: boolean): void {
+    const returned = this.#returned
+    this.#returned = null
+    if (returned !== null) {
+      if (stopped) this.engine.deleteInstance(returned.guest.instance)
+      else this.#cleanInstances.put(this.context.fn, returned)
+    }
     if (this.#discarded === null) return
     for (const instance of this.#discarded) this.engine.deleteInstance(instance)
     this.#discarded = null
@@ -90,6 +159,23 @@ export class Invocation {
 
   /** Invokes an export; results are in `results` afterwards. Throws EdgefnError or GuestExit. */
   invoke(guest: Guest, fn: FunctionHandle, parameters: ValueArray, results: ValueArray): void {
+    const code = this.#enter(guest, fn, parameters, results)
+    if (code !== RESULT.success) throw this.#failure(guest, code)
+  }
+
+  /** Runs a program, which may also end by exiting with 0. Throws EdgefnError or GuestExit. */
+  run(guest: Guest, fn: FunctionHandle): void {
+    const { none } = this.engine.values
+    const code = this.#enter(guest, fn, none, none)
+    if (code === RESULT.success) return
+    // The usual way out, for which no error is made.
+    const { end, exitCode } = this.context
+    if (code === RESULT.terminated && end === 'exit' && exitCode === 0) return
+    throw this.#failure(guest, code)
+  }
+
+  /** Returns the library's result code. Throws when the call is to end. */
+  #enter(guest: Guest, fn: FunctionHandle, parameters: ValueArray, results: ValueArray): number {
     this.#slot.watch(guest.pollPage)
     this.#checkDeadline()
     const { native, host } = this.engine
@@ -97,14 +183,15 @@ export class Invocation {
     const code = native.invoke(this.#executor.executor, fn, parameters, results)
     if (this.timed) this.leftMs = host.libc.monotonicMs()
     host.memory.attach(guest.memory)
-    if (code === RESULT.success) return
     // A poll that was told to stop faults like any access out of bounds.
-    this.#checkDeadline()
-    if (code === RESULT.unreachable && this.#saysMinusOne(guest.depth)) throw stackOverflow()
-    const failure = failureOf(code, native.message(code), this.context, () =>
-      this.#saysMinusOne(guest.growth),
-    )
-    if (failure !== null) throw failure
+    if (code !== RESULT.success) this.#checkDeadline()
+    return code
+  }
+
+  #failure(guest: Guest, code: number): Error {
+    if (code === RESULT.unreachable && this.#saysMinusOne(guest.depth)) return stackOverflow()
+    const message = this.engine.native.message(code)
+    return failureOf(code, message, this.context, () => this.#saysMinusOne(guest.growth))
   }
 
   #guestOf(key: string, instance: InstanceHandle): Guest {
@@ -117,7 +204,8 @@ export class Invocation {
     }
     const depth = native.findFunction(instance, DEPTH_EXPORT)
     const growth = native.findFunction(instance, GROWTH_EXPORT)
-    return { instance, memory, depth, growth, pollPage: this.engine.mapPollPage(key, memory) }
+    const pollPage = this.engine.mapPollPage(key, memory)
+    return { instance, memory, depth, growth, pollPage, exports: new Map() }
   }
 
   /**

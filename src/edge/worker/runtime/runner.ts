@@ -11,6 +11,7 @@ import type { CallSlot } from '../lanes/control.ts'
 import { ABI_TABLE } from './abi-table.ts'
 import type { KeptAbi, KeptInstance } from './abi-table.ts'
 import { BusyTime } from './busy-time.ts'
+import { CleanInstances, threadCleanInstancesMax } from './clean-instances.ts'
 import type { CompiledCode } from './compiled-code.ts'
 import type { Engine } from './engine.ts'
 import { exitError, GuestExit, timeout } from './guest-call.ts'
@@ -34,7 +35,7 @@ export interface RunReport {
   readonly bytes: number
   /** Bytes that the tables of an instance may take. */
   readonly table_bytes: number
-  /** Bytes that the module's code takes on the thread. */
+  /** Bytes that the module takes on the thread: its code, and an instance that waits to be set back. */
   readonly code_bytes: number
   /** Whether the thread holds the module now. */
   readonly loaded: boolean
@@ -79,13 +80,20 @@ export class Runner {
   readonly #loaded = new Map<string, LoadedFunction>()
   readonly #instances = new Map<number, KeptInstance>()
   readonly #busy: BusyTime
+  readonly #cleanInstances: CleanInstances
   #calls = 0
 
-  constructor(engine: Engine, slot: CallSlot, compiledCode: CompiledCode) {
+  constructor(
+    engine: Engine,
+    slot: CallSlot,
+    compiledCode: CompiledCode,
+    cleanInstancesMax = threadCleanInstancesMax,
+  ) {
     this.#engine = engine
     this.#slot = slot
     this.#compiledCode = compiledCode
     this.#busy = new BusyTime(engine.host.libc.threadCpuMs)
+    this.#cleanInstances = new CleanInstances(engine, cleanInstancesMax)
     engine.host.stopped = () => slot.claimed
   }
 
@@ -124,7 +132,7 @@ export class Runner {
     const load = { strict: true, form }
     return this.#run(fn, id, WARM_UP, true, limitMs, load, (invocation) => {
       if (abi.keeps) this.#instance(abi, invocation, fn, id).warm(invocation)
-      else invocation.discard(invocation.instantiate(codeKey(fn)).instance)
+      else invocation.giveBack(invocation.cleanInstance())
       return { status: 204, headers: [], body: new Uint8Array(0) }
     })
   }
@@ -142,15 +150,18 @@ export class Runner {
   /** Lets go of everything; nothing may be asked of it afterwards. */
   close(): void {
     for (const id of [...this.#instances.keys()]) this.destroy(id)
+    this.#cleanInstances.clear()
     this.#loaded.clear()
     this.#engine.close()
   }
 
   returnMemory(): void {
+    this.#cleanInstances.clear()
     this.#engine.host.libc.returnMemory()
   }
 
   unload(key: string): void {
+    this.#cleanInstances.forget(key)
     this.#engine.unloadModule(key)
     this.#loaded.delete(key)
   }
@@ -189,7 +200,8 @@ export class Runner {
     this.#calls += 1
     const timed = this.#calls % timedEvery === 0
     const cpuMs = isInline ? 0 : host.libc.threadCpuMs()
-    const invocation = new Invocation(this.#engine, context, this.#slot, executor, timed)
+    const clean = this.#cleanInstances
+    const invocation = new Invocation(this.#engine, context, this.#slot, executor, clean, timed)
     let result: GuestResponse | EdgefnError
     let returned = true
     host.current = context
@@ -203,13 +215,14 @@ export class Runner {
       returned =
         result === refusal || result.code === 'invalid_response' || result.code === 'function_error'
     }
-    if (!this.#slot.end()) {
+    const stopped = !this.#slot.end()
+    if (stopped) {
       // The watchdog won: whatever came back is late, and the executor's token may be set.
       result = timeout(context)
       returned = false
       this.#engine.discardExecutor(executor)
     }
-    invocation.cleanUp()
+    invocation.cleanUp(stopped)
     context.flushStreams()
     context.fetches?.closeAll()
     host.fetchLine?.tellRefused()
@@ -223,7 +236,8 @@ export class Runner {
       ? this.#busy.of(execution_ms, context.sleptMs, timed)
       : host.libc.threadCpuMs() - cpuMs + context.sleptMs
     const known = this.#loaded.get(key) ?? null
-    const { code_bytes, table_bytes } = known ?? NOT_LOADED
+    const { table_bytes } = known ?? NOT_LOADED
+    const code_bytes = (known?.code_bytes ?? 0) + this.#cleanInstances.bytes(key)
     const outcome = outcomeOf(result, invocation, cold, { execution_ms, busy_ms })
     const form = made instanceof EdgefnError || made === load.form ? null : made
     const loaded = known !== null

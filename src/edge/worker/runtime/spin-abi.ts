@@ -11,10 +11,8 @@ import { EdgefnError } from '../../../errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
 import { SPIN_ENTRYPOINT } from '../../../wasm/abi.ts'
 import { REALLOC_EXPORT } from '../../../wasm/rewrite/result-memory.ts'
-import type { WorkerFunction } from '../../ipc.ts'
 import type { GuestRequest, GuestResponse } from '../call.ts'
 import { headerField, headerFields } from '../header-lines.ts'
-import { codeKey } from '../call.ts'
 import { PAIR_BYTES } from '../host/spin/answer.ts'
 import { matchedRoute, splitPath, splitTarget } from '../host/wasi/program.ts'
 import { checkFieldBytes, fieldOf, invalid, responseOf } from './cgi.ts'
@@ -31,13 +29,14 @@ const RESPONSE = { status: 0, headers: 4, body: 16 } as const
 const encoder = new TextEncoder()
 
 /** Runs one request. Throws EdgefnError: the guest's fault, the time limit, a malformed response. */
-export function runSpin(invocation: Invocation, fn: WorkerFunction): GuestResponse {
+export function runSpin(invocation: Invocation): GuestResponse {
   const { engine, context } = invocation
-  const guest = invocation.instantiate(codeKey(fn))
+  const guest = invocation.cleanInstance()
+  let isWell = false
   try {
     initialise(invocation, guest, REACTOR_INITIALISERS)
-    const entry = engine.native.findFunction(guest.instance, SPIN_ENTRYPOINT)
-    const realloc = engine.native.findFunction(guest.instance, REALLOC_EXPORT)
+    const entry = invocation.find(guest, SPIN_ENTRYPOINT)
+    const realloc = invocation.find(guest, REALLOC_EXPORT)
     if (entry === null || realloc === null) {
       const missing = entry === null ? SPIN_ENTRYPOINT : REALLOC_EXPORT
       throw new EdgefnError('function_load_failed', `The module does not export ${missing}.`)
@@ -46,9 +45,12 @@ export function runSpin(invocation: Invocation, fn: WorkerFunction): GuestRespon
     const parameters = lowerRequest(allocator, context.request)
     const result = new ValueArray(engine.types, ['i32'])
     invocation.invoke(guest, entry, parameters, result)
-    return liftResponse(engine.host.memory, result.getI32(0) >>> 0)
+    const response = liftResponse(engine.host.memory, result.getI32(0) >>> 0)
+    isWell = true
+    return response
   } finally {
-    invocation.discard(guest.instance)
+    if (isWell) invocation.giveBack(guest)
+    else invocation.discard(guest.instance)
   }
 }
 

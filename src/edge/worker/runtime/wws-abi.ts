@@ -2,7 +2,6 @@
 
 import { EdgefnError, errorMessage } from '../../../errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
-import type { WorkerFunction } from '../../ipc.ts'
 import type { GuestRequest, GuestResponse } from '../call.ts'
 import { headerFields } from '../header-lines.ts'
 import { isTextRecord, membersOf, parseGuestJson } from '../guest-json.ts'
@@ -32,11 +31,11 @@ interface Answer {
 }
 
 /** Runs the command once. Throws EdgefnError: a trap, an exit code above 0, the time limit, an answer that is none. */
-export function runWws(invocation: Invocation, fn: WorkerFunction): GuestResponse {
+export function runWws(invocation: Invocation): GuestResponse {
   const { context } = invocation
   const kv = readKv(invocation)
   context.stdin = encoder.encode(requestText(context.request, kv))
-  runCommand(invocation, fn, '_start')
+  runCommand(invocation, '_start')
   const answer = readAnswer(context.takeOutput())
   const fields = Object.entries(answer.headers).map(([name, value]) =>
     // Its JavaScript kit writes the names of fields as names of variables.

@@ -11,20 +11,29 @@ const encoder = new TextEncoder()
 /** crypto.getRandomValues gives at most this many bytes at once. */
 const randomBytesAtOnce = 65_536
 
-type ListOf = (context: CallContext) => readonly string[]
+/** Strings of a program, each with the zero byte that ends it. */
+type ListOf = (context: CallContext) => readonly Uint8Array[]
 
-const environment: ListOf = (context) =>
-  programEnvironment(context).map(([name, value]) => `${name}=${value}`)
+const argumentsOf: ListOf = (context) =>
+  (context.argumentStrings ??= programArguments(context).map((text) => encoder.encode(`${text}\0`)))
+
+const environmentOf: ListOf = (context) =>
+  (context.environmentStrings ??= programEnvironment(context).map(([name, value]) =>
+    encoder.encode(`${name}=${value}\0`),
+  ))
+
+function bytesOf(strings: readonly Uint8Array[]): number {
+  let bytes = 0
+  for (const { length } of strings) bytes += length
+  return bytes
+}
 
 /** `*_sizes_get(count, bytes)`: how many strings, and how long they are with their zeros. */
 function sizes(list: ListOf): HostFunctionBody {
   return (call, context, host) => {
-    const strings = list(context).map((text) => encoder.encode(text))
+    const strings = list(context)
     host.memory.writeU32(call.i32(0), strings.length)
-    host.memory.writeU32(
-      call.i32(1),
-      strings.reduce((sum, bytes) => sum + bytes.length + 1, 0),
-    )
+    host.memory.writeU32(call.i32(1), bytesOf(strings))
     return ERRNO.success
   }
 }
@@ -32,15 +41,18 @@ function sizes(list: ListOf): HostFunctionBody {
 /** `*_get(pointers, buffer)`: the strings one after the other, zero-terminated, and where each begins. */
 function strings(list: ListOf): HostFunctionBody {
   return (call, context, host) => {
-    let pointer = call.u32(0)
-    let at = call.u32(1)
-    for (const text of list(context)) {
-      const bytes = encoder.encode(`${text}\0`)
-      host.memory.writeU32(pointer, at)
-      host.memory.writeBytes(at, bytes)
-      pointer += 4
-      at += bytes.length
+    const all = list(context)
+    const buffer = call.u32(1)
+    const pointers = new Uint32Array(all.length)
+    const bytes = new Uint8Array(bytesOf(all))
+    let at = 0
+    for (const [index, each] of all.entries()) {
+      pointers[index] = buffer + at
+      bytes.set(each, at)
+      at += each.length
     }
+    host.memory.writeBytes(call.u32(0), new Uint8Array(pointers.buffer))
+    host.memory.writeBytes(buffer, bytes)
     return ERRNO.success
   }
 }
@@ -63,10 +75,10 @@ const randomGet: HostFunctionBody = (call, _context, host: Host) => {
 }
 
 export const PROCESS_FUNCTIONS: HostFunctionTable = {
-  args_sizes_get: sizes(programArguments),
-  args_get: strings(programArguments),
-  environ_sizes_get: sizes(environment),
-  environ_get: strings(environment),
+  args_sizes_get: sizes(argumentsOf),
+  args_get: strings(argumentsOf),
+  environ_sizes_get: sizes(environmentOf),
+  environ_get: strings(environmentOf),
   proc_exit: procExit,
   random_get: randomGet,
   sched_yield: () => ERRNO.success,

@@ -51,6 +51,10 @@ function readVectors(host: Host, at: number, count: number, result: number): Vec
   return vectors
 }
 
+/** Where statistics are put together; a thread makes one host call at a time. */
+const fdstat = new DataView(new ArrayBuffer(FDSTAT_BYTES))
+const fdstatBytes = new Uint8Array(fdstat.buffer)
+
 const fdRead: HostFunctionBody = (call, context, host) => {
   const stream = context.streams.at(call.u32(0))
   if (stream === null || (stream.rights & RIGHT.read) === 0n) return ERRNO.badf
@@ -130,11 +134,10 @@ const fdRenumber: HostFunctionBody = (call, context) => {
 const fdFdstatGet: HostFunctionBody = (call, context, host) => {
   const stream = context.streams.at(call.u32(0))
   if (stream === null) return ERRNO.badf
-  const stat = new DataView(new ArrayBuffer(FDSTAT_BYTES))
-  stat.setUint8(0, FILETYPE_UNKNOWN)
-  stat.setUint16(2, stream.flags, true)
-  stat.setBigUint64(8, stream.rights, true)
-  host.memory.writeBytes(call.u32(1), new Uint8Array(stat.buffer))
+  fdstat.setUint8(0, FILETYPE_UNKNOWN)
+  fdstat.setUint16(2, stream.flags, true)
+  fdstat.setBigUint64(8, stream.rights, true)
+  host.memory.writeBytes(call.u32(1), fdstatBytes)
   return ERRNO.success
 }
 
