@@ -92,7 +92,7 @@ export function createServe(deps: ServeDeps): Serve {
     } catch (thrown) {
       return failed(call, thrown)
     }
-    return outcome === null ? runLater(call, incoming.plain()) : ended(call, outcome)
+    return outcome === null ? runLater(call, incoming) : ended(call, outcome)
   }
 
   async function serveLater(call: Call): Promise<Response> {
@@ -113,7 +113,7 @@ export function createServe(deps: ServeDeps): Serve {
     } catch (thrown) {
       return failed(call, thrown)
     }
-    return outcome === null ? runLater(call, incoming.plain()) : ended(call, outcome)
+    return outcome === null ? runLater(call, incoming) : ended(call, outcome)
   }
 
   function enter(call: Call, bodyBytes: number): void {
@@ -130,10 +130,10 @@ export function createServe(deps: ServeDeps): Serve {
   }
 
   /** Runs the call on another thread. */
-  async function runLater(call: Call, request: GuestRequest): Promise<Response> {
+  async function runLater(call: Call, incoming: IncomingRequest): Promise<Response> {
     let outcome: Outcome
     try {
-      outcome = await invoke(call, request)
+      outcome = await invoke(call, incoming.plain())
     } catch (thrown) {
       return failed(call, thrown)
     }

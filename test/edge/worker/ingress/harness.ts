@@ -91,15 +91,21 @@ export type Invoke = (
   client?: () => AbortSignal,
 ) => Outcome | Promise<Outcome>
 
-/** An invoker that answers as `invoke` says and remembers what it was given. */
-export function inMemoryInvoker(invoke: Invoke) {
+/** An invoker that answers as `invoke` says and remembers what it was given; what `runsNow` picks without a pause. */
+export function inMemoryInvoker(invoke: Invoke, runsNow: () => boolean = () => false) {
   const calls: { fn: WorkerFunction; request: GuestRequest }[] = []
   const invoker: Invoker = {
     invoke: async (fn, request, client) => {
       calls.push({ fn, request })
       return invoke(fn, request, client)
     },
-    invokeNow: () => null,
+    invokeNow: (fn, request) => {
+      if (!runsNow()) return null
+      calls.push({ fn, request })
+      const outcome = invoke(fn, request)
+      if (outcome instanceof Promise) throw new Error('It cannot wait.')
+      return outcome
+    },
     prepare: async () => {},
     assign: () => {},
     upgrade: () => {},
@@ -113,6 +119,8 @@ export interface IngressOptions {
   readonly fn?: WorkerFunction
   readonly routes?: (fn: WorkerFunction) => Route[]
   readonly invoke?: Invoke
+  /** Whether a call runs without a pause, as in the inline lane. */
+  readonly runsNow?: () => boolean
   readonly bodyBytesMax?: number
   readonly idleSeconds?: number
   /** Milliseconds since the epoch, for the breakers. */
@@ -133,7 +141,10 @@ export function openIngress(options: IngressOptions = {}) {
   })
   const fn = options.fn ?? aFunction()
   const quotas = new QuotaFile(join(directory, 'quotas'), 1)
-  const { invoker, calls } = inMemoryInvoker(options.invoke ?? (() => answered('hello')))
+  const { invoker, calls } = inMemoryInvoker(
+    options.invoke ?? (() => answered('hello')),
+    options.runsNow,
+  )
   const callLog = createCallLog({ log, stats, quotas, nowMs: () => performance.now() })
   const onDemand = createOnDemand({
     request: options.onFetch ?? (() => false),
@@ -174,6 +185,7 @@ export function openIngress(options: IngressOptions = {}) {
     fn,
     calls,
     stats,
+    quotas,
     verdicts,
     lines,
     onDemand,
