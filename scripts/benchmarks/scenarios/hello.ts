@@ -36,6 +36,7 @@ export function startHello(workers: number, name = 'edgefn'): Promise<Edgefn> {
 async function measureSingle({ settings, dir, say }: Bench): Promise<Sample[]> {
   const starts = [
     () => startBun('hello.js'),
+    () => startBun('hello-read.js', 1, 'Bun.serve, read'),
     () => startHello(1),
     () => startWorkerd(dir, { name: 'workerd JS', script: 'hello.js' }),
     () => {
@@ -45,7 +46,7 @@ async function measureSingle({ settings, dir, say }: Bench): Promise<Sample[]> {
     () => startNodeHttp(),
     () => startNginx(dir, ANSWER),
   ]
-  say('starting six servers')
+  say('starting seven servers')
   return withServers(starts, (servers) => measure(servers, [C64, C8], settings, say))
 }
 
@@ -85,6 +86,11 @@ function reportOf(samples: readonly Sample[]): Omit<ScenarioResult, 'raw'> {
     return [
       atLeast(0.92, `hello ${name}: req/s × plain Bun.serve`, edgefn?.rateRatio ?? null),
       atMost(1.12, `hello ${name}: CPU/request × plain Bun.serve`, edgefn?.cpuRatio ?? null),
+      atLeast(
+        0.92,
+        `hello ${name}: req/s × Bun.serve that reads as much`,
+        against('Bun.serve, read'),
+      ),
       atLeast(4, `hello ${name}: req/s × workerd JS`, against('workerd JS')),
       atLeast(4, `hello ${name}: req/s × workerd WASM`, against('workerd WASM')),
     ]

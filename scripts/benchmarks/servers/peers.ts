@@ -30,8 +30,11 @@ function commandPath(name: string): string | null {
 }
 
 /** Plain `Bun.serve`, of the version that edgefn is built with, with a script of `peers/workers`; several processes share the port. */
-export function startBun(script: string, processes = 1): Promise<Server> {
-  const name = processes === 1 ? 'Bun.serve' : `${processes} × Bun.serve`
+export function startBun(
+  script: string,
+  processes = 1,
+  name = processes === 1 ? 'Bun.serve' : `${processes} × Bun.serve`,
+): Promise<Server> {
   const path = join(PEERS, 'workers', script)
   const command = (port: number) => [process.execPath, join(PEERS, 'bun-serve.ts'), path, `${port}`]
   return startPeer({
