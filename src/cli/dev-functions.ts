@@ -5,7 +5,7 @@ import { basename, dirname, resolve } from 'node:path'
 
 import { EdgefnError, errorMessage } from '../errors.ts'
 import { quotasSchema } from '../protocol/manifest.ts'
-import type { Abi } from '../protocol/manifest.ts'
+import type { Abi, Isolation } from '../protocol/manifest.ts'
 import type { ApiClient } from './api-client.ts'
 import type { Terminal } from './command.ts'
 import { deployModule, type DeployRequest } from './deploy/deploy-module.ts'
@@ -26,6 +26,7 @@ export interface DevFunctionsDeps {
   readonly abi: Abi | null
   /** Patterns of hosts that `http_fetch` of every file may reach. */
   readonly http_allow: readonly string[]
+  readonly isolation: Isolation
 }
 
 export interface DevFunctions {
@@ -118,7 +119,7 @@ function devFiles(paths: readonly string[]): DevFile[] {
   return files
 }
 
-function requestOf(file: DevFile, { abi, http_allow }: DevFunctionsDeps): DeployRequest {
+function requestOf(file: DevFile, { abi, http_allow, isolation }: DevFunctionsDeps): DeployRequest {
   return {
     file: file.path,
     name: file.name,
@@ -128,6 +129,7 @@ function requestOf(file: DevFile, { abi, http_allow }: DevFunctionsDeps): Deploy
     max_execution_ms: null,
     env: {},
     http_allow,
+    isolation,
     quotas: quotasSchema.parse({}),
     message: '',
     routes: file.routes,

@@ -31,6 +31,7 @@ export function buildManifest(
     quotas: ready.quotas,
     env: ready.env,
     http_allow: ready.http_allow,
+    isolation: ready.isolation,
     artifact_url: artifactUrl,
     sha256: ready.sha256,
     size_bytes: ready.size_bytes,

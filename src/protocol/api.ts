@@ -26,6 +26,7 @@ import {
   entrypointSchema,
   environmentSchema,
   maxExecutionMsSchema,
+  isolationSchema,
   memoryPagesSchema,
   methodSchema,
   pathTypeSchema,
@@ -67,6 +68,8 @@ export const functionRegistrationSchema = z.strictObject({
   env: environmentSchema.default({}),
   /** Hosts that `http_fetch` may reach: `api.example.com`, `*.example.com`, `https://api.example.com:8443`. */
   http_allow: httpAllowSchema.default([]),
+  /** `request`: each request sees a clean instance. The other ABIs than edgefn and Extism never do otherwise. */
+  isolation: isolationSchema.default('instance'),
   description: textSchema(1000).default(''),
   message: textSchema(1000).default(''),
 })
@@ -86,6 +89,7 @@ export const versionViewSchema = z.strictObject({
   quotas: quotasSchema,
   env: environmentSchema,
   http_allow: httpAllowSchema,
+  isolation: isolationSchema,
   /** Before the upload the one that was asked for, null for none. */
   abi: abiSchema.nullable(),
   sha256: sha256Schema.nullable(),

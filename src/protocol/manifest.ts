@@ -29,6 +29,10 @@ export const maxExecutionMsSchema = z.int().min(LIMITS.executionMsMin).max(LIMIT
 export const abiSchema = z.enum(['edgefn', 'wagi', 'wws', 'spin', 'extism'])
 export type Abi = z.infer<typeof abiSchema>
 
+/** What one request leaves in an instance that the next one finds there: whatever the guest keeps, or nothing. */
+export const isolationSchema = z.enum(['instance', 'request'])
+export type Isolation = z.infer<typeof isolationSchema>
+
 /** The highest ceilings that may be set. */
 export const QUOTA_MOST = { concurrency: 10_000, rate: 1_000_000, burst: 1_000_000 } as const
 
@@ -78,6 +82,8 @@ export const manifestSchema = z.strictObject({
   env: environmentSchema,
   /** Absent in what nodes stored before there was `http_fetch`. */
   http_allow: httpAllowSchema.default([]),
+  /** Absent in what nodes stored before it could be chosen. */
+  isolation: isolationSchema.default('instance'),
   /** Where the normalised module can be fetched now; expires, so it is renewed with every plan. */
   artifact_url: z.url(),
   sha256: sha256Schema,

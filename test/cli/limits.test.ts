@@ -23,6 +23,7 @@ function aVersion(fields: Record<string, unknown> = {}) {
     quotas: {},
     env: {},
     http_allow: [],
+    isolation: 'instance',
     abi: 'edgefn',
     sha256: 'a'.repeat(64),
     uploaded_sha256: 'a'.repeat(64),

@@ -6,7 +6,12 @@ import { deploymentCreationSchema } from '../../protocol/api.ts'
 import { httpAllowPatternSchema } from '../../protocol/http-allow-schema.ts'
 import { functionNameSchema } from '../../protocol/ids.ts'
 import { LIMITS } from '../../protocol/limits.ts'
-import { abiSchema, entrypointSchema, environmentSchema } from '../../protocol/manifest.ts'
+import {
+  abiSchema,
+  entrypointSchema,
+  environmentSchema,
+  isolationSchema,
+} from '../../protocol/manifest.ts'
 import { CLIENT_OPTIONS } from '../client-options.ts'
 import { command, type Terminal } from '../command.ts'
 import { connect } from '../connect.ts'
@@ -23,6 +28,13 @@ export const ALLOW_HTTP_OPTION = {
   'allow-http': repeated(matching(httpAllowPatternSchema), {
     placeholder: 'HOST',
     help: 'a host that http_fetch may reach, such as api.example.com or *.example.com; default: none',
+  }),
+} as const
+
+export const ISOLATION_OPTION = {
+  isolation: defaulted(choice(...isolationSchema.options), 'instance', {
+    placeholder: 'WHAT',
+    help: 'request: each request sees a clean instance; instance: one is kept, with what requests leave in it (edgefn, Extism)',
   }),
 } as const
 
@@ -69,6 +81,7 @@ const DEPLOY_OPTIONS = {
     secret: true,
   }),
   ...ALLOW_HTTP_OPTION,
+  ...ISOLATION_OPTION,
   message: optional(text, { placeholder: 'TEXT', help: 'what changed' }),
   timeout: defaulted(duration('1s', '1d'), '120s', {
     placeholder: 'TIME',
@@ -106,6 +119,7 @@ function requestOf(file: string, values: Values<typeof DEPLOY_OPTIONS>) {
     quotas: quotasOf(values),
     env: Object.fromEntries(values.env),
     http_allow: values['allow-http'],
+    isolation: values.isolation,
     message: values.message ?? '',
     routes: values.route,
     methods: values.method,

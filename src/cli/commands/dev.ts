@@ -20,7 +20,7 @@ import { readModule } from '../deploy/module-file.ts'
 import { createDevFunctions } from '../dev-functions.ts'
 import type { Modes } from '../modes.ts'
 import { serveUntilStopped } from '../serve.ts'
-import { ABI_OPTION, ALLOW_HTTP_OPTION } from './deploy.ts'
+import { ABI_OPTION, ALLOW_HTTP_OPTION, ISOLATION_OPTION } from './deploy.ts'
 
 const POP = 'dev'
 
@@ -36,6 +36,7 @@ export const dev = command({
     }),
     ...ABI_OPTION,
     ...ALLOW_HTTP_OPTION,
+    ...ISOLATION_OPTION,
     'fetch-allow-private': EDGE_OPTIONS['fetch-allow-private'],
     ...FILE_OPTION,
   },
@@ -59,6 +60,7 @@ export const dev = command({
         ...{ client, terminal, port: system.port },
         abi: values.abi,
         http_allow: values['allow-http'],
+        isolation: values.isolation,
       })
       try {
         await functions.open(args)

@@ -74,6 +74,7 @@ function versionFields(version: VersionView): Record<string, string> {
     sha256: version.sha256 ?? '-',
     env: Object.keys(version.env).join(' ') || '-',
     'allow http': version.http_allow.join(' ') || '-',
+    isolation: version.isolation,
     message: version.message || '-',
   }
 }
@@ -118,6 +119,7 @@ export const versionsList = command({
       SHA256: (item) => item.sha256?.slice(0, 12) ?? '-',
       CREATED: (item) => timeText(item.created_at),
       'ALLOW HTTP': (item) => item.http_allow.join(' ') || '-',
+      ISOLATION: (item) => item.isolation,
       MESSAGE: (item) => item.message,
     })
     return EXIT.ok

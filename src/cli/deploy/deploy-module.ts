@@ -6,7 +6,7 @@ import {
   type RouteView,
   type VersionView,
 } from '../../protocol/api.ts'
-import type { Abi, Method, Quotas } from '../../protocol/manifest.ts'
+import type { Abi, Isolation, Method, Quotas } from '../../protocol/manifest.ts'
 import type { ApiClient } from '../api-client.ts'
 import type { Progress } from '../progress.ts'
 import type { RouteText } from '../route-text.ts'
@@ -30,6 +30,7 @@ export interface DeployRequest {
   readonly env: Readonly<Record<string, string>>
   /** Patterns of hosts that `http_fetch` may reach. */
   readonly http_allow: readonly string[]
+  readonly isolation: Isolation
   readonly message: string
   readonly routes: readonly RouteText[]
   readonly methods: readonly Method[]
@@ -56,9 +57,10 @@ export async function deployModule(
 ): Promise<DeployResult> {
   const bytes = readModule(request.file)
   const inspection = await checkModule(request.file, bytes, request)
-  const { name, abi, entrypoint, message, env, http_allow, quotas, max_execution_ms } = request
+  const { name, abi, entrypoint, message, env, http_allow, isolation, quotas } = request
+  const { max_execution_ms } = request
   const registration = {
-    ...{ name, abi, entrypoint, message, env, http_allow, quotas },
+    ...{ name, abi, entrypoint, message, env, http_allow, isolation, quotas },
     memory_pages: request.memory_pages ?? memoryPagesFor(inspection),
     ...(max_execution_ms === null ? {} : { max_execution_ms }),
   }

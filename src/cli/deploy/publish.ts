@@ -1,7 +1,7 @@
 /** A module file becomes a version of a function: register, upload, complete. */
 
 import { registrationViewSchema, versionViewSchema, type VersionView } from '../../protocol/api.ts'
-import type { Abi, Quotas } from '../../protocol/manifest.ts'
+import type { Abi, Isolation, Quotas } from '../../protocol/manifest.ts'
 import type { ApiClient } from '../api-client.ts'
 import { bytesText } from '../output.ts'
 import type { Progress } from '../progress.ts'
@@ -17,6 +17,7 @@ export interface VersionRequest {
   readonly message: string
   readonly env: Readonly<Record<string, string>>
   readonly http_allow: readonly string[]
+  readonly isolation: Isolation
 }
 
 /** The new version, its module stored and checked by the control plane. */

@@ -17,8 +17,8 @@ const FUNCTION = `SELECT f.id, f.name, f.description, f.created_at, f.updated_at
   FROM functions f WHERE f.deleted_at IS NULL`
 
 const VERSION = `SELECT v.function_id, f.name, v.version, v.state, v.entrypoint, v.memory_pages,
-  v.max_execution_ms, v.quotas, v.env, v.http_allow, v.abi, v.artifact_sha256, v.uploaded_sha256, v.message, v.created_by,
-  v.created_at, a.size_bytes, a.signature
+  v.max_execution_ms, v.quotas, v.env, v.http_allow, v.isolation, v.abi, v.artifact_sha256, v.uploaded_sha256, v.message,
+  v.created_by, v.created_at, a.size_bytes, a.signature
   FROM versions v JOIN functions f ON f.id = v.function_id LEFT JOIN artifacts a ON a.sha256 = v.artifact_sha256
   WHERE f.deleted_at IS NULL`
 
@@ -143,8 +143,8 @@ export async function insertVersion(
 ): Promise<void> {
   await tx.run(
     `INSERT INTO versions (function_id, version, state, entrypoint, memory_pages, max_execution_ms, quotas, env,
-       http_allow, message, abi, created_by, created_at)
-     VALUES (?, ?, 'pending_upload', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+       http_allow, isolation, message, abi, created_by, created_at)
+     VALUES (?, ?, 'pending_upload', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     [
       functionId,
       version,
@@ -154,6 +154,7 @@ export async function insertVersion(
       JSON.stringify(registration.quotas),
       JSON.stringify(registration.env),
       JSON.stringify(registration.http_allow),
+      registration.isolation,
       registration.message,
       registration.abi,
       createdBy,

@@ -60,7 +60,7 @@ test('a database of a newer edgefn, and one with another history, are refused', 
   expect(await refusal(open(folder.path, [FIRST, edited]))).toContain('another text of migration 2')
 })
 
-test('versions registered before there was an allow-list have an empty one', async () => {
+test('versions registered before there was an allow-list have an empty one, and keep their instances', async () => {
   await using folder = await tempFolder()
   const before = await open(folder.path, MIGRATIONS.slice(0, 3))
   await before.run(
@@ -73,7 +73,9 @@ test('versions registered before there was an allow-list have an empty one', asy
   )
   await before.close()
   const db = await open(folder.path, MIGRATIONS)
-  expect(await db.all('SELECT http_allow FROM versions')).toEqual([{ http_allow: '[]' }])
+  expect(await db.all('SELECT http_allow, isolation FROM versions')).toEqual([
+    { http_allow: '[]', isolation: 'instance' },
+  ])
   await db.close()
 })
 

@@ -293,6 +293,7 @@ test('P3: every deploy notice carries id, version, URL, SHA-256, memory, time, a
     }),
     env: fc.dictionary(fc.stringMatching(/^[A-Z_]{1,10}$/), fc.string(), { maxKeys: 5 }),
     http_allow: fc.subarray(['api.example.com', '*.example.com', 'https://10.0.0.1:8443']),
+    isolation: fc.constantFrom('instance', 'request'),
     abi: fc.constantFrom('edgefn', 'wagi'),
     sha256: hex,
     size_bytes: fc.integer({ min: 8, max: 64 * 1024 * 1024 }),

@@ -32,6 +32,7 @@ const registrationArbitrary = fc.record({
       { maxLength: 5 },
     ),
   ),
+  isolation: optional(fc.constantFrom('instance', 'request')),
   message: optional(fc.string({ maxLength: 100 })),
 })
 
@@ -42,15 +43,16 @@ test('P1: every field of any valid registration is stored and shown again', asyn
       const body = JSON.parse(JSON.stringify(sent)) as unknown
       const full = functionRegistrationSchema.parse(body)
       const registered = await stack.register(body)
-      const { name, entrypoint, memory_pages, max_execution_ms, quotas, env, http_allow, message } =
-        full
+      const { name, entrypoint, memory_pages, max_execution_ms, quotas, env, http_allow } = full
+      const { isolation, message } = full
       const path = `/functions/${registered.id}/versions/${registered.version}`
       const shown = await stack.call('GET', path)
       expect(versionViewSchema.parse(shown.body)).toMatchObject({
         function_id: registered.id,
         version: registered.version,
         state: 'pending_upload',
-        ...{ name, entrypoint, memory_pages, max_execution_ms, quotas, env, http_allow, message },
+        ...{ name, entrypoint, memory_pages, max_execution_ms, quotas, env, http_allow },
+        ...{ isolation, message },
       })
       expect(registered.version_record).toEqual(versionViewSchema.parse(shown.body))
     }),

@@ -109,6 +109,7 @@ export class CallContext {
     this.end = null
     this.exitCode = 0
     this.stdinOffset = 0
+    this.head = null
     this.#outputBytes = 0
     this.#streams = null
   }

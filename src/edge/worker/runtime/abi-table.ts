@@ -5,19 +5,22 @@ import type { WorkerFunction } from '../../ipc.ts'
 import type { GuestRequest, GuestResponse } from '../call.ts'
 import { EdgefnInstance } from './edgefn-abi.ts'
 import { ExtismInstance } from './extism-abi.ts'
-import type { Invocation } from './invocation.ts'
+import type { Guest, Invocation } from './invocation.ts'
 import { runSpin } from './spin-abi.ts'
 import { runWagi } from './wagi-abi.ts'
 import { runWws } from './wws-abi.ts'
 
 /** An instance that serves one request after the other. */
 export interface KeptInstance {
+  readonly guest: Guest
   /** Bytes of linear memory now. */
   readonly memoryBytes: number
   /** Does what a first request would otherwise have to; after a warm-up. Throws EdgefnError. */
   warm(invocation: Invocation): void
   /** Runs one request. Throws EdgefnError. */
   handle(invocation: Invocation, request: GuestRequest): GuestResponse
+  /** Forgets what is known of its memory since `warm`, to which the instance has been set back. */
+  rewind(): void
   delete(): void
 }
 

@@ -26,18 +26,19 @@ interface Buffer {
 }
 
 export class EdgefnInstance implements KeptInstance {
+  readonly guest: Guest
   readonly #engine: Engine
-  readonly #guest: Guest
   readonly #entry: FunctionHandle
   readonly #alloc: FunctionHandle
   /** A function tends to answer with the same header lines again and again. */
   readonly #lastHead = new LastHead()
   #request: Buffer = { at: 0, capacity: 0 }
   #response: Buffer = { at: 0, capacity: 0 }
+  #warmRequest: Buffer = { at: 0, capacity: 0 }
 
   private constructor(engine: Engine, guest: Guest, entry: FunctionHandle, alloc: FunctionHandle) {
     this.#engine = engine
-    this.#guest = guest
+    this.guest = guest
     this.#entry = entry
     this.#alloc = alloc
   }
@@ -63,13 +64,18 @@ export class EdgefnInstance implements KeptInstance {
   }
 
   get memoryBytes(): number {
-    this.#engine.host.memory.attach(this.#guest.memory)
+    this.#engine.host.memory.attach(this.guest.memory)
     return this.#engine.host.memory.bytes
   }
 
-  /** Asks the guest for its response buffer, before there is a request. */
+  /** Asks the guest for its response buffer, before there is a request; for both, if they are asked for once and for all. */
   warm(invocation: Invocation): void {
-    this.#allocateBuffers(invocation, 0)
+    this.#allocateBuffers(invocation, invocation.context.fn.isolation === 'request' ? 1 : 0)
+    this.#warmRequest = this.#request
+  }
+
+  rewind(): void {
+    this.#request = this.#warmRequest
   }
 
   #allocateBuffers(invocation: Invocation, requestBytes: number): void {
@@ -92,7 +98,7 @@ export class EdgefnInstance implements KeptInstance {
     const headerBytes = textBytes - method.length - target.length
     this.#allocateBuffers(invocation, textBytes + body.length)
     const { memory } = this.#engine.host
-    memory.attach(this.#guest.memory)
+    memory.attach(this.guest.memory)
     const { at } = this.#request
     memory.writePart(at, scratch.bytes, textBytes)
     if (body.length > 0) memory.writeBytes(at + textBytes, body)
@@ -107,12 +113,12 @@ export class EdgefnInstance implements KeptInstance {
     parameters.setI32(7, body.length)
     parameters.setI32(8, this.#response.at)
     parameters.setI32(9, this.#response.capacity)
-    invocation.invoke(this.#guest, this.#entry, parameters, values.result)
+    invocation.invoke(this.guest, this.#entry, parameters, values.result)
     return this.#readResponse(invocation, values.result.getI32(0))
   }
 
   delete(): void {
-    this.#engine.deleteInstance(this.#guest.instance)
+    this.#engine.deleteInstance(this.guest.instance)
   }
 
   #readResponse(invocation: Invocation, length: number): GuestResponse {
@@ -144,7 +150,7 @@ export class EdgefnInstance implements KeptInstance {
   #allocate(invocation: Invocation, capacity: number): Buffer {
     const { one, result } = this.#engine.values
     one.setI32(0, capacity)
-    invocation.invoke(this.#guest, this.#alloc, one, result)
+    invocation.invoke(this.guest, this.#alloc, one, result)
     const at = result.getI32(0) >>> 0
     const { bytes } = this.#engine.host.memory
     if (at === 0) throw memoryLimit(invocation.context.fn.memory_pages)

@@ -24,16 +24,16 @@ const HASKELL_START = 'hs_init'
 const INITIALISERS = ['__wasm_call_ctors', '_initialize']
 
 export class ExtismInstance implements KeptInstance {
+  readonly guest: Guest
   readonly #engine: Engine
-  readonly #guest: Guest
   readonly #entry: FunctionHandle
   readonly #nothing: ValueArray
   readonly #result: ValueArray
-  readonly #variables = new PluginVariables()
+  #variables = new PluginVariables()
 
   private constructor(engine: Engine, guest: Guest, entry: FunctionHandle) {
     this.#engine = engine
-    this.#guest = guest
+    this.guest = guest
     this.#entry = entry
     this.#nothing = new ValueArray(engine.types, [])
     this.#result = new ValueArray(engine.types, ['i32'])
@@ -59,11 +59,15 @@ export class ExtismInstance implements KeptInstance {
 
   /** Bytes of the plug-in's own memory now, and of its variables. */
   get memoryBytes(): number {
-    this.#engine.host.memory.attach(this.#guest.memory)
+    this.#engine.host.memory.attach(this.guest.memory)
     return this.#engine.host.memory.bytes + this.#variables.bytes
   }
 
   warm(): void {}
+
+  rewind(): void {
+    this.#variables = new PluginVariables()
+  }
 
   /** Runs one request. Throws EdgefnError: the plug-in's fault, the time limit, a malformed response. */
   handle(invocation: Invocation, request: GuestRequest): GuestResponse {
@@ -73,7 +77,7 @@ export class ExtismInstance implements KeptInstance {
     let status: Uint8Array | null
     let headers: Uint8Array<ArrayBuffer> | null
     try {
-      invocation.invoke(this.#guest, this.#entry, this.#nothing, this.#result)
+      invocation.invoke(this.guest, this.#entry, this.#nothing, this.#result)
     } finally {
       status = this.#variables.take(STATUS_VARIABLE)
       headers = this.#variables.take(HEADERS_VARIABLE)
@@ -87,7 +91,7 @@ export class ExtismInstance implements KeptInstance {
   }
 
   delete(): void {
-    this.#engine.deleteInstance(this.#guest.instance)
+    this.#engine.deleteInstance(this.guest.instance)
   }
 }
 

@@ -11,7 +11,8 @@ import { MEMORY_EXPORT, START_EXPORT } from '../../../wasm/rewrite/safeguard.ts'
 import { codeKey } from '../call.ts'
 import type { CallContext } from '../host/context.ts'
 import type { CallSlot } from '../lanes/control.ts'
-import type { CleanInstance, CleanInstances } from './clean-instances.ts'
+import { CleanInstance } from './clean-instances.ts'
+import type { CleanInstances } from './clean-instances.ts'
 import type { Engine } from './engine.ts'
 import { failureOf, instantiationFailure, stackOverflow, timeout } from './guest-call.ts'
 
@@ -95,6 +96,16 @@ export class Invocation {
     this.#lent = null
     if (lent?.guest === guest && lent.isWhole) this.#returned = lent
     else this.discard(guest.instance)
+  }
+
+  /** Notes the state that an instance is in; null where it cannot be set back to it. */
+  noteState(guest: Guest): CleanInstance | null {
+    return CleanInstance.of(this.engine, this.#executor, guest, null)
+  }
+
+  /** Sets an instance back; false when it has to go. */
+  setBack(clean: CleanInstance): boolean {
+    return clean.setBack(this.#executor)
   }
 
   #create(key: string): Guest {

@@ -1,7 +1,6 @@
 /** What an executor thread does with a call: load, instantiate or reuse, run under the deadline, report. */
 
 import { EdgefnError, toEdgefnError } from '../../../errors.ts'
-import { LIMITS } from '../../../protocol/limits.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { CallMeasures, GuestRequest, GuestResponse, Outcome } from '../call.ts'
 import { codeKey, queueWaitMs } from '../call.ts'
@@ -9,15 +8,16 @@ import { CallContext } from '../host/context.ts'
 import type { FetchLine } from '../fetch/line.ts'
 import type { CallSlot } from '../lanes/control.ts'
 import { ABI_TABLE } from './abi-table.ts'
-import type { KeptAbi, KeptInstance } from './abi-table.ts'
 import { BusyTime } from './busy-time.ts'
 import { CleanInstances, threadCleanInstancesMax } from './clean-instances.ts'
 import type { CompiledCode } from './compiled-code.ts'
 import type { Engine } from './engine.ts'
 import { exitError, GuestExit, timeout } from './guest-call.ts'
 import { Invocation } from './invocation.ts'
+import { KeptInstances } from './kept-instances.ts'
 import type { LoadedFunction, LoadSettings, SharedForm } from './module-source.ts'
 import { loadFunction } from './module-source.ts'
+import { WARM_UP } from './warm-up.ts'
 
 /**
  * Milliseconds the initialisation of a warm instance may take: at least the first, however short the function's own limit is,
@@ -53,32 +53,13 @@ const timedEvery = 16
 
 const NOT_LOADED: LoadedFunction = { code_bytes: 0, table_bytes: 0, may_inline: false }
 
-/** The request that a warm-up runs under; no guest sees it. */
-const WARM_UP: GuestRequest = {
-  request_id: 'warm-up',
-  method: 'GET',
-  target: '/',
-  header_lines: '',
-  body: new Uint8Array(0),
-  remote_address: '',
-  remote_port: 0,
-  server_name: '',
-  server_port: 0,
-  scheme: 'http',
-  protocol: 'HTTP/1.1',
-  route_path: '/',
-  route_type: 'exact',
-  admitted_ms: Number.POSITIVE_INFINITY,
-  log_messages_max: LIMITS.logMessagesPerSecondMax,
-}
-
 export class Runner {
   readonly #engine: Engine
   readonly #slot: CallSlot
   readonly #compiledCode: CompiledCode
   /** What is known of the modules that the engine holds. */
   readonly #loaded = new Map<string, LoadedFunction>()
-  readonly #instances = new Map<number, KeptInstance>()
+  readonly #instances = new KeptInstances()
   readonly #busy: BusyTime
   readonly #cleanInstances: CleanInstances
   #calls = 0
@@ -113,7 +94,7 @@ export class Runner {
     const load = { strict, form }
     return this.#run(fn, id, request, cold, limitMs, load, (invocation) =>
       abi.keeps
-        ? this.#instance(abi, invocation, fn, id).handle(invocation, request)
+        ? this.#instances.handle(abi, invocation, fn, id, request)
         : abi.run(invocation, fn),
     )
   }
@@ -131,7 +112,7 @@ export class Runner {
     const abi = ABI_TABLE[fn.abi]
     const load = { strict: true, form }
     return this.#run(fn, id, WARM_UP, true, limitMs, load, (invocation) => {
-      if (abi.keeps) this.#instance(abi, invocation, fn, id).warm(invocation)
+      if (abi.keeps) this.#instances.warm(abi, invocation, fn, id)
       else invocation.giveBack(invocation.cleanInstance())
       return { status: 204, headers: [], body: new Uint8Array(0) }
     })
@@ -143,13 +124,12 @@ export class Runner {
   }
 
   destroy(id: number): void {
-    this.#instances.get(id)?.delete()
     this.#instances.delete(id)
   }
 
   /** Lets go of everything; nothing may be asked of it afterwards. */
   close(): void {
-    for (const id of [...this.#instances.keys()]) this.destroy(id)
+    this.#instances.clear()
     this.#cleanInstances.clear()
     this.#loaded.clear()
     this.#engine.close()
@@ -226,8 +206,8 @@ export class Runner {
     context.flushStreams()
     context.fetches?.closeAll()
     host.fetchLine?.tellRefused()
-    const alive = returned && context.end === null && this.#instances.has(id)
-    const bytes = alive ? (this.#instances.get(id)?.memoryBytes ?? 0) : 0
+    const alive = returned && context.end === null && this.#instances.isClean(id)
+    const bytes = alive ? this.#instances.bytes(id) : 0
     if (!alive) this.destroy(id)
     host.memory.detach()
     host.current = null
@@ -242,14 +222,6 @@ export class Runner {
     const form = made instanceof EdgefnError || made === load.form ? null : made
     const loaded = known !== null
     return { outcome, alive, bytes, table_bytes, code_bytes, loaded, form }
-  }
-
-  #instance(abi: KeptAbi, invocation: Invocation, fn: WorkerFunction, id: number): KeptInstance {
-    const kept = this.#instances.get(id)
-    if (kept !== undefined) return kept
-    const created = abi.create(invocation, fn)
-    this.#instances.set(id, created)
-    return created
   }
 
   /** Loads a module that this thread does not have. Returns what went wrong, or what others can load it from. */
