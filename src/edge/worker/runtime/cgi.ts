@@ -26,6 +26,8 @@ const HOST_ONLY = new Set([
   'upgrade',
 ])
 
+/** Responses up to this size are copied. */
+const copiedBytesMax = 1000
 /** A head longer than this is parsed anew each time. */
 const lastHeadBytesMax = 512
 const NO_BODY = new Uint8Array(0)
@@ -62,7 +64,9 @@ export class LastHead {
   read(bytes: Uint8Array<ArrayBuffer>): GuestResponse {
     const { length } = this.#bytes
     if (length > 0 && length <= bytes.length && this.begins(bytes)) {
-      return this.response(bytes.subarray(length))
+      // A view of a small array costs more than a copy of it.
+      const isSmall = bytes.length <= copiedBytesMax
+      return this.response(isSmall ? bytes.slice(length) : bytes.subarray(length))
     }
     return this.parse(bytes)
   }

@@ -14,7 +14,7 @@ const memoryBytesMax = 4 * 2 ** 20
 /** Copies over this size are not kept; a new instance is as fast then. */
 const imageBytesMax = 1024 * 1024
 /** Pages that are copied because guests write them, besides those that hold something at first. */
-const learnedPagesMax = 32
+const learnedPagesMax = 64
 /** So many first restorings look what the guest has written. */
 const lessonsMax = 2
 /** To give a range back takes as long as to copy some pages of zeros. */
@@ -33,15 +33,21 @@ interface Piece {
 export class MemoryImage {
   /** Of the memory; one of another size cannot be restored from this. */
   readonly memoryBytes: number
-  #copied: readonly Piece[]
-  #zeros: readonly Piece[]
+  #copied: readonly Piece[] = []
+  #zeros: readonly Piece[] = []
+  #bytes = 0
   #lessons = 0
 
   private constructor(memoryBytes: number, copied: readonly boolean[], content: Content) {
     this.memoryBytes = memoryBytes
+    this.#divide(copied, content)
+  }
+
+  #divide(copied: readonly boolean[], content: Content): void {
     const pieces = piecesOf(copied, content)
     this.#copied = pieces.filter(({ bytes }) => bytes.length > 0)
     this.#zeros = pieces.filter(({ bytes }) => bytes.length === 0)
+    this.#bytes = this.#copied.reduce((sum, { length }) => sum + length, 0)
   }
 
   /** The image of the memory that is attached; null for one that is too large. */
@@ -55,7 +61,7 @@ export class MemoryImage {
 
   /** Bytes that the image itself takes. */
   get bytes(): number {
-    return this.#copied.reduce((sum, { length }) => sum + length, 0)
+    return this.#bytes
   }
 
   /**
@@ -87,9 +93,7 @@ export class MemoryImage {
     }
     if (learned === 0) return
     const before = this.#copied
-    const pieces = piecesOf(copied, (at, length) => contentIn(before, at, length))
-    this.#copied = pieces.filter(({ bytes }) => bytes.length > 0)
-    this.#zeros = pieces.filter(({ bytes }) => bytes.length === 0)
+    this.#divide(copied, (at, length) => contentIn(before, at, length))
   }
 }
 

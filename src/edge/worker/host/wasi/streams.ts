@@ -28,7 +28,8 @@ const AT_START: readonly Stream[] = [
 ]
 
 export class StreamTable {
-  readonly #streams: (Stream | null)[] = [...AT_START]
+  /** Copied when the program first changes one, which most never do. */
+  #streams: readonly (Stream | null)[] = AT_START
 
   /** The stream behind a descriptor; null when it is closed or never was one. */
   at(fd: number): Stream | null {
@@ -36,21 +37,27 @@ export class StreamTable {
   }
 
   close(fd: number): void {
-    this.#streams[fd] = null
+    this.#set(fd, null)
+  }
+
+  #set(fd: number, stream: Stream | null): void {
+    const changed = [...this.#streams]
+    changed[fd] = stream
+    this.#streams = changed
   }
 
   /** Makes `to` mean what `from` means and closes `from`, as dup2 and close do. Both are open. */
   renumber(from: number, to: number): void {
     const stream = this.at(from)
-    this.#streams[from] = null
-    this.#streams[to] = stream
+    this.#set(from, null)
+    this.#set(to, stream)
   }
 
   /** False when they are not a part of the rights that the stream has: rights are never gained. */
   setRights(fd: number, rights: bigint): boolean {
     const stream = this.at(fd)
     if (stream === null || (rights & ~stream.rights) !== 0n) return false
-    this.#streams[fd] = { ...stream, rights }
+    this.#set(fd, { ...stream, rights })
     return true
   }
 
@@ -58,7 +65,7 @@ export class StreamTable {
   setFlags(fd: number, flags: number): boolean {
     const stream = this.at(fd)
     if (stream === null || (flags & ~flagsAll) !== 0) return false
-    this.#streams[fd] = { ...stream, flags }
+    this.#set(fd, { ...stream, flags })
     return true
   }
 }
