@@ -92,7 +92,7 @@ export function createServe(deps: ServeDeps): Serve {
     } catch (thrown) {
       return failed(call, thrown)
     }
-    return outcome === null ? runLater(call, incoming) : ended(call, outcome)
+    return outcome === null ? runLater(call, incoming) : ended(call, outcome, call.readMs)
   }
 
   async function serveLater(call: Call): Promise<Response> {
@@ -113,7 +113,7 @@ export function createServe(deps: ServeDeps): Serve {
     } catch (thrown) {
       return failed(call, thrown)
     }
-    return outcome === null ? runLater(call, incoming) : ended(call, outcome)
+    return outcome === null ? runLater(call, incoming) : ended(call, outcome, incoming.admitted_ms)
   }
 
   function enter(call: Call, bodyBytes: number): void {
@@ -137,18 +137,18 @@ export function createServe(deps: ServeDeps): Serve {
     } catch (thrown) {
       return failed(call, thrown)
     }
-    return ended(call, outcome)
+    return ended(call, outcome, deps.nowMs())
   }
 
-  /** The response of a call that was run, which ends here. */
-  function ended(call: Call, outcome: Outcome): Response {
+  /** The response of a call that was run, which ends here; `nowMs` may be as old as a call in the inline lane. */
+  function ended(call: Call, outcome: Outcome, nowMs: number): Response {
     const { fn, requestId, readMs } = call
     call.outcome = outcome
     try {
       deps.callLog.guest(fn, requestId, outcome)
       if (!outcome.ok) throw outcomeError(outcome)
       const response = responder.respond(outcome.response, requestId)
-      if (call.ticket !== null) guard.settle(call.ticket, null, readMs)
+      if (call.ticket !== null) guard.settle(call.ticket, null, nowMs)
       stats.add(fn.slot, 'response_bytes', outcome.response.body.byteLength)
       if (outcome.entered_ms > 0) observeDispatch(readMs, outcome)
       release(call)

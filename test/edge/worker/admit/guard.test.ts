@@ -112,3 +112,26 @@ test('a quarantined version is 503 that says until when, whatever its circuit is
   verdicts.quarantine(fn.slot, { version: fn.version + 1, deaths: 3, until })
   expect(await call()).toBe('circuit_open')
 })
+
+test('a call that ran for long counts when it has ended, and forgets no failures of that time', async () => {
+  const window = () => ingress.breakers.window(ingress.fn.slot, nowMs)
+  const [short, long] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  const held = [short, long]
+  behaves = async () => {
+    await held.shift()?.promise
+    return answered('well')
+  }
+  const both = [call(), call()]
+  while (ingress.calls.length < both.length) await Bun.sleep(1)
+  short.resolve()
+  await Promise.race(both)
+  // Time for which nothing else says what time it is, as long as the window of the breaker.
+  nowMs += LIMITS.breakerWindowMs
+  await Bun.sleep(100)
+  behaves = () => failed('function_trap', 'It trapped.')
+  await call()
+  expect(window()).toEqual({ calls: 1, failures: 1 })
+  long.resolve()
+  await Promise.all(both)
+  expect(window()).toEqual({ calls: 2, failures: 1 })
+})

@@ -187,6 +187,7 @@ export function openIngress(options: IngressOptions = {}) {
     stats,
     quotas,
     verdicts,
+    breakers,
     lines,
     onDemand,
     server,
