@@ -20,7 +20,10 @@ const restMsMax = 50
 const inlineRestMs = 5
 /** So many looks in a row without such a call end that. */
 const inlineLooksMax = 200
-/** Milliseconds after which a guest that cannot be stopped, on the thread that everybody waits for, ends the process. */
+/**
+ * Milliseconds after it was first told to stop after which a guest that cannot be, on the thread that everybody waits for, ends
+ * the process. Not after its deadline: a process that was frozen past that has told nobody yet.
+ */
 const inlineStuckMs = 2_000
 /** Milliseconds between repeated orders to one guest; an order given between two invocations of a call is lost. */
 const repeatMs = 2
@@ -48,6 +51,8 @@ export function runWatchdog(options: WatchdogOptions): never {
   const inlineSlot = slots[options.threads]
   const patience = new InlinePatience(libc)
   let quietLooks = inlineLooksMax
+  /** When the call that is being stopped in the inline lane was first told to. */
+  let inlineToldMs = 0
   for (;;) {
     const seen = Atomics.load(header.wake, 0)
     const now = monotonicMs()
@@ -74,11 +79,12 @@ export function runWatchdog(options: WatchdogOptions): never {
         if (laterMs > 0) return now + laterMs
         const claimed = word - SLOT.running + SLOT.stopping
         if (Atomics.compareExchange(slot.state, 0, word, claimed) !== word) return now
+        if (slot === inlineSlot) inlineToldMs = now
         order(lib, libc, slot)
         return now + repeatMs
       }
       case SLOT.stopping:
-        if (slot === inlineSlot && now - slot.deadlineMs > inlineStuckMs) endProcess()
+        if (slot === inlineSlot && now - inlineToldMs > inlineStuckMs) endProcess()
         order(lib, libc, slot)
         return now + repeatMs
       case SLOT.returned:
