@@ -54,8 +54,8 @@ export interface CallMeasures {
   /** Milliseconds in the guest, instantiation included when it was cold. */
   readonly execution_ms: number
   /**
-   * Of these, those on the processor and those slept by the guest's own wish: what it would take on any machine. 0 of calls in
-   * the inline lane that are not timed.
+   * Of these, those on the processor and those slept by the guest's own wish: what it would take on any machine. Short calls in
+   * the inline lane are taken to have been on it all the time (`runtime/busy-time.ts`).
    */
   readonly busy_ms: number
   /** Whether an instance had to be made for this call. */

@@ -8,9 +8,10 @@ import { LIMITS } from '../../../protocol/limits.ts'
 const HOST =
   /^((?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*)\.?(?::(\d{1,5}))?$/
 const IPV6_HOST = /^(\[[0-9a-f:.]{2,45}\])(?::(\d{1,5}))?$/
-/** Longest name, its trailing dot, and `:65535`. */
-const hostNamesKept = 4096
+/** Characters of the longest name, its trailing dot, and `:65535`. */
 const hostFieldCharsMax = LIMITS.routeHostCharsMax + 7
+/** Fields that `HostNames` remembers at a time. */
+const hostNamesMax = 4096
 
 /**
  * The host name as routes spell it: lower case, no port, no trailing dot; IPv6 in brackets. Two Host fields arrive
@@ -37,7 +38,7 @@ export class HostNames {
     if (known !== undefined) return known
     const name = hostName(field)
     // Clients may send any name: when there are too many, the useful ones are soon there again.
-    if (this.#known.size >= hostNamesKept) this.#known = new Map()
+    if (this.#known.size >= hostNamesMax) this.#known = new Map()
     if (field !== undefined) this.#known.set(field, name)
     return name
   }

@@ -33,7 +33,7 @@ export interface ExecutorThreadOptions {
   readonly host: HostOptions
   /** Public key of what the node compiles. */
   readonly compile_key: string
-  /** What threads of this worker have made of modules, by pool key; those that load one put it here. */
+  /** What threads of this worker have made of modules, by code key; those that load one put it here. */
   readonly forms: FormCache
   /** Milliseconds of the clock of the deadlines in `control`. */
   readonly nowMs: () => number
@@ -88,7 +88,7 @@ export class ExecutorThread {
   readonly #forms: FormCache
   /** Functions as the thread was told of them, by pool key: cloning one with each call takes longer than all the rest. */
   readonly #told = new Map<string, WorkerFunction>()
-  /** Modules that the thread has said it holds. */
+  /** Code keys of modules that the thread has said it holds. */
   readonly #holds = new Set<string>()
   #waiting: Waiting | null = null
   #idleSinceMs: number

@@ -13,7 +13,7 @@ const shareMax = 1 / 4
 
 export class FormCache {
   readonly #bytesMax: number
-  /** Forms with their code by pool key, least recently used first. */
+  /** Forms with their code by code key (`call.ts`), least recently used first. */
   readonly #forms = new Map<string, SharedForm>()
   /** Forms without, of modules that some thread holds. */
   readonly #bare = new Map<string, SharedForm>()

@@ -1,5 +1,6 @@
 /** The dispatcher's side of the inline lane: who is let in, whose instance runs a call there, and who has to go. */
 
+import { EdgefnError } from '../../../errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
 import type { WorkerFunction } from '../../ipc.ts'
 import type { StatsFile } from '../../stats.ts'
@@ -12,6 +13,7 @@ import type { Holdings } from './holdings.ts'
 import type { Instance } from './instance.ts'
 import type { Pool } from './pool.ts'
 import { InlineTurn, InlineWaste } from './proof.ts'
+import { failedOutcome } from './refusals.ts'
 
 export interface InlineCallsOptions {
   readonly threads: ThreadSet
@@ -187,18 +189,7 @@ export class InlineCalls {
 
 /** Of a call that was stopped: its instance is no more. */
 const GONE: RunReport = {
-  outcome: {
-    ...{ ok: false, code: 'execution_timeout', message: '' },
-    ...{
-      execution_ms: 0,
-      busy_ms: 0,
-      cold: false,
-      logs: [],
-      logs_dropped: 0,
-      entered_ms: 0,
-      left_ms: 0,
-    },
-  },
+  outcome: failedOutcome(new EdgefnError('execution_timeout', 'It is run again elsewhere.')),
   alive: false,
   bytes: 0,
   table_bytes: 0,
