@@ -110,6 +110,7 @@ export class Dispatcher implements Invoker {
 
   assign(functions: readonly WorkerFunction[]): void {
     this.#held.assign(functions)
+    this.#inline.forgetUnused()
   }
 
   upgrade(from: WorkerFunction, to: WorkerFunction): void {

@@ -131,6 +131,11 @@ export class Holdings {
     return pool?.retired === false ? pool : undefined
   }
 
+  /** Whether any function has a pool of the module under this key. */
+  isUsed(code: string): boolean {
+    return this.#users.has(code)
+  }
+
   /** Notes that a module is being loaded on a thread, and how many bytes that takes until it is. */
   loading(bytes: number): void {
     this.#loadingBytes += bytes

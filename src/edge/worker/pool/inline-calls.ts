@@ -97,6 +97,11 @@ export class InlineCalls {
     return pool
   }
 
+  /** Forgets what was proved of modules that nobody has any more. */
+  forgetUnused(): void {
+    for (const code of this.#proven) if (!this.#held.isUsed(code)) this.#proven.delete(code)
+  }
+
   /** Notes a call in the thread lane, after which the function may be let in. */
   ranOnThread(fn: WorkerFunction, pool: Pool, { outcome }: RunReport, nowMs: number): void {
     if (pool.proof.inline || pool.promoting || fn.compiled === null || outcome.cold) return

@@ -45,7 +45,7 @@ const MOSTLY_SLOW = `(module
         (i32.ne (i32.const 0) (i32.and (global.get $calls) (i32.const 15))))
       (then (loop $again
         (i32.store (i32.const 64) (local.tee $i (i32.add (local.get $i) (i32.const 1))))
-        (br_if $again (i32.lt_u (i32.load (i32.const 64)) (i32.const 6000000))))))
+        (br_if $again (i32.lt_u (i32.load (i32.const 64)) (i32.const 15000000))))))
     (i32.store8 (local.get 8) (i32.const 10))
     (i32.const 1)))`
 
@@ -253,6 +253,16 @@ test('what one function has proved of a module lets others in that run it, each 
   expect(counts.map((outcome) => outcome?.cold)).toEqual([true, false])
   expect(runtime.stats.get(other.slot, 'instances')).toBe(1)
   expect(await now(unserved, request('/counter'))).toBeNull()
+})
+
+test('what was proved of a module goes with the last function that runs it', async () => {
+  const fn = await compiled('hello-c')
+  const [later] = kin(fn, 1) as [WorkerFunction]
+  runtime.invoker.assign([fn])
+  expect(await prove(fn, '/')).toBe(true)
+  runtime.invoker.assign([])
+  runtime.invoker.assign([later])
+  expect(await now(later, request('/'))).toBeNull()
 })
 
 test('one that must be stopped takes the trust in its module with it, not from those that have proved themselves', async () => {
