@@ -21,6 +21,9 @@ const COUNTS = edgefn(
 )
 /** A worker may die at a moment at which the function has just answered. */
 const deathsMax = 10
+/** Longer than a guest that cannot be stopped may keep the HTTP thread. */
+const pauseMs = 2_500
+const pauses = 2
 
 let world: World
 let plane: ControlPlane
@@ -46,6 +49,13 @@ beforeAll(async () => {
 }, 60_000)
 afterAll(() => world.close(), 60_000)
 
+/** What the workers run now, as they write it; the second seat is that of the spare one. */
+function running(): RunningFile {
+  const run = join(node.dataDir, 'run')
+  const file = readdirSync(run).find((name) => name.startsWith('running.')) ?? ''
+  return new RunningFile(join(run, file), 2)
+}
+
 /** Runs until a thousand more calls were answered inline. */
 async function manyInline(): Promise<void> {
   const before = await inlineCalls()
@@ -70,23 +80,39 @@ test('versions, functions and routes come and go while calls run inline, and non
   expect(await node.metric('edgefn_worker_restarts_total')).toBe(0)
 }, 120_000)
 
+test('a worker that was stopped for seconds in the middle of such a call goes on', async () => {
+  const limits = { memory_pages: 16, max_execution_ms: 10_000 }
+  const deployed = await deployGuest(plane, 'pauses', assemble(COUNTS), limits)
+  if (!deployed.stored) throw new Error(deployed.error.message)
+  const load = startLoad(`${node.url}/pauses/`, 8)
+  await manyInline()
+  const pid = running().pid(0)
+  for (let pause = 0; pause < pauses; pause += 1) {
+    await until('it runs a guest', () => running().read(0).length > 0)
+    process.kill(pid, 'SIGSTOP')
+    await Bun.sleep(pauseMs)
+    process.kill(pid, 'SIGCONT')
+    await Bun.sleep(100)
+  }
+  expect((await load.stop()).failures).toEqual([])
+  expect(await node.metric('edgefn_worker_restarts_total')).toBe(0)
+  await plane.api('DELETE', '/functions/pauses')
+}, 60_000)
+
 test('a worker that dies while a guest runs on its HTTP thread is blamed on that guest', async () => {
   const limits = { memory_pages: 16, max_execution_ms: 10_000 }
   const deployed = await deployGuest(plane, 'counts', assemble(COUNTS), limits)
   if (!deployed.stored) throw new Error(deployed.error.message)
   const { items } = await plane.api<Page<FunctionView>>('GET', '/functions')
   const id = items.find(({ name }) => name === 'counts')?.id ?? ''
-  const run = join(node.dataDir, 'run')
-  const file = readdirSync(run).find((name) => name.startsWith('running.')) ?? ''
-  const running = new RunningFile(join(run, file), 2)
   const blamed = () => node.metric('edgefn_worker_deaths_blamed_total', `function_id="${id}"`)
 
   for (let deaths = 0; deaths < deathsMax && (await blamed()) === 0; deaths += 1) {
     const load = startLoad(`${node.url}/counts/`, 8)
     await manyInline()
     const [pid] = await until('a worker runs a guest', () => {
-      const seat = [0, 1].find((each) => running.read(each).length > 0)
-      return seat === undefined ? null : [running.pid(seat)]
+      const seat = [0, 1].find((each) => running().read(each).length > 0)
+      return seat === undefined ? null : [running().pid(seat)]
     })
     const restarts = await node.metric('edgefn_worker_restarts_total')
     if (pid !== undefined) process.kill(pid, 'SIGKILL')
