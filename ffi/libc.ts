@@ -11,6 +11,7 @@ const SYMBOLS = {
   mmap: { args: [u64, u64, i32, i32, i32, i64], returns: i64 },
   mprotect: { args: [u64, u64, i32], returns: i32 },
   madvise: { args: [u64, u64, i32], returns: i32 },
+  mincore: { args: [u64, u64, 'buffer'], returns: i32 },
   setrlimit: { args: [i32, 'buffer'], returns: i32 },
   getrlimit: { args: [i32, 'buffer'], returns: i32 },
   _exit: { args: [i32], returns: FFIType.void },
@@ -111,6 +112,11 @@ export interface Libc {
    * when the system refuses.
    */
   clear(address: number, length: number): boolean
+  /**
+   * Sets the lowest bit of a byte of `pages` for each page that the system holds in memory; false when it does not tell. What it has
+   * swapped out it may not name.
+   */
+  resident(address: number, length: number, pages: Uint8Array): boolean
   /** Makes every access to a mapped range fault. */
   forbid(address: number, length: number): void
   /** Ends this process (SIGXCPU) when it has used so many seconds of processor time, and keeps it from dumping core. */
@@ -126,7 +132,8 @@ export interface Libc {
 }
 
 export function openLibc(): Libc {
-  const { clock_gettime, mmap, mprotect, madvise, setrlimit, getrlimit, _exit } = openAny(SYMBOLS)
+  const { clock_gettime, mmap, mprotect, madvise, mincore, setrlimit, getrlimit, _exit } =
+    openAny(SYMBOLS)
   const { memcpy: memcpyIn } = openAny(COPY_SYMBOLS)
   const { memcpy: memcpyOut } = openAny(COPY_OUT_SYMBOLS)
   const malloc_trim = openOptional(TRIM_SYMBOLS)?.malloc_trim
@@ -166,6 +173,9 @@ export function openLibc(): Libc {
       if (process.platform === 'linux') return madvise(address, length, MADV_DONTNEED) === 0
       const flags = MAP_PRIVATE_FIXED | MAP_ANONYMOUS
       return Number(mmap(address, length, PROT_READ | PROT_WRITE, flags, -1, 0)) === address
+    },
+    resident(address, length, pages) {
+      return mincore(address, length, pages) === 0
     },
     forbid(address, length) {
       mprotect(address, length, PROT_NONE)

@@ -117,6 +117,16 @@ export class GuestMemory {
     return this.#libc.clear(this.#at(address, length), length)
   }
 
+  /**
+   * Which pages of the whole memory have been touched since they were cleared, a byte each, as far as the system can tell: good for
+   * a guess, and for nothing more.
+   */
+  touched(pageBytes: number): Uint8Array {
+    const pages = new Uint8Array(this.#bytes / pageBytes)
+    if (pages.length > 0) this.#libc.resident(this.#base, this.#bytes, pages)
+    return pages.map((page) => page & 1)
+  }
+
   writeU8(address: number, value: number): void {
     this.#scratchView.setUint8(0, value)
     this.#libc.copyOut(this.#at(address, 1), this.#scratch, 1)

@@ -1,6 +1,6 @@
 /**
  * What a linear memory holds at first, and putting it back (DESIGN section 5). Ranges that hold something then, or that guests
- * have been seen to write, are copied; all others are given back to the system, which hands out zeros again when they are
+ * have been seen to touch, are copied; all others are given back to the system, which hands out zeros again when they are
  * touched. Together they are the whole memory, whatever a guest has done to it.
  */
 
@@ -13,9 +13,9 @@ const blockBytes = 64 * 1024
 const memoryBytesMax = 4 * 2 ** 20
 /** Copies over this size are not kept; a new instance is as fast then. */
 const imageBytesMax = 1024 * 1024
-/** Pages that are copied because guests write them, besides those that hold something at first. */
+/** Pages that are copied because guests touch them, besides those that hold something at first. */
 const learnedPagesMax = 64
-/** So many first restorings look what the guest has written. */
+/** So many first restorings look what the guest has touched. */
 const lessonsMax = 2
 /** To give a range back takes as long as to copy some pages of zeros. */
 const gapPagesMin = 4
@@ -56,7 +56,14 @@ export class MemoryImage {
     const image = new MemoryImage(memory.bytes, written(memory), (at, length) =>
       memory.readBytes(at, length),
     )
-    return image.bytes > imageBytesMax ? null : image
+    if (image.bytes > imageBytesMax) return null
+    // Looking at pages has touched them.
+    return image.#clear(memory) ? image : null
+  }
+
+  #clear(memory: GuestMemory): boolean {
+    for (const { at, length } of this.#zeros) if (!memory.clear(at, length)) return false
+    return true
   }
 
   /** Bytes that the image itself takes. */
@@ -72,12 +79,12 @@ export class MemoryImage {
     if (memory.bytes !== this.memoryBytes) return false
     if (this.#lessons < lessonsMax) this.#learn(memory)
     // First, because the system may take a little more than it is told to.
-    for (const { at, length } of this.#zeros) if (!memory.clear(at, length)) return false
+    if (!this.#clear(memory)) return false
     for (const { at, bytes } of this.#copied) memory.writeBytes(at, bytes)
     return true
   }
 
-  /** From now on, pages that a guest has written are copied: the system takes longer to find new ones. */
+  /** From now on, pages that a guest has touched are copied: the system takes longer to find new ones. */
   #learn(memory: GuestMemory): void {
     this.#lessons += 1
     const copied = Array<boolean>(this.memoryBytes / pageBytes).fill(false)
@@ -85,8 +92,8 @@ export class MemoryImage {
       copied.fill(true, at / pageBytes, (at + length) / pageBytes)
     }
     let learned = 0
-    for (const [page, isWritten] of written(memory).entries()) {
-      if (!isWritten || copied[page] === true) continue
+    for (const [page, isTouched] of memory.touched(pageBytes).entries()) {
+      if (isTouched === 0 || copied[page] === true) continue
       learned += 1
       if (learned > learnedPagesMax) return
       copied[page] = true
