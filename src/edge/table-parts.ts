@@ -18,7 +18,10 @@ export interface Assignment {
 const rowsMax = 200
 const functionRows = 4
 
-/** The parts that make `table` of `known`, the table that the worker has; at least one. Null: it has none. */
+/**
+ * The parts that make `table` of `known`, the table that the worker has; at least one. Null: it has none. A function that gets
+ * another form meanwhile goes as it is when its part is made: of an earlier change the worker has been told already.
+ */
 export function* partsOf(known: Assignment | null, table: Assignment): Generator<TablePart> {
   // Written down at once: the parts are sent over a time in which the maps may change.
   const functions = changed(known?.functions, table.functions)
@@ -34,10 +37,11 @@ export function* partsOf(known: Assignment | null, table: Assignment): Generator
       return rows.splice(0, count)
     }
     const one = () => 1
+    const weightOf = ({ env }: WorkerFunction) => functionRows + Object.keys(env).length
     const part = {
       gone_functions: take(goneFunctions, one),
       gone_routes: take(goneRoutes, one),
-      functions: take(functions, ({ env }) => functionRows + Object.keys(env).length),
+      functions: take(functions, weightOf).map((fn) => table.functions.get(fn.function_id) ?? fn),
       routes: take(routes, one),
     }
     const last = room > 0 || [goneFunctions, goneRoutes, functions, routes].every(isEmpty)

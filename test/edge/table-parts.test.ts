@@ -93,7 +93,7 @@ test('what has not changed is not sent again', () => {
   expect(parts[0]?.gone_routes).toHaveLength(2)
 })
 
-test('rows that change while the parts are sent are those of the beginning', () => {
+test('which rows are sent is known at the beginning, whatever becomes of the maps', () => {
   const fns = forms.map(([fn]) => fn)
   const table = tableOf(1, fns, routes)
   const rows = new TableRows()
@@ -102,4 +102,29 @@ test('rows that change while the parts are sent are those of the beginning', () 
     table.functions.clear()
   }
   expect(rows.functions.size).toBe(fns.length)
+})
+
+test('a function that gets another form while the parts are sent is sent in that one, or was sent before', () => {
+  const fns = forms.map(([fn]) => fn)
+  const many = Array.from({ length: 200 }, (_, index) => ({
+    ...(fns[0] as WorkerFunction),
+    function_id: aFunction().function_id,
+    slot: index,
+  }))
+  const table = tableOf(1, many, [])
+  const upgraded = many.map((fn) => ({ ...fn, path: '/another' }))
+  const rows = new TableRows()
+  let parts = 0
+  for (const part of partsOf(null, table)) {
+    rows.take(part)
+    parts += 1
+    if (parts > 1) continue
+    for (const fn of upgraded) {
+      table.functions.set(fn.function_id, fn)
+      // As the worker does when it is told.
+      if (rows.functions.has(fn.function_id)) rows.functions.set(fn.function_id, fn)
+    }
+  }
+  expect(parts).toBeGreaterThan(1)
+  expect([...rows.functions.values()]).toEqual(upgraded)
 })

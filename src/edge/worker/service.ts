@@ -58,7 +58,7 @@ export class WorkerService {
   readonly #slotsTaken = new Set<number>()
   /** Of the table that the agent sends, in parts; what serves is made of them when they are whole. */
   readonly #rows = new TableRows()
-  /** Ends with the part that came last. */
+  /** Ends with the part, or the upgrade, that came last. */
   #assigning: Promise<void> = Promise.resolve()
   /** Null until the agent has sent the first one. */
   #table: ServingTable | null = null
@@ -215,8 +215,12 @@ export class WorkerService {
     }
   }
 
-  /** Calls go to the new form from now on; those that run end in the old one. */
+  /** Calls go to the new form from now on; those that run end in the old one. Parts of a table that came before it are taken first. */
   #upgrade(fn: WorkerFunction): void {
+    this.#assigning = this.#assigning.then(() => this.#upgradeNow(fn))
+  }
+
+  #upgradeNow(fn: WorkerFunction): void {
     const served = this.#table?.functions.get(fn.function_id)
     const replaces = (row: WorkerFunction) => row.version === fn.version && row.sha256 === fn.sha256
     this.#replace(fn.function_id, (row) => (replaces(row) ? fn : row))
