@@ -30,6 +30,12 @@ interface Piece {
   readonly bytes: Uint8Array<ArrayBuffer>
 }
 
+/** What is asked of a guest's memory here. */
+type Memory = Pick<
+  GuestMemory,
+  'bytes' | 'readBytes' | 'readInto' | 'writeBytes' | 'clear' | 'touched'
+>
+
 export class MemoryImage {
   /** Of the memory; one of another size cannot be restored from this. */
   readonly memoryBytes: number
@@ -51,17 +57,24 @@ export class MemoryImage {
   }
 
   /** The image of the memory that is attached; null for one that is too large. */
-  static of(memory: GuestMemory): MemoryImage | null {
+  static of(memory: Memory): MemoryImage | null {
     if (memory.bytes > memoryBytesMax) return null
     const image = new MemoryImage(memory.bytes, written(memory), (at, length) =>
       memory.readBytes(at, length),
     )
     if (image.bytes > imageBytesMax) return null
     // Looking at pages has touched them.
-    return image.#clear(memory) ? image : null
+    const isCleared = image.#clear(memory)
+    // Also of one that is not kept: where the system's pages are larger than ours it may have taken more than it was told to.
+    image.#write(memory)
+    return isCleared ? image : null
   }
 
-  #clear(memory: GuestMemory): boolean {
+  #write(memory: Memory): void {
+    for (const { at, bytes } of this.#copied) memory.writeBytes(at, bytes)
+  }
+
+  #clear(memory: Memory): boolean {
     for (const { at, length } of this.#zeros) if (!memory.clear(at, length)) return false
     return true
   }
@@ -75,17 +88,17 @@ export class MemoryImage {
    * Makes the attached memory what it was at first. False when it cannot, and the memory is to go. `memory` is one of the size
    * that the image is of.
    */
-  restore(memory: GuestMemory): boolean {
+  restore(memory: Memory): boolean {
     if (memory.bytes !== this.memoryBytes) return false
     if (this.#lessons < lessonsMax) this.#learn(memory)
     // First, because the system may take a little more than it is told to.
     if (!this.#clear(memory)) return false
-    for (const { at, bytes } of this.#copied) memory.writeBytes(at, bytes)
+    this.#write(memory)
     return true
   }
 
   /** From now on, pages that a guest has touched are copied: the system takes longer to find new ones. */
-  #learn(memory: GuestMemory): void {
+  #learn(memory: Memory): void {
     this.#lessons += 1
     const copied = Array<boolean>(this.memoryBytes / pageBytes).fill(false)
     for (const { at, length } of this.#copied) {
@@ -108,7 +121,7 @@ export class MemoryImage {
 type Content = (at: number, length: number) => Uint8Array<ArrayBuffer>
 
 /** Which pages of a memory are not all zeros. */
-function written(memory: GuestMemory): boolean[] {
+function written(memory: Memory): boolean[] {
   const pages: boolean[] = []
   const block = new Uint8Array(blockBytes)
   for (let at = 0; at < memory.bytes; at += blockBytes) {
