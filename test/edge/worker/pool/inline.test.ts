@@ -194,9 +194,9 @@ describe('misbehaviour on the HTTP thread', () => {
     const fn = await runtime.compiled(runtime.module(assemble(MOSTLY_SLOW)), 'O2')
     expect(await prove(fn, '/')).toBe(true)
     let calls = 0
-    while ((await now(fn, request('/slow'))) !== null) calls += 1
-    // One in sixteen is quick.
-    expect(calls).toBeLessThan(10)
+    while (calls < 200 && (await now(fn, request('/slow'))) !== null) calls += 1
+    // One in sixteen is quick. How long the others take is the processor's business; all are over the mean.
+    expect(calls).toBeLessThan(100)
   })
 
   test('what a call logs before it is given up is not told: it is told when it runs again', async () => {
