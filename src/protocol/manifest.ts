@@ -101,7 +101,6 @@ export function artifactStatement(sha256: string): Uint8Array<ArrayBuffer> {
 export const pathTypeSchema = z.enum(['exact', 'prefix', 'regex'])
 export type PathType = z.infer<typeof pathTypeSchema>
 
-export { HTTP_METHODS }
 export const methodSchema = z.enum(HTTP_METHODS)
 export type Method = z.infer<typeof methodSchema>
 

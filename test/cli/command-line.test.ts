@@ -79,7 +79,9 @@ describe('refusals', () => {
     ['functions list --data-dir /no/such', 'No API key: give --api-key'],
   ]
   test.each(cases)('edgefn %s', async (line, message) => {
-    const { code, out, err } = await runCaptured(line.replace('WASM', MODULE).split(' '))
+    // The path of the checkout may have blanks in it.
+    const words = line.split(' ').map((word) => (word === 'WASM' ? MODULE : word))
+    const { code, out, err } = await runCaptured(words)
     expect({ code, out }).toEqual({ code: EXIT.usage, out: '' })
     expect(err).toContain(`error: ${message}`)
   })

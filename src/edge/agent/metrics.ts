@@ -197,7 +197,7 @@ const WORKER_SUMS: readonly (readonly [WorkerStatCell, string, MetricJson['type'
     'inline_overruns',
     'edgefn_inline_overruns_total',
     'counter',
-    'Calls stopped there for want of time, and run again on an executor thread.',
+    'Calls given up there, because they took long or would sleep, and run again on an executor thread.',
   ],
   [
     'guest_stop_defects',

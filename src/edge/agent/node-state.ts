@@ -11,7 +11,7 @@ import type { WorkerFunction } from '../ipc.ts'
 import type { Assignment } from '../table-parts.ts'
 
 /** Why a manifest is not served. `attempts` counts tries since the control plane last asked for it. */
-export const failureSchema = z.strictObject({
+const failureSchema = z.strictObject({
   code: z.string(),
   message: z.string(),
   retryable: z.boolean(),

@@ -19,7 +19,7 @@ const instructionBytes = 0.5
 const instructionsBytesMax = 320
 
 /** Bytes that functions which are not counted may take together, on the longest way through them. */
-export const uncountedBytesMax = 256 * 1024
+const uncountedBytesMax = 256 * 1024
 
 /** Frame of a function that calls no other up to which it is not counted when the longest way is over its limit. */
 const leafBytesMax = 16 * 1024

@@ -3,7 +3,7 @@
 import { EdgefnError, toEdgefnError } from '../../../errors.ts'
 import { errorResponse } from '../../../http/error-response.ts'
 import { RequestIds } from '../../../http/request-id.ts'
-import { HTTP_METHODS } from '../../../protocol/manifest.ts'
+import { HTTP_METHODS } from '../../../protocol/http-methods.ts'
 import type { Log } from '../../../telemetry/log.ts'
 import type { Match } from '../router/router.ts'
 import { discardBody } from './body.ts'

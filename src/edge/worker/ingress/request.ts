@@ -1,7 +1,8 @@
 /** An HTTP request as Bun hands it over → its checked parts, and the header fields that a guest gets. */
 
 import { EdgefnError } from '../../../errors.ts'
-import { HTTP_METHODS, type Method } from '../../../protocol/manifest.ts'
+import { HTTP_METHODS } from '../../../protocol/http-methods.ts'
+import type { Method } from '../../../protocol/manifest.ts'
 import type { HostNames } from './host.ts'
 
 /** What routing needs. */

@@ -43,8 +43,8 @@ export class Call {
   readonly head: RequestHead
   readonly route: Route
   readonly fn: WorkerFunction
-  /** When the request was read. */
-  readonly readMs: number
+  /** When the request was read, its body too. */
+  readMs: number
   admitted = false
   ticket: Ticket | null = null
   outcome: Outcome | null = null
@@ -106,14 +106,15 @@ export function createServe(deps: ServeDeps): Serve {
         bytesMax: deps.bodyBytesMax,
         renew: () => connection.patience(deps.idleSeconds),
       })
-      incoming = new IncomingRequest(call, body, deps.nowMs(), linesLeft, peer)
+      call.readMs = deps.nowMs()
+      incoming = new IncomingRequest(call, body, call.readMs, linesLeft, peer)
       // Not before its body is there: a probe must not wait for a slow client.
       enter(call, body.byteLength)
       outcome = runNow(fn, incoming)
     } catch (thrown) {
       return failed(call, thrown)
     }
-    return outcome === null ? runLater(call, incoming) : ended(call, outcome, incoming.admitted_ms)
+    return outcome === null ? runLater(call, incoming) : ended(call, outcome, call.readMs)
   }
 
   function enter(call: Call, bodyBytes: number): void {

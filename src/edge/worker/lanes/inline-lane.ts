@@ -28,9 +28,6 @@ export interface InlineLaneOptions {
   readonly compile_key: string
 }
 
-/** What comes of a call; null when it was stopped for want of time here, and is to be run again. */
-export type InlineReport = RunReport | null
-
 export class InlineLane {
   readonly index: number
   readonly #options: InlineLaneOptions
@@ -83,13 +80,13 @@ export class InlineLane {
     return report
   }
 
-  /** Runs a call. Only after `open`. Never throws. */
+  /** Runs a call; null when it was given up here, for want of time mostly, and is to be run again. Only after `open`. Never throws. */
   call(
     fn: WorkerFunction,
     instance: number,
     request: GuestRequest,
     form: SharedForm | null,
-  ): InlineReport {
+  ): RunReport | null {
     const runner = this.#runner
     if (runner === null) return null
     const limitMs = Math.min(fn.max_execution_ms, LIMITS.inlineMsMax)

@@ -290,7 +290,11 @@ export class Holdings {
 
   /** A thread is gone, with what it held. */
   forgetThread(thread: number): void {
-    for (const pool of this.#pools.values()) this.#alive -= pool.forgetThread(thread)
+    for (const [key, pool] of this.#pools) {
+      const lost = pool.forgetThread(thread)
+      this.#alive -= lost
+      if (lost > 0) this.gauges.count(key)
+    }
     this.#code.forgetThread(thread)
   }
 }

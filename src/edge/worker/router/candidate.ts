@@ -1,6 +1,7 @@
 /** A route prepared for matching: its place in the order as a number, its methods as bits, the answer it gives ready made. */
 
-import { HTTP_METHODS, type Method, type Route } from '../../../protocol/manifest.ts'
+import { HTTP_METHODS } from '../../../protocol/http-methods.ts'
+import type { Method, Route } from '../../../protocol/manifest.ts'
 import { rankOf } from './order.ts'
 
 export interface Found {

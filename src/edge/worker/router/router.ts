@@ -1,7 +1,8 @@
 /** Host, path and method → route: an immutable table, built whole from a list of routes [R4.1 R9.2 P5 P20]. */
 
 import { EdgefnError, toEdgefnError } from '../../../errors.ts'
-import { HTTP_METHODS, type Method, type Route } from '../../../protocol/manifest.ts'
+import { HTTP_METHODS } from '../../../protocol/http-methods.ts'
+import type { Method, Route } from '../../../protocol/manifest.ts'
 import { compilePattern, type Matchers } from '../../../protocol/pattern.ts'
 import { type Candidate, candidateOf, EVERY_METHOD, type Found, methodBit } from './candidate.ts'
 import { findIn, PathTable } from './path-table.ts'

@@ -140,3 +140,14 @@ test('a guest that nothing stops is given up about two seconds after its limit, 
   expect(said.stuck.overdue_ms).toBeWithin(2000, 5000)
   expect(said.ms).toBeWithin(2200, 15_000)
 })
+
+test('a process that stood still while a guest ran into its limit gives up neither guest nor thread', async () => {
+  for (const _ of [1, 2, 3]) {
+    const fixture = Bun.spawn([process.execPath, join(import.meta.dir, 'frozen-fixture.ts')], {
+      stdout: 'pipe',
+      stderr: 'inherit',
+    })
+    const said = JSON.parse(await fixture.stdout.text())
+    expect(said).toEqual({ code: 'execution_timeout', defects: [] })
+  }
+})

@@ -5,7 +5,8 @@ import { describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
 
 import { buildRouter } from '../../../../src/edge/worker/router/router.ts'
-import { HTTP_METHODS, type Route, routeSchema } from '../../../../src/protocol/manifest.ts'
+import { HTTP_METHODS } from '../../../../src/protocol/http-methods.ts'
+import { type Route, routeSchema } from '../../../../src/protocol/manifest.ts'
 
 function route(fields: Partial<Record<keyof Route, unknown>>): Route {
   return routeSchema.parse({
