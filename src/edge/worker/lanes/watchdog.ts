@@ -51,8 +51,8 @@ export function runWatchdog(options: WatchdogOptions): never {
   const inlineSlot = slots[options.threads]
   const patience = new InlinePatience(libc)
   let quietLooks = inlineLooksMax
-  /** When the call that is being stopped in the inline lane was first told to. */
-  let inlineToldMs = 0
+  /** How often the call that is being stopped in the inline lane was told to. Not since when: the process may stand still. */
+  let inlineOrders = 0
   for (;;) {
     const seen = Atomics.load(header.wake, 0)
     const now = monotonicMs()
@@ -79,12 +79,15 @@ export function runWatchdog(options: WatchdogOptions): never {
         if (laterMs > 0) return now + laterMs
         const claimed = word - SLOT.running + SLOT.stopping
         if (Atomics.compareExchange(slot.state, 0, word, claimed) !== word) return now
-        if (slot === inlineSlot) inlineToldMs = now
+        if (slot === inlineSlot) inlineOrders = 1
         order(lib, libc, slot)
         return now + repeatMs
       }
       case SLOT.stopping:
-        if (slot === inlineSlot && now - inlineToldMs > inlineStuckMs) endProcess()
+        if (slot === inlineSlot) {
+          if (inlineOrders * repeatMs > inlineStuckMs) endProcess()
+          inlineOrders += 1
+        }
         order(lib, libc, slot)
         return now + repeatMs
       case SLOT.returned:

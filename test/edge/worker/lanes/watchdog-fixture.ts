@@ -1,10 +1,8 @@
 /**
  * A process in which a call of the inline lane passed its deadline long before its watchdog looked, as in one that was frozen. Prints
- * whether the call ended in time.
+ * whether the call ended in time. Usage: watchdog-fixture.ts DIRECTORY stops|stays: whether its guest can be stopped.
  */
 
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 
 import { openLibc } from '../../../../ffi/libc.ts'
@@ -14,9 +12,13 @@ import { startThread } from '../../../../src/edge/worker/lanes/executor-thread.t
 import { Engine } from '../../../../src/edge/worker/runtime/engine.ts'
 import { hostOptionsIn } from '../runtime/host-options.ts'
 
-const directory = mkdtempSync(join(tmpdir(), 'edgefn-watchdog-'))
+const [directory = '', guest] = process.argv.slice(2)
 const running = { path: join(directory, 'running'), seats: 2, seat: 1 }
-new RunningFile(running.path, running.seats).occupy(running.seat, process.pid)
+const marks = new RunningFile(running.path, running.seats)
+marks.occupy(running.seat, process.pid)
+// Another thread runs something too, which is not to be blamed.
+marks.begin(running.seat, 1, 8, 1)
+marks.begin(running.seat, 0, 7, 3)
 const control = new SharedArrayBuffer(controlBytes(1))
 const header = new ControlHeader(control)
 const entry = resolve(import.meta.dir, '../../../../src/main.ts')
@@ -27,8 +29,7 @@ const { stop } = new Engine(hostOptionsIn(directory)).executor(16)
 const slot = new CallSlot(control, 0)
 slot.begin(openLibc().monotonicMs() - 60_000, stop)
 while (!slot.claimed) Bun.sleepSync(1)
-// As a guest that comes to its next poll.
-Bun.sleepSync(50)
+// As a guest that comes to its next poll, or to none for far too long.
+Bun.sleepSync(guest === 'stops' ? 50 : 30_000)
 const inTime = slot.end()
-rmSync(directory, { recursive: true, force: true })
 process.stdout.write(JSON.stringify({ inTime }), () => process.exit(0))
