@@ -14,6 +14,7 @@ const SYMBOLS = {
   mincore: { args: [u64, u64, 'buffer'], returns: i32 },
   setrlimit: { args: [i32, 'buffer'], returns: i32 },
   getrlimit: { args: [i32, 'buffer'], returns: i32 },
+  getpagesize: { args: [], returns: i32 },
   _exit: { args: [i32], returns: FFIType.void },
 } as const
 
@@ -117,6 +118,8 @@ export interface Libc {
    * swapped out it may not name.
    */
   resident(address: number, length: number, pages: Uint8Array): boolean
+  /** Of the system's pages. */
+  readonly pageBytes: number
   /** Makes every access to a mapped range fault. */
   forbid(address: number, length: number): void
   /** Ends this process (SIGXCPU) when it has used so many seconds of processor time, and keeps it from dumping core. */
@@ -132,8 +135,8 @@ export interface Libc {
 }
 
 export function openLibc(): Libc {
-  const { clock_gettime, mmap, mprotect, madvise, mincore, setrlimit, getrlimit, _exit } =
-    openAny(SYMBOLS)
+  const libc = openAny(SYMBOLS)
+  const { clock_gettime, mmap, mprotect, madvise, mincore, setrlimit, getrlimit, _exit } = libc
   const { memcpy: memcpyIn } = openAny(COPY_SYMBOLS)
   const { memcpy: memcpyOut } = openAny(COPY_OUT_SYMBOLS)
   const malloc_trim = openOptional(TRIM_SYMBOLS)?.malloc_trim
@@ -177,6 +180,7 @@ export function openLibc(): Libc {
     resident(address, length, pages) {
       return mincore(address, length, pages) === 0
     },
+    pageBytes: libc.getpagesize(),
     forbid(address, length) {
       mprotect(address, length, PROT_NONE)
     },

@@ -34,6 +34,11 @@ export class GuestMemory {
     return this.#bytes
   }
 
+  /** Address of the first byte of the memory that is attached; 0 when that has none. */
+  get base(): number {
+    return this.#base
+  }
+
   /**
    * Whether `memory` has its address space. The engine hands out instances without when a process has used up its own
    * (RELIABILITY finding 6); they differ in this from memories that only start with no page.

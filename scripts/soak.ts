@@ -242,7 +242,7 @@ class Soak {
 
 async function deploy(plane: ControlPlane, name: string, guest: string, ...flags: string[]) {
   const file = join(GUESTS, `${guest}.wasm`)
-  await plane.run('deploy', file, '--name', name, '--route', `/${name}/*`, ...flags)
+  await plane.run('deploy', file, '--force', '--name', name, '--route', `/${name}/*`, ...flags)
 }
 
 function mebibytes(bytes: number): string {

@@ -33,9 +33,14 @@ export const ERROR_KINDS = {
   route_not_found: kind(404, 'client'),
   node_not_found: kind(404, 'client'),
   deployment_not_found: kind(404, 'client'),
+  webhook_not_found: kind(404, 'client'),
+  schema_not_found: kind(404, 'client'),
+  schema_failed: kind(409, 'client'), // A node could not apply a schema of the function, whose versions must wait for it.
+  schema_refused: kind(400, 'client'), // Its SQL does not run on an empty database after those before it.
   method_not_allowed: kind(405, 'client'),
   conflict: kind(409, 'client'), // The change collides with what is stored.
   version_exists: kind(409, 'client'), // The same function name and version is stored already.
+  incompatible_version: kind(409, 'client'), // The version takes away what the one before gave; details name all of it.
   gone: kind(410, 'client'), // A presigned URL that has expired.
   body_too_large: kind(413, 'client'), // The body is over the limit named in the message.
   rate_limited: kind(429, 'client', true), // A quota of the function is used up; details name it.
@@ -56,6 +61,7 @@ export const ERROR_KINDS = {
   internal: kind(500, 'system'),
   overloaded: kind(503, 'system', true), // No executor became free before the queue limit, or too many calls wait.
   function_unavailable: kind(503, 'system', true), // Routed, but the module cannot be had now.
+  node_drained: kind(503, 'system', true), // An operator has drained the node; others serve meanwhile.
   worker_lost: kind(503, 'system', true), // The thread or process that ran the call went away.
   artifact_mismatch: kind(502, 'system'), // Bytes whose digest or signature is not the announced one.
   artifact_store_unavailable: kind(503, 'system', true),

@@ -1,7 +1,7 @@
 /**
  * The one entry of the one binary: argv → mode, each loaded only when asked for (a control plane never loads libwasmedge).
- * The same file re-enters as worker process (`__worker`, `__spare_` while it stands by), compile process (`__compile`) and as
- * thread of either.
+ * The same file re-enters as worker process (`__worker`, `__spare_` while it stands by), compile process (`__compile`), schema
+ * process (`__schemas`) and as thread of a worker or a compile process.
  */
 
 import { isMainThread, workerData } from 'node:worker_threads'
@@ -43,6 +43,12 @@ async function runCompile(argument: string | undefined): Promise<void> {
   await compile.runCompile(compileJobSchema.parse(JSON.parse(argument ?? 'null')))
 }
 
+async function runSchemas(): Promise<void> {
+  const { sqlJobSchema } = await import('./sql/job.ts')
+  const { runSqlJob } = await import('./sql/main.ts')
+  runSqlJob(sqlJobSchema.parse(await Bun.stdin.json()))
+}
+
 async function runCommandLine(words: readonly string[]): Promise<never> {
   const { runCli } = await import('./cli/run.ts')
   const { processTerminal } = await import('./cli/terminal.ts')
@@ -64,6 +70,7 @@ function main(): Promise<void> {
   if (!isMainThread) return runThread()
   if (mode === '__worker' || mode === '__spare_') return runWorker(rest[0])
   if (mode === '__compile') return runCompile(rest[0])
+  if (mode === '__schemas') return runSchemas()
   return runCommandLine(process.argv.slice(2))
 }
 

@@ -50,6 +50,8 @@ enum {
   EDGEFN_NETWORK = -9,           /* no such name, no connection, or a broken answer */
   EDGEFN_TOO_MANY = -10,         /* too many fetches are open */
   EDGEFN_TOO_MANY_REDIRECTS = -11,
+  EDGEFN_BUSY = -12,      /* others were writing to the tables all the time */
+  EDGEFN_SQL_ERROR = -13, /* SQLite refuses; sql_result has its words */
 };
 
 EDGEFN_IMPORT("log")
@@ -81,6 +83,17 @@ int32_t edgefn_kv_delete(const void *key, int32_t key_len);
 EDGEFN_IMPORT("kv_list")
 int32_t edgefn_kv_list(const void *prefix, int32_t prefix_len, const void *cursor,
                        int32_t cursor_len, void *buffer, int32_t cap);
+
+/* Tables that the function has on its node (docs/SQL.md). Parameters and results are JSON (`format` 0) or CBOR (1). The result is
+   the full length of the document, of which the buffer has the beginning; `sql_result` gives it again, and runs nothing. */
+EDGEFN_IMPORT("sql_query")
+int32_t edgefn_sql_query(const void *sql, int32_t sql_len, const void *params, int32_t params_len,
+                         int32_t format, void *buffer, int32_t cap);
+EDGEFN_IMPORT("sql_exec")
+int32_t edgefn_sql_exec(const void *sql, int32_t sql_len, const void *params, int32_t params_len,
+                        int32_t format, void *buffer, int32_t cap);
+EDGEFN_IMPORT("sql_result")
+int32_t edgefn_sql_result(void *buffer, int32_t cap);
 
 /* Adds to a counter at the node's /metrics. Labels are lines `name=value`. */
 EDGEFN_IMPORT("metrics_increment")
@@ -473,6 +486,20 @@ static inline int32_t ef_kv_put(ef_text key, ef_text value, int32_t ttl_seconds)
 }
 
 static inline int32_t ef_kv_delete(ef_text key) { return edgefn_kv_delete(key.bytes, key.length); }
+
+/* The last result of this call, or the words of its error after EDGEFN_SQL_ERROR. */
+static inline ef_text ef_sql_result(void) { EF__FILL(edgefn_sql_result(buffer, cap)) }
+
+/* The JSON document of a statement that reads; `params` is a JSON array, or empty. Without `.bytes`, `.length` says why. */
+static inline ef_text ef_sql_query(ef_text sql, ef_text params) {
+  int32_t length = edgefn_sql_query(sql.bytes, sql.length, params.bytes, params.length, 0, 0, 0);
+  return length < 0 ? (ef_text){(char *)0, length} : ef_sql_result();
+}
+
+/* The same of a statement that changes rows: 0 or more, or a result below zero. */
+static inline int32_t ef_sql_exec(ef_text sql, ef_text params) {
+  return edgefn_sql_exec(sql.bytes, sql.length, params.bytes, params.length, 0, 0, 0);
+}
 
 /* Keys that begin with a prefix: `ef_keys keys = {prefix}; while (ef_kv_next(&keys)) use(keys.key);` */
 typedef struct {

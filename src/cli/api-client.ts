@@ -4,6 +4,7 @@ import { z } from 'zod'
 
 import { EdgefnError, errorMessage } from '../errors.ts'
 import { errorBodySchema, pageSchema } from '../protocol/api.ts'
+import { readAnswer } from '../protocol/lenient.ts'
 
 /** How long one request may take before the control plane counts as unreachable. */
 const requestMsMax = 30_000
@@ -115,7 +116,7 @@ async function send(url: string, init: RequestInit, msMax = requestMsMax): Promi
 
 function refusal(response: Response, text: string): ControlPlaneError {
   const { status } = response
-  const parsed = errorBodySchema.safeParse(parseJson(text))
+  const parsed = readAnswer(errorBodySchema, parseJson(text))
   if (parsed.success) {
     const { code, message, request_id } = parsed.data.error
     return new ControlPlaneError(status, code, message, request_id)
@@ -126,7 +127,7 @@ function refusal(response: Response, text: string): ControlPlaneError {
 }
 
 function parseAnswer<T>(what: string, text: string, schema: z.ZodType<T>): T {
-  const parsed = schema.safeParse(parseJson(text))
+  const parsed = readAnswer(schema, parseJson(text))
   if (parsed.success) return parsed.data
   const message = `The answer to ${what} is not what this version of edgefn expects: ${z.prettifyError(parsed.error)}`
   throw new EdgefnError('internal', message)

@@ -128,13 +128,17 @@ function requestOf(file: DevFile, { abi, http_allow, isolation }: DevFunctionsDe
     memory_pages: null,
     max_execution_ms: null,
     env: {},
+    secrets: {},
     http_allow,
     isolation,
     quotas: quotasSchema.parse({}),
     message: '',
+    // While a function is written, everything about it may change.
+    force: true,
     routes: file.routes,
     methods: [],
     target: 'all',
     timeout_ms: deployMsMax,
+    rollout: {},
   }
 }

@@ -18,5 +18,8 @@ export const EXIT_MEANINGS: readonly (readonly [ExitCode, string])[] = [
   [EXIT.usage, 'wrong usage: unknown command or flag, bad value, bad configuration'],
   [EXIT.unreachable, 'the control plane could not be reached, or answered with a server error'],
   [EXIT.refused, 'the control plane refused the request'],
-  [EXIT.notDeployed, 'deploy: a node failed, or did not answer in time'],
+  [
+    EXIT.notDeployed,
+    'deploy, rollback, deployment status --watch: not in service everywhere (failed, rolled back, superseded, paused, not in time)',
+  ],
 ]

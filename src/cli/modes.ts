@@ -15,6 +15,8 @@ export interface RunningNode {
   readonly node_id: string
   readonly port: number
   readonly metrics_port: number
+  /** Resolves with why when the node has left its control plane. */
+  readonly left: Promise<string>
   close(): Promise<void>
 }
 

@@ -45,9 +45,15 @@ async function dispatch(words: readonly string[], deps: CliDeps): Promise<ExitCo
   }
   const alone = COMMANDS.find((entry) => entry.name === first)
   if (alone !== undefined) return runCommand(alone, words.slice(1), deps)
-  const pair = COMMANDS.find((entry) => entry.name === `${first} ${second}`)
+  const pair = COMMANDS.find((entry) => isCalled(entry, `${first} ${second}`))
   if (pair !== undefined) return runCommand(pair, words.slice(2), deps)
   return refuseCommand(first, second, deps.terminal)
+}
+
+/** `deployment` and `deployments` are the same noun, whichever the command is listed by. */
+function isCalled(entry: Command, name: string): boolean {
+  const singular = (words: string) => words.replace(/^deployments /, 'deployment ')
+  return singular(entry.name) === singular(name)
 }
 
 async function runCommand(entry: Command, words: readonly string[], deps: CliDeps) {

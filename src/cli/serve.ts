@@ -4,11 +4,13 @@ import { EXIT, type ExitCode } from './exit.ts'
 import type { Log } from '../telemetry/log.ts'
 
 interface Closable {
+  /** Resolves with why when it has come to its end by itself. */
+  readonly left?: Promise<string>
   close(): Promise<void>
 }
 
 /**
- * Starts, runs until SIGTERM or SIGINT, closes. A signal during the start (a new node may wait long for its control plane)
+ * Starts, runs until SIGTERM or SIGINT or until it has come to its end, closes. A signal during the start (a new node may wait long for its control plane)
  * ends it there: every part survives being killed. A second signal ends the process at once. What nobody caught is logged
  * and ends the process with 1: its state is unknown from there on.
  */
@@ -24,8 +26,11 @@ export async function serveUntilStopped(
     log.info('stopped before it was ready', { context: { signal: running } })
     return EXIT.ok
   }
-  const signal = await stopped
-  log.info('closing', { context: { signal } })
+  const reason = await Promise.race([
+    stopped,
+    ...(running.left === undefined ? [] : [running.left]),
+  ])
+  log.info('closing', { context: { reason } })
   await running.close()
   log.info('closed')
   return EXIT.ok

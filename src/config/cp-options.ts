@@ -4,12 +4,14 @@ import { join, resolve } from 'node:path'
 
 import { EdgefnError } from '../errors.ts'
 import { LIMITS } from '../protocol/limits.ts'
+import { routeHostSchema } from '../protocol/manifest.ts'
 import { LOG_LEVELS } from '../telemetry/log.ts'
 import { artifacts } from './artifacts.ts'
 import { awsKeys, FILE_OPTION } from './load.ts'
 import type { ArtifactsConfig, CpConfig } from './modes.ts'
+import { brokerUrl, MQTT_ACCOUNT_OPTIONS, mqttAccount } from './mqtt-options.ts'
 import { defaulted, optional, type Options, type Values } from './option.ts'
-import { address, addressOrOff, choice, duration, path, text, url } from './values.ts'
+import { address, addressOrOff, choice, duration, onOff, path, text, url } from './values.ts'
 
 /** Where `edgefn cp` keeps its data unless told otherwise, and where commands on the same machine look for its key. */
 export const CP_DATA_DIR = 'edgefn-data/cp'
@@ -20,17 +22,23 @@ export const CP_OPTIONS = {
     help: 'database, modules, keys and admin-key',
   }),
   listen: defaulted(address, '127.0.0.1:8080', { placeholder: 'ADDR', help: 'the API' }),
+  mqtt: defaulted(onOff, 'on', { placeholder: 'on|off', help: 'off: no MQTT, nodes poll' }),
   'mqtt-listen': defaulted(addressOrOff, '127.0.0.1:1883', {
     placeholder: 'ADDR',
-    help: 'the MQTT broker; off: none, nodes poll',
+    help: 'the MQTT broker; off: none',
   }),
+  'mqtt-url': optional(brokerUrl, {
+    placeholder: 'URL',
+    help: 'use the broker at mqtts://HOST:PORT instead of an own one',
+  }),
+  ...MQTT_ACCOUNT_OPTIONS,
   'public-url': optional(url('http', 'https'), {
     placeholder: 'URL',
     help: 'how nodes and developers reach the API; default: from --listen',
   }),
   'mqtt-public-url': optional(url('mqtt', 'mqtts'), {
     placeholder: 'URL',
-    help: 'how nodes reach the broker; default: host of the API, port of --mqtt-listen',
+    help: 'how nodes reach the broker; default: --mqtt-url, or host of the API and port of --mqtt-listen',
   }),
   'database-url': optional(databaseUrl, {
     placeholder: 'URL',
@@ -59,6 +67,10 @@ export const CP_OPTIONS = {
     placeholder: 'TIME',
     help: 'how often nodes report; two missed: degraded, three: offline',
   }),
+  'preview-domain': optional(domain, {
+    placeholder: 'NAME',
+    help: 'versions are previewed at v42--FUNCTION.NAME, which must lead to the nodes; default: by header fields only',
+  }),
   'log-level': defaulted(choice(...LOG_LEVELS), 'info', {
     placeholder: 'LEVEL',
     help: LOG_LEVELS.join(', '),
@@ -66,21 +78,42 @@ export const CP_OPTIONS = {
   ...FILE_OPTION,
 } as const satisfies Options
 
-/** The configuration of the control plane. Throws `invalid_config` when only one half of the S3 keys is given. */
+/** The configuration of the control plane. Throws `invalid_config` when options do not go together. */
 export function cpConfig(values: Values<typeof CP_OPTIONS>): CpConfig {
   const dataDir = values['data-dir']
   return {
     data_dir: dataDir,
     listen: values.listen,
-    mqtt_listen: values['mqtt-listen'],
+    ...brokerConfig(values),
     public_url: values['public-url'],
     mqtt_public_url: values['mqtt-public-url'],
     database_url: values['database-url'] ?? `file:${join(dataDir, 'edgefn.db')}`,
     database_auth_token: values['database-auth-token'],
     artifacts: artifactsConfig(values),
     heartbeat_ms: values['heartbeat-interval'],
+    preview_domain: values['preview-domain'],
     log_level: values['log-level'],
   }
+}
+
+function brokerConfig(
+  values: Values<typeof CP_OPTIONS>,
+): Pick<CpConfig, 'mqtt_listen' | 'mqtt_external'> {
+  const account = mqttAccount(values)
+  const url = values['mqtt-url']
+  if (url === null) {
+    const given = Object.values(account).some((value) => value !== null)
+    if (given) {
+      const message =
+        'mqtt-username, mqtt-password and the mqtt files belong to mqtt-url, which is not given.'
+      throw new EdgefnError('invalid_config', message)
+    }
+    return { mqtt_listen: values.mqtt ? values['mqtt-listen'] : null, mqtt_external: null }
+  }
+  if (!values.mqtt) {
+    throw new EdgefnError('invalid_config', 'mqtt-url cannot be given with mqtt off.')
+  }
+  return { mqtt_listen: null, mqtt_external: { url, account } }
 }
 
 function artifactsConfig(values: Values<typeof CP_OPTIONS>): ArtifactsConfig {
@@ -94,6 +127,13 @@ function artifactsConfig(values: Values<typeof CP_OPTIONS>): ArtifactsConfig {
   }
   const keys = id === null ? awsKeys() : { access_key_id: id, secret_access_key: key }
   return { ...store, ...keys }
+}
+
+/** A name below which the DNS leads to nodes, as a request's Host has it. */
+function domain(value: string): string {
+  const name = value.toLowerCase()
+  if (name !== '*' && !name.startsWith('*.') && routeHostSchema.safeParse(name).success) return name
+  throw new Error('must be a host name such as preview.example.com')
 }
 
 /** A libSQL URL; the path of a local file is made absolute. */

@@ -7,6 +7,7 @@ import { LIMITS } from '../protocol/limits.ts'
 import { LOG_LEVELS } from '../telemetry/log.ts'
 import { FILE_OPTION } from './load.ts'
 import type { EdgeConfig } from './modes.ts'
+import { MQTT_ACCOUNT_OPTIONS, mqttAccount } from './mqtt-options.ts'
 import { defaulted, optional, repeated, required, type Options, type Values } from './option.ts'
 import {
   address,
@@ -73,6 +74,7 @@ export const EDGE_OPTIONS = {
     help: 'keep one more worker started, so that one that dies is replaced at once',
   }),
   mqtt: defaulted(onOff, 'on', { placeholder: 'on|off', help: 'off: poll the control plane only' }),
+  ...MQTT_ACCOUNT_OPTIONS,
   'heartbeat-interval': defaulted(duration('100ms', '1h'), `${LIMITS.heartbeatMsDefault / 1000}s`, {
     placeholder: 'TIME',
     help: 'how often the node reports',
@@ -80,6 +82,10 @@ export const EDGE_OPTIONS = {
   'sync-interval': defaulted(duration('100ms', '1h'), '30s', {
     placeholder: 'TIME',
     help: 'how often the node asks for its plan when nothing is announced',
+  }),
+  'telemetry-interval': defaulted(duration('100ms', '1h'), `${LIMITS.telemetryMsDefault / 1000}s`, {
+    placeholder: 'TIME',
+    help: 'how often the node uploads what it counted',
   }),
   'cache-size': defaulted(size(MIB), `${LIMITS.cacheBytesMax / 2 ** 30}GiB`, {
     placeholder: 'SIZE',
@@ -120,7 +126,7 @@ export const EDGE_OPTIONS = {
   ...FILE_OPTION,
 } as const satisfies Options
 
-/** The configuration of an edge node. */
+/** The configuration of an edge node. Throws `invalid_config` when options do not go together. */
 export function edgeConfig(values: Values<typeof EDGE_OPTIONS>): EdgeConfig {
   const workers = values.workers ?? Math.min(availableParallelism(), workersMax)
   return {
@@ -136,8 +142,10 @@ export function edgeConfig(values: Values<typeof EDGE_OPTIONS>): EdgeConfig {
     compile: values.compile,
     spare_worker: values['spare-worker'],
     mqtt: values.mqtt,
+    mqtt_account: mqttAccount(values),
     heartbeat_ms: values['heartbeat-interval'],
     sync_ms: values['sync-interval'],
+    telemetry_ms: values['telemetry-interval'],
     cache_bytes_max: values['cache-size'],
     cache_files_max: values['cache-files'],
     request_body_bytes_max: values['request-body-size'],

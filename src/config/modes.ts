@@ -1,6 +1,7 @@
 /** The complete configuration of each mode, as `config/load.ts` produces it: every field present, nothing optional. */
 
 import type { LogLevel } from '../telemetry/log.ts'
+import type { MqttAccount } from './mqtt-options.ts'
 
 export interface Address {
   readonly host: string
@@ -23,8 +24,10 @@ export interface CpConfig {
   /** Absolute. Holds `edgefn.db`, `artifacts/`, `keys/`, `admin-key`, `cp.lock`. */
   readonly data_dir: string
   readonly listen: Address
-  /** Null switches the broker off; everything then works by polling [C11]. */
+  /** Where the embedded broker listens. Null: there is none; without another, everything works by polling [C11]. */
   readonly mqtt_listen: Address | null
+  /** A broker of the operator's instead of the embedded one. */
+  readonly mqtt_external: { readonly url: string; readonly account: MqttAccount } | null
   /** How nodes and developers reach the API; null: derived from `listen`. */
   readonly public_url: string | null
   /** How nodes reach the broker; null: the host of the public URL with the broker's port. */
@@ -33,6 +36,8 @@ export interface CpConfig {
   readonly database_auth_token: string | null
   readonly artifacts: ArtifactsConfig
   readonly heartbeat_ms: number
+  /** Versions are previewed at `v42--NAME.` and this; null: by header fields only. */
+  readonly preview_domain: string | null
   readonly log_level: LogLevel
 }
 
@@ -55,9 +60,13 @@ export interface EdgeConfig {
   readonly spare_worker: boolean
   /** False switches MQTT off on this node. */
   readonly mqtt: boolean
+  /** For a broker of the operator's, which knows nodes by accounts of its own. */
+  readonly mqtt_account: MqttAccount
   readonly heartbeat_ms: number
   /** How often the node asks for its plan even when nobody told it to. */
   readonly sync_ms: number
+  /** How often what was counted goes into a batch for the control plane. */
+  readonly telemetry_ms: number
   readonly cache_bytes_max: number
   readonly cache_files_max: number
   readonly request_body_bytes_max: number

@@ -4,6 +4,7 @@ import { resolve } from 'node:path'
 
 import { z } from 'zod'
 
+import { wordIssue } from '../http/validate.ts'
 import type { Address } from './modes.ts'
 import type { Parse } from './option.ts'
 
@@ -72,6 +73,16 @@ export function duration(min: string, max: string): Parse<number> {
   return function parseDuration(value) {
     const ms = durationMs(value)
     if (ms < least || ms > most) throw new Error(`must be from ${min} to ${max}`)
+    return ms
+  }
+}
+
+/** As `duration`, in milliseconds, where only whole seconds can be sent on: `1500ms` is refused, `2000ms` is not. */
+export function wholeSeconds(min: string, max: string): Parse<number> {
+  const parse = duration(min, max)
+  return function parseSeconds(value) {
+    const ms = parse(value)
+    if (ms % 1000 !== 0) throw new Error('must be whole seconds')
     return ms
   }
 }
@@ -156,7 +167,7 @@ export function url(...schemes: readonly string[]): Parse<string> {
 /** What a schema of the protocol accepts. */
 export function matching<T>(schema: z.ZodType<T>): Parse<T> {
   return function parseMatching(value) {
-    const parsed = schema.safeParse(value)
+    const parsed = schema.safeParse(value, { error: wordIssue })
     if (!parsed.success) throw new Error(parsed.error.issues[0]?.message ?? 'is not valid')
     return parsed.data
   }

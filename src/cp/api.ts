@@ -25,6 +25,8 @@ export interface ApiDeps {
     params: Readonly<Record<string, string>>,
   ) => void
   readonly checks: Readonly<Record<string, Check>>
+  /** Names of checks without which the control plane is ready all the same. */
+  readonly advisory: readonly string[]
   readonly metrics: CpMetrics
   readonly log: Log
   readonly version: string
@@ -100,11 +102,16 @@ async function serve(
       ? undefined
       : validate(endpoint.body, await readJsonBody(c.req.raw, LIMITS.apiBodyBytesMax), 'body')
   const context = { caller, request_id: requestId, ip: ipOf(c) }
-  const result = await endpoint.handle({ params, query, body, context })
+  const header = (name: string) => c.req.header(name) ?? null
+  const result = await endpoint.handle({ params, query, body, context, header })
   const headers = {
     'x-request-id': requestId,
     'cache-control': 'no-store',
     'x-content-type-options': 'nosniff',
+  }
+  if (result instanceof ReadableStream) {
+    const streamed = { ...headers, 'content-type': endpoint.stream ?? 'application/octet-stream' }
+    return new Response(result, { status: endpoint.status, headers: streamed })
   }
   if (endpoint.response === undefined)
     return new Response(null, { status: endpoint.status, headers })
@@ -133,7 +140,7 @@ function mountProbes(app: Hono, deps: ApiDeps): void {
     buildOpenApi(deps.endpoints, { version: deps.version, server_url: deps.publicUrl() })
   app.get('/health', (c) => c.json({ status: 'ok', version: deps.version }))
   app.get('/ready', async (c) => {
-    const { ready, checks } = await runChecks(deps.checks)
+    const { ready, checks } = await runChecks(deps.checks, deps.advisory)
     return c.json({ status: ready ? 'ready' : 'unavailable', checks }, ready ? 200 : 503)
   })
   app.get('/metrics', (c) =>

@@ -18,6 +18,8 @@ export interface EndpointInput<P, Q, B> {
   readonly query: Q
   readonly body: B
   readonly context: RequestContext
+  /** A header field of the request; null when it has none of the name. */
+  readonly header: (name: string) => string | null
 }
 
 export interface EndpointDefinition<
@@ -38,9 +40,11 @@ export interface EndpointDefinition<
   /** Success status; 204 answers without a body. */
   readonly status: 200 | 201 | 202 | 204
   readonly response?: R
+  /** Media type of an answer that is sent as it is made, instead of `response`. */
+  readonly stream?: string
   handle(
     input: EndpointInput<z.output<P>, z.output<Q>, z.output<B>>,
-  ): Promise<z.input<R> | undefined>
+  ): Promise<z.input<R> | ReadableStream<Uint8Array> | undefined>
 }
 
 /** An endpoint with its schemas forgotten, so that slices can return lists of them. */

@@ -1,5 +1,7 @@
 /** What the control plane counts and measures [C12.1]. */
 
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+
 import type { NodeStatus } from '../protocol/messages.ts'
 import {
   Counter,
@@ -23,6 +25,9 @@ export interface CpMetrics {
   observeRequest(method: string, route: string, status: number, seconds: number): void
   countSync(succeeded: boolean): void
   countMessage(outcome: 'accepted' | 'invalid' | 'refused'): void
+  countTelemetry(taken: { batches: number; duplicates: number; rows: number }): void
+  countTelemetryDeleted(rows: number): void
+  countAuditMismatch(): void
   /** The database, with its transactions and reads measured. */
   measure(db: Database): Database
   render(): Promise<{ contentType: string; text: string }>
@@ -50,6 +55,12 @@ export function createCpMetrics(gauges: CpGauges): CpMetrics {
     labelNames: ['outcome'],
     registers,
   })
+  const mismatches = new Counter({
+    name: 'edgefn_audit_mismatches_total',
+    help: 'Heads of the audit log that a node has seen and that the log no longer has.',
+    registers,
+  })
+  const telemetry = createTelemetryCounters(registers)
   const transactions = new Histogram({
     name: 'edgefn_db_transaction_seconds',
     help: 'Time of a write transaction, waiting for its turn included.',
@@ -67,8 +78,10 @@ export function createCpMetrics(gauges: CpGauges): CpMetrics {
   return {
     observeRequest: (method, route, status, seconds) =>
       requests.observe({ method, route, status }, seconds),
+    countAuditMismatch: () => mismatches.inc(),
     countSync: (succeeded) => syncs.inc({ result: succeeded ? 'succeeded' : 'failed' }),
     countMessage: (outcome) => messages.inc({ outcome }),
+    ...telemetry,
     render: () => renderMetrics(registry, []),
     measure: (db) => ({
       ...db,
@@ -95,8 +108,58 @@ export function createCpMetrics(gauges: CpGauges): CpMetrics {
   }
 }
 
+/** What nodes' telemetry came to in the database. */
+function createTelemetryCounters(
+  registers: Registry[],
+): Pick<CpMetrics, 'countTelemetry' | 'countTelemetryDeleted'> {
+  const batches = new Counter({
+    name: 'edgefn_telemetry_batches_total',
+    help: 'Batches of telemetry from nodes; duplicate: it had been taken before and is not counted again.',
+    labelNames: ['result'],
+    registers,
+  })
+  const rows = new Counter({
+    name: 'edgefn_telemetry_rows_total',
+    help: 'Rows of telemetry that were written or added to, of all steps.',
+    registers,
+  })
+  const deleted = new Counter({
+    name: 'edgefn_telemetry_rows_deleted_total',
+    help: 'Rows of telemetry that were kept long enough.',
+    registers,
+  })
+  return {
+    countTelemetry(taken) {
+      batches.inc({ result: 'taken' }, taken.batches)
+      batches.inc({ result: 'duplicate' }, taken.duplicates)
+      rows.inc(taken.rows)
+    },
+    countTelemetryDeleted: (count) => deleted.inc(count),
+  }
+}
+
+/** How long the event loop is kept from what is due, since the last scrape. */
+function registerLoopDelay(registry: Registry): void {
+  const delay = monitorEventLoopDelay({ resolution: 10 })
+  delay.enable()
+  new Gauge({
+    name: 'edgefn_event_loop_delay_seconds',
+    help: 'How late the event loop came to what was due, since the scrape before.',
+    labelNames: ['quantile'],
+    registers: [registry],
+    collect() {
+      for (const quantile of [0.5, 0.99, 1]) {
+        const nanoseconds = delay.count > 0 ? delay.percentile(quantile * 100) : 0
+        this.set({ quantile: String(quantile) }, nanoseconds / 1e9)
+      }
+      delay.reset()
+    },
+  })
+}
+
 function registerGauges(registry: Registry, gauges: CpGauges): void {
   const registers = [registry]
+  registerLoopDelay(registry)
   new Gauge({
     name: 'edgefn_nodes',
     help: 'Nodes by status.',

@@ -105,6 +105,9 @@ function parameters(schema: z.ZodType | undefined, where: 'path' | 'query'): Jso
 
 function success(endpoint: Endpoint): Json {
   const description = STATUS_TEXT[endpoint.status]
+  if (endpoint.stream !== undefined) {
+    return { description, content: { [endpoint.stream]: { schema: { type: 'string' } } } }
+  }
   if (endpoint.response === undefined) return { description }
   return { description, content: jsonContent(jsonSchema(endpoint.response, 'output')) }
 }

@@ -40,7 +40,7 @@ export class BreakerFile {
 
   /** Opens the file, made when it is missing. */
   constructor(path: string) {
-    const buffer = mapShared(path, LIMITS.functionsMax * RECORD_BYTES)
+    const buffer = mapShared(path, LIMITS.armsMax * RECORD_BYTES)
     this.#words = new BigInt64Array(buffer)
     this.#cells = new Int32Array(buffer)
   }

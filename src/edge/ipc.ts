@@ -11,14 +11,34 @@ import {
 } from '../protocol/ids.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import { manifestSchema, routeSchema } from '../protocol/manifest.ts'
+import { stickySchema, weightSchema } from '../protocol/split.ts'
 import { compiledModuleSchema } from './compiled.ts'
 
-/** A function as workers see it: manifest without what only fetching needs, and its statistics slot. */
+const rowKeySchema = z.string().min(1).max(60)
+
+/** The place in the table of a version beside the one that its function's routes lead to. */
+export function armKey(arm: { readonly function_id: string; readonly version: number }): string {
+  return `${arm.function_id}/${arm.version}`
+}
+
+/** Between which versions the traffic of a function is split; the versions in ascending order, itself among them. */
+const splitRowSchema = z.strictObject({
+  sticky: stickySchema,
+  arms: z.array(z.strictObject({ version: versionSchema, weight: weightSchema })),
+})
+export type SplitRow = z.infer<typeof splitRowSchema>
+
+/** A function as workers see it: manifest without what only fetching needs, and its records. */
 export const workerFunctionSchema = manifestSchema
-  .omit({ artifact_url: true, signature: true })
+  .omit({ artifact_url: true, signature: true, split: true, secrets: true })
   .extend({
-    /** Index of the function's record in the shared statistics (`edge/stats.ts`). */
+    /** Its place in the table: the function's id for what its routes lead to, `armKey` for versions that only a split leads to. */
+    key: rowKeySchema,
+    split: splitRowSchema.nullable(),
+    /** Index of the version's record in the shared statistics (`edge/stats.ts`), among the breakers and the verdicts. */
     slot: z.int().min(0),
+    /** Index of its function's record in the shared quotas (`edge/quota.ts`). */
+    quota_slot: z.int().min(0),
     /** Absolute path of the cached module; null when it is not in the cache and must be fetched first. */
     path: z.string().nullable(),
     /** The module compiled, as far as it is; null while it is interpreted. */
@@ -46,8 +66,10 @@ export const tablePartSchema = z.strictObject({
   base: z.enum(['nothing', 'last']),
   functions: z.array(workerFunctionSchema),
   routes: z.array(routeSchema),
-  gone_functions: z.array(functionIdSchema),
+  gone_functions: z.array(rowKeySchema),
   gone_routes: z.array(routeIdSchema),
+  /** Domain below which hosts name a version to preview; null: none. */
+  preview_domain: z.string().nullable(),
   last: z.boolean(),
 })
 export type TablePart = z.infer<typeof tablePartSchema>
@@ -67,12 +89,23 @@ export const toWorkerSchema = z.discriminatedUnion('type', [
     path: z.string().nullable(),
     error: ipcErrorSchema.nullable(),
   }),
+  /** Answer to `preview`: the version is in the table, or why it is not. */
+  z.strictObject({
+    type: z.literal('previewed'),
+    function_id: functionIdSchema,
+    version: versionSchema,
+    error: ipcErrorSchema.nullable(),
+  }),
   z.strictObject({
     type: z.literal('set_log_level'),
     level: z.enum(['debug', 'info', 'warn', 'error']),
   }),
+  /** Answer requests with 503, or serve again. */
+  z.strictObject({ type: z.literal('drained'), on: z.boolean() }),
   /** Sent when it changes, and again and again while it is not 0. */
   z.strictObject({ type: z.literal('memory_pressure'), level: memoryPressureSchema }),
+  /** Another takes this one's place: end connections with their next answer. `drain` follows. */
+  z.strictObject({ type: z.literal('part') }),
   /** Stop accepting, finish what runs, exit 0. */
   z.strictObject({ type: z.literal('drain') }),
   /** To a spare: listen on this port from now on. Answered by `ready`. */
@@ -104,6 +137,13 @@ export const toAgentSchema = z.discriminatedUnion('type', [
     sha256: sha256Schema,
     damaged: z.boolean(),
   }),
+  /** A request with a token that is good asks for a version that is not in the table. */
+  z.strictObject({
+    type: z.literal('preview'),
+    function_id: functionIdSchema,
+    version: versionSchema,
+    token: z.string(),
+  }),
 ])
 export type ToAgent = z.infer<typeof toAgentSchema>
 
@@ -120,6 +160,7 @@ export const workerOptionsSchema = z.strictObject({
   quotas_path: z.string(),
   /** What guests keep with `kv_put` (`edge/kv-files.ts`), and their counters (`edge/guest-metrics.ts`). */
   kv_dir: z.string(),
+  sql_dir: z.string(),
   guest_metrics_dir: z.string(),
   workers: z.int().min(1),
   /** What each thread of the node runs now (`edge/running.ts`), and what was decided about functions (`edge/verdicts.ts`). */
@@ -131,6 +172,8 @@ export const workerOptionsSchema = z.strictObject({
   log_pretty: z.boolean(),
   request_body_bytes_max: z.int().min(0),
   executor_threads_max: z.int().min(1).max(LIMITS.executorThreadsMax),
+  /** The control plane's Ed25519 key, base64url of the raw 32 bytes: it signs preview tokens. */
+  signing_key: z.string(),
   /** Public key (SPKI, DER, base64) of what the node compiles and signs. */
   compile_key: z.string(),
   /** What all hot instances of a worker may cost together (`worker/pool/instance.ts`). */

@@ -6,6 +6,8 @@
  * Cells go by their names, whose places are the properties of a constant object: compiled code adds to an element of a typed array.
  */
 
+import { readFileSync } from 'node:fs'
+
 import { LIMITS } from '../protocol/limits.ts'
 import { LATENCY_BUCKETS } from '../telemetry/metrics.ts'
 import { mapShared } from './shared-file.ts'
@@ -31,7 +33,7 @@ export const CALL_ERROR_CODES = [
 ] as const
 export type CallErrorCode = (typeof CALL_ERROR_CODES)[number]
 
-/** Cells of a function record, in layout order, before the error counters and the latency buckets. */
+/** Cells of a version's record, in layout order, before the error counters and the latency buckets. */
 const CELLS = [
   'invocations', // calls that reached the function, however they ended
   'latency_seconds_sum',
@@ -46,6 +48,7 @@ const CELLS = [
   'log_messages_dropped',
   'request_bytes',
   'response_bytes',
+  'server_errors', // answers of 500 and above that guests gave themselves
 ] as const
 export type StatCell = (typeof CELLS)[number]
 
@@ -110,15 +113,18 @@ const ERROR_INDEX: ReadonlyMap<string, number> = new Map(Object.entries(ERROR_AT
 
 const ERROR_BASE = CELLS.length
 const BUCKET_BASE = ERROR_BASE + CALL_ERROR_CODES.length
-/** Float64 cells of a function's record. */
+/** Float64 cells of a version's record. */
 const RECORD_CELLS = inCacheLines(BUCKET_BASE + LATENCY_BUCKETS.length)
 /** A dispatch histogram: sum and count, then the buckets. */
 const DISPATCH_BASE = inCacheLines(WORKER_CELLS.length)
 const DISPATCH_CELLS = inCacheLines(2 + DISPATCH_BUCKETS.length)
-/** The worker's own cells come first, then the functions' records. */
+/** The worker's own cells come first, then the records of versions. */
 const FUNCTIONS_BASE = DISPATCH_BASE + DISPATCH_PARTS.length * DISPATCH_CELLS
 
-const FILE_BYTES = (FUNCTIONS_BASE + LIMITS.functionsMax * RECORD_CELLS) * 8
+const FILE_BYTES = (FUNCTIONS_BASE + LIMITS.armsMax * RECORD_CELLS) * 8
+
+/** Names the layout of the file: one that was written by another edgefn may have another. */
+export const STATS_LAYOUT = `${FUNCTIONS_BASE}+${RECORD_CELLS}:${[...CELLS, ...CALL_ERROR_CODES].join()}`
 
 /** The index of the bucket that takes `value`; past the last one when none does. */
 function bucketOf(limits: readonly number[], value: number): number {
@@ -134,13 +140,24 @@ export interface HistogramTotals {
   readonly buckets: readonly number[]
 }
 
-/** The worker's cells and two histograms, then a record for the function in each slot. */
+/** Gauges of a record: they say how things are and not what has happened. */
+const GAUGES = ['in_flight', 'instances', 'instance_bytes'] as const
+
+/** The worker's cells and two histograms, then a record for the version in each slot. */
 export class StatsFile {
   readonly #cells: Float64Array
 
   /** Creates the file when it is missing or short. Throws what the file system throws. */
-  constructor(path: string) {
-    this.#cells = new Float64Array(mapShared(path, FILE_BYTES))
+  constructor(path: string, cells = new Float64Array(mapShared(path, FILE_BYTES))) {
+    this.#cells = cells
+  }
+
+  /** What a file says now: nobody who writes to it changes it, and the file may be deleted. */
+  static copyOf(path: string): StatsFile {
+    const bytes = readFileSync(path)
+    const cells = new Float64Array(FILE_BYTES / 8)
+    new Uint8Array(cells.buffer).set(bytes.subarray(0, FILE_BYTES))
+    return new StatsFile(path, cells)
   }
 
   add(slot: number, cell: StatCell, amount: number): void {
@@ -208,16 +225,31 @@ export class StatsFile {
     }
   }
 
-  /** Forgets a slot, before the agent gives it to another function. */
+  /** Adds a slot's record to `cells`. */
+  addTo(cells: Float64Array, slot: number): void {
+    const record = recordOf(slot)
+    for (let index = 0; index < RECORD_CELLS; index += 1) {
+      cells[index] = (cells[index] ?? 0) + (this.#cells[record + index] ?? 0)
+    }
+  }
+
+  /** Forgets a slot, before the agent gives it to another version. */
   clear(slot: number): void {
     this.#cells.fill(0, recordOf(slot), recordOf(slot + 1))
+  }
+
+  /** Counts the calls that were under way as lost: their process has ended, and nobody answers them. */
+  loseCalls(slots: Iterable<number>): void {
+    for (const slot of slots) {
+      const lost = this.get(slot, 'in_flight')
+      if (lost > 0) this.#add(recordOf(slot) + ERROR_BASE + ERROR_AT.worker_lost, lost)
+    }
   }
 
   /** Zeroes what describes a living process, in the given slots and the worker's record: its process has ended. */
   clearGauges(slots: Iterable<number>): void {
     for (const slot of slots) {
-      for (const cell of ['in_flight', 'instances', 'instance_bytes'] as const)
-        this.set(slot, cell, 0)
+      for (const cell of GAUGES) this.set(slot, cell, 0)
     }
     for (const cell of ['connections_open', 'executor_threads', 'queue_length'] as const) {
       this.setWorker(cell, 0)
@@ -226,6 +258,45 @@ export class StatsFile {
 
   #add(at: number, amount: number): void {
     this.#cells[at] = (this.#cells[at] ?? 0) + amount
+  }
+}
+
+/** One record as the sum of several: of all workers, of all versions of a function. */
+export class Tally {
+  readonly #cells = new Float64Array(RECORD_CELLS)
+
+  /** Adds what all `files` have in a slot. */
+  add(files: readonly StatsFile[], slot: number): this {
+    for (const file of files) file.addTo(this.#cells, slot)
+    return this
+  }
+
+  /** Adds what was counted before. */
+  addPast(past: Tally | null): this {
+    if (past === null) return this
+    for (let index = 0; index < RECORD_CELLS; index += 1) {
+      this.#cells[index] = (this.#cells[index] ?? 0) + (past.#cells[index] ?? 0)
+    }
+    return this
+  }
+
+  /** Whoever is gone holds nothing any more. */
+  clearGauges(): this {
+    for (const cell of GAUGES) this.#cells[CELL_AT[cell]] = 0
+    return this
+  }
+
+  get(cell: StatCell): number {
+    return this.#cells[CELL_AT[cell]] ?? 0
+  }
+
+  getError(code: CallErrorCode): number {
+    return this.#cells[ERROR_BASE + ERROR_AT[code]] ?? 0
+  }
+
+  /** Observations in each bucket of LATENCY_BUCKETS, not cumulative. */
+  buckets(): number[] {
+    return [...this.#cells.subarray(BUCKET_BASE, BUCKET_BASE + LATENCY_BUCKETS.length)]
   }
 }
 

@@ -7,11 +7,13 @@
 import type { Route } from '../protocol/manifest.ts'
 import type { TablePart, WorkerFunction } from './ipc.ts'
 
-/** What a worker is to serve. The maps are by id. */
+/** What a worker is to serve: functions by their place in the table (`WorkerFunction.key`), routes by their id. */
 export interface Assignment {
   readonly revision: number
   readonly functions: ReadonlyMap<string, WorkerFunction>
   readonly routes: ReadonlyMap<string, Route>
+  /** Domain below which hosts name a version to preview; null: none. */
+  readonly preview_domain: string | null
 }
 
 /** Rows of one part; a function counts for more, and for each of its variables, which may have 4 KiB. */
@@ -26,7 +28,7 @@ export function* partsOf(known: Assignment | null, table: Assignment): Generator
   // Written down at once: the parts are sent over a time in which the maps may change.
   const functions = changed(known?.functions, table.functions)
   const routes = changed(known?.routes, table.routes)
-  const goneFunctions = gone(known?.functions, table.functions).map((fn) => fn.function_id)
+  const goneFunctions = gone(known?.functions, table.functions).map((fn) => fn.key)
   const goneRoutes = gone(known?.routes, table.routes).map((route) => route.route_id)
   const base = known === null ? 'nothing' : 'last'
   for (;;) {
@@ -41,11 +43,12 @@ export function* partsOf(known: Assignment | null, table: Assignment): Generator
     const part = {
       gone_functions: take(goneFunctions, one),
       gone_routes: take(goneRoutes, one),
-      functions: take(functions, weightOf).map((fn) => table.functions.get(fn.function_id) ?? fn),
+      functions: take(functions, weightOf).map((fn) => table.functions.get(fn.key) ?? fn),
       routes: take(routes, one),
     }
     const last = room > 0 || [goneFunctions, goneRoutes, functions, routes].every(isEmpty)
-    yield { type: 'assign', revision: table.revision, base, ...part, last }
+    const { revision, preview_domain } = table
+    yield { type: 'assign', revision, base, ...part, preview_domain, last }
     if (last) return
   }
 }
@@ -54,6 +57,7 @@ export function* partsOf(known: Assignment | null, table: Assignment): Generator
 export class TableRows {
   readonly functions = new Map<string, WorkerFunction>()
   readonly routes = new Map<string, Route>()
+  preview_domain: string | null = null
   readonly #hosts = new Map<string, string>()
   #between = true
 
@@ -66,9 +70,10 @@ export class TableRows {
     // Hosts that no route has any more would stay for ever.
     if (this.#between && this.#hosts.size > this.routes.size) this.#hosts.clear()
     this.#between = part.last
+    this.preview_domain = part.preview_domain
     for (const id of part.gone_functions) this.functions.delete(id)
     for (const id of part.gone_routes) this.routes.delete(id)
-    for (const fn of part.functions) this.functions.set(fn.function_id, fn)
+    for (const fn of part.functions) this.functions.set(fn.key, fn)
     for (const route of part.routes) this.routes.set(route.route_id, this.#small(route))
   }
 

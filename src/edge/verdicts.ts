@@ -28,7 +28,7 @@ export class VerdictFile {
 
   /** Opens the file, made when it is missing. */
   constructor(path: string) {
-    const buffer = mapShared(path, LIMITS.functionsMax * RECORD_CELLS * BYTES)
+    const buffer = mapShared(path, LIMITS.armsMax * RECORD_CELLS * BYTES)
     this.#cells = new Int32Array(buffer)
     this.#times = new Float64Array(buffer)
   }

@@ -59,7 +59,8 @@ function sentence(problem: FieldProblem, where: string): string {
   return `${subject} ${problem.message}.`
 }
 
-function wordIssue(issue: z.core.$ZodRawIssue): string {
+/** Words of ours for what a schema does not word itself; given with each parse. */
+export function wordIssue(issue: z.core.$ZodRawIssue): string {
   switch (issue.code) {
     case 'invalid_type':
       return issue.input === undefined ? 'is required' : `must be ${nameType(issue.expected)}`

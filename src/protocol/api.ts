@@ -5,6 +5,8 @@
 
 import { z } from 'zod'
 
+import { nodeModesShape } from './commands.ts'
+import { compatibilitySchema } from './compatibility.ts'
 import { httpAllowSchema } from './http-allow-schema.ts'
 import {
   deploymentIdSchema,
@@ -33,8 +35,21 @@ import {
   quotasSchema,
   routeHostSchema,
 } from './manifest.ts'
-import { nodeStatusSchema } from './messages.ts'
-import { popSelectorSchema } from './selector.ts'
+import { mqttPlaceSchema, nodeStatusSchema } from './messages.ts'
+import {
+  deploymentStatusSchema,
+  previousSchema,
+  rolloutFields,
+  rolloutViewSchema,
+  strategySchema,
+  targetSelectorSchema,
+  targetStateSchema,
+  type DeploymentStatus,
+  type TargetState,
+} from './rollout.ts'
+import { secretLinkSchema } from './secrets.ts'
+import { popsOrAllSchema } from './selector.ts'
+import { splitViewSchema, stickySchema, versionWeightsSchema } from './split.ts'
 
 /** Every error answer, of the control plane and of the edge. */
 export const errorBodySchema = z.strictObject({
@@ -50,31 +65,6 @@ export type ErrorBody = z.infer<typeof errorBodySchema>
 
 // Functions and versions [R1 C7.2 C17 C20]
 
-/** `POST /functions`. A name that exists gets a new version; an explicit version that exists is refused with 409. */
-export const functionRegistrationSchema = z.strictObject({
-  name: functionNameSchema,
-  version: versionSchema.optional(),
-  /** The ABI that the module must speak; null: the one that it is found to. */
-  abi: abiSchema.nullable().default(null),
-  entrypoint: entrypointSchema.default('handle'),
-  memory_pages: memoryPagesSchema.default(LIMITS.memoryPagesDefault),
-  max_execution_ms: maxExecutionMsSchema.default(LIMITS.executionMsDefault),
-  quotas: quotasSchema
-    .refine(({ burst, requests_per_second: rate }) => burst === null || rate !== null, {
-      path: ['burst'],
-      error: 'must not be given without requests_per_second',
-    })
-    .prefault({}),
-  env: environmentSchema.default({}),
-  /** Hosts that `http_fetch` may reach: `api.example.com`, `*.example.com`, `https://api.example.com:8443`. */
-  http_allow: httpAllowSchema.default([]),
-  /** `request`: each request sees a clean instance. The other ABIs than edgefn and Extism never do otherwise. */
-  isolation: isolationSchema.default('instance'),
-  description: textSchema(1000).default(''),
-  message: textSchema(1000).default(''),
-})
-export type FunctionRegistration = z.infer<typeof functionRegistrationSchema>
-
 export const versionStateSchema = z.enum(['pending_upload', 'ready'])
 
 /** One immutable version. `sha256` is of the stored, normalised module; `uploaded_sha256` of the bytes as sent. */
@@ -88,6 +78,8 @@ export const versionViewSchema = z.strictObject({
   max_execution_ms: maxExecutionMsSchema,
   quotas: quotasSchema,
   env: environmentSchema,
+  /** By variable; never a value. */
+  secrets: z.record(z.string(), secretLinkSchema),
   http_allow: httpAllowSchema,
   isolation: isolationSchema,
   /** Before the upload the one that was asked for, null for none. */
@@ -97,6 +89,9 @@ export const versionViewSchema = z.strictObject({
   size_bytes: z.int().nullable(),
   artifact_url: z.string().nullable(),
   message: z.string(),
+  forced: z.boolean(),
+  /** What the comparison with the version before found; null before the upload. */
+  compatibility: compatibilitySchema.nullable(),
   created_at: timestampSchema,
 })
 export type VersionView = z.infer<typeof versionViewSchema>
@@ -170,7 +165,7 @@ export const routeCreationSchema = z.strictObject({
   path_type: pathTypeSchema.default('prefix'),
   methods: z.array(methodSchema).max(7).default([]),
   function: z.string().min(1).max(63),
-  pop_selector: popSelectorSchema.nullable().default(null),
+  pop_selector: popsOrAllSchema.default(null),
   priority: z.int().min(-1_000_000).max(1_000_000).default(0),
 })
 export type RouteCreation = z.infer<typeof routeCreationSchema>
@@ -187,7 +182,7 @@ export const routeUpdateSchema = z
     path_type: pathTypeSchema.optional(),
     methods: z.array(methodSchema).max(7).optional(),
     function: z.string().min(1).max(63).optional(),
-    pop_selector: popSelectorSchema.nullable().optional(),
+    pop_selector: popsOrAllSchema.optional(),
     priority: z.int().min(-1_000_000).max(1_000_000).optional(),
   })
   .refine((body) => Object.keys(body).length > 0, 'must change something')
@@ -204,6 +199,8 @@ export const routeViewSchema = z.strictObject({
   pop_selector: z.string().nullable(),
   priority: z.int(),
   revision: revisionSchema,
+  /** Nodes that should have the route as it is now, and those of them on which it is live. */
+  delivery: z.strictObject({ nodes: z.int(), live: z.int() }),
   created_at: timestampSchema,
   updated_at: timestampSchema,
 })
@@ -214,35 +211,26 @@ export type RouteView = z.infer<typeof routeViewSchema>
 /** `POST /functions/:id/deploy`. Without `version` the newest ready one; without `target` every node. */
 export const deploymentCreationSchema = z.strictObject({
   version: versionSchema.optional(),
+  /** Instead of `version`: several, between which every node splits the traffic, and what makes a user that stays with one. */
+  versions: versionWeightsSchema.optional(),
+  sticky: stickySchema.optional(),
   /** A POP selector: `all`, POP ids separated by commas, globs, exclusions. */
-  target: z.union([z.literal('all'), popSelectorSchema]).default('all'),
-  strategy: z.enum(['immediate', 'canary', 'rolling']).default('immediate'),
+  target: targetSelectorSchema.default('all'),
+  ...rolloutFields,
   message: textSchema(1000).default(''),
 })
 export type DeploymentCreation = z.infer<typeof deploymentCreationSchema>
 
-export const deploymentStatusSchema = z.enum([
-  'pending',
-  'in_progress',
-  'completed',
-  'failed',
-  'rolled_back',
-])
-export type DeploymentStatus = z.infer<typeof deploymentStatusSchema>
-
-export const targetStateSchema = z.enum([
-  'pending', // not yet announced
-  'notified', // the node has the notice
-  'deployed', // the node serves the version
-  'failed', // the node could not, and keeps what it served
-  'superseded', // a newer deployment took the node over first
-])
-export type TargetState = z.infer<typeof targetStateSchema>
+export { deploymentStatusSchema, targetStateSchema, type DeploymentStatus, type TargetState }
 
 export const deploymentTargetViewSchema = z.strictObject({
   node_id: nodeIdSchema,
   pop_id: popIdSchema,
   state: targetStateSchema,
+  /** From 1. */
+  step: z.int(),
+  /** What a roll-back gives the node again; null: nothing. */
+  previous: previousSchema,
   error: z.strictObject({ code: z.string(), message: z.string() }).nullable(),
   updated_at: timestampSchema,
 })
@@ -251,15 +239,20 @@ export const deploymentViewSchema = z.strictObject({
   id: deploymentIdSchema,
   function_id: functionIdSchema,
   function_name: functionNameSchema,
+  /** Of a split the heaviest. */
   version: versionSchema,
+  /** Null: `version` has all of the traffic. */
+  split: splitViewSchema.nullable(),
   target: z.string(),
-  strategy: z.enum(['immediate', 'canary', 'rolling']),
+  strategy: strategySchema,
   status: deploymentStatusSchema,
   message: z.string(),
+  /** Of the newest change that it made. */
   revision: revisionSchema,
   created_by: z.string(),
   created_at: timestampSchema,
   updated_at: timestampSchema,
+  rollout: rolloutViewSchema,
   targets: z.array(deploymentTargetViewSchema),
 })
 export type DeploymentView = z.infer<typeof deploymentViewSchema>
@@ -313,8 +306,7 @@ export const nodeCredentialsSchema = z.strictObject({
   /** EdDSA JWT, 30 days. */
   token: z.string(),
   token_expires_at: timestampSchema,
-  /** `mqtt://host:port`; null when the control plane runs no broker. */
-  mqtt_url: z.string().nullable(),
+  ...mqttPlaceSchema.shape,
   /** The control plane's Ed25519 public key, base64url of the raw 32 bytes; artifacts are signed with it. */
   signing_key: z.string(),
   heartbeat_seconds: z.number().positive(),
@@ -336,6 +328,7 @@ export const nodeViewSchema = z.strictObject({
   http_port: z.int(),
   cpu_percent: z.number().nullable(),
   mem_bytes: z.int().nullable(),
+  ...nodeModesShape,
   created_at: timestampSchema,
   updated_at: timestampSchema,
 })

@@ -60,4 +60,4 @@ export function textSchema(charsMax: number) {
 }
 
 /** RFC 3339 in UTC with milliseconds, as `Date.toISOString` writes it. */
-export const timestampSchema = z.iso.datetime()
+export const timestampSchema = z.iso.datetime('must be a time in UTC such as 2026-01-31T00:00:00Z')

@@ -1,4 +1,6 @@
-/** Every limit that more than one part of edgefn must agree on: name, unit, value. Relations are asserted below. */
+/** Every limit that more than one part of edgefn must agree on: name, unit, value. How they stand to each other is `limit-relations.ts`. */
+
+import { assertRelations } from './limit-relations.ts'
 
 const KIB = 1024
 const MIB = 1024 * KIB
@@ -44,6 +46,37 @@ export const LIMITS = {
   /** Series of all functions together that `/metrics` shows; each function gets an equal share of them. */
   guestSeriesShownMax: 20_000,
   /**
+   * Schemas of a function, bytes of one's text and of all of them, characters of a label, and milliseconds that one may take on a
+   * node, and all of a function when the control plane tries them.
+   */
+  schemasPerFunctionMax: 500,
+  schemaSqlBytesMax: 256 * KIB,
+  schemasSqlBytesMax: 4 * MIB,
+  schemaLabelCharsMax: 200,
+  schemaMsMax: 60_000,
+  schemaCheckMsMax: 10_000,
+  /** The database of a function on a node, with what a log holds that is not written back yet besides. */
+  sqlDatabaseBytesMax: 64 * MIB,
+  sqlLogBytesMax: 64 * MIB,
+  /** What one statement of a guest may be, take and bring: the document of a result ends up in the guest's memory. */
+  sqlStatementBytesMax: 64 * KIB,
+  sqlParametersMax: 1000,
+  sqlParameterBytesMax: 1 * MIB,
+  sqlRowsMax: 10_000,
+  sqlColumnsMax: 200,
+  sqlResultBytesMax: 1 * MIB,
+  /** Bytes of one value or row; every step of SQLite works on no more. */
+  sqlValueBytesMax: 256 * KIB,
+  /**
+   * The same of statements with functions that search one value for another, how often one may use those, LIKE and GLOB, and the
+   * bytes of a pattern: what runs between two looks at the deadline takes two seconds at most then.
+   */
+  sqlSearchedBytesMax: 16 * KIB,
+  sqlSlowUsesMax: 16,
+  sqlPatternBytesMax: 128,
+  /** Milliseconds that a statement waits for others that write, less when the call has less left. */
+  sqlBusyMsMax: 2_000,
+  /**
    * Bytes of native stack that a guest's counted calls may take (`wasm/rewrite/`). The threads that run guests have 4 MiB, as
    * Bun makes them; the rest is for calls that are not counted, the engine, and host functions.
    */
@@ -64,10 +97,10 @@ export const LIMITS = {
   codeBytesPerCompiledByte: 4,
   /**
    * What one instance takes besides its linear memory and tables: so much for each byte of the module, its copy of the
-   * interpreted code, and a fixed part. 15 to 18 and 12 KiB were measured for C, Rust and AssemblyScript guests.
+   * interpreted code, and a fixed part. 15 to 18, and 31 KiB beside 17 KiB of page tables, were measured.
    */
   instanceCodeBytesPerModuleByte: 16,
-  instanceBytesFixed: 12 * KIB,
+  instanceBytesFixed: 48 * KIB,
   /** Resident bytes of a worker, and threads of one that run guests. */
   workerMemoryBytesDefault: 2 * GIB,
   executorThreadsDefault: 8,
@@ -183,8 +216,26 @@ export const LIMITS = {
   routesMax: 200_000,
   routePathCharsMax: 500,
   routeHostCharsMax: 253,
-  /** Functions of a node; also the number of statistics slots per worker. */
+  /** Functions of a node. */
   functionsMax: 16_384,
+  /**
+   * Versions of functions that a node has records of (statistics, breaker, verdicts): those that serve and, beside each of them, one
+   * that is being brought up.
+   */
+  armsMax: 32_768,
+  /** Versions of a function that share its traffic, and characters of the name of the field that makes a user. */
+  splitVersionsMax: 8,
+  stickyNameCharsMax: 64,
+  /**
+   * Previews: seconds that a token is good for; versions that a node runs for previews at a time; how long one stays that nobody
+   * calls, and how long it must have been so before another may take its place.
+   */
+  previewTokenSecondsMin: 60,
+  previewTokenSecondsDefault: 3_600,
+  previewTokenSecondsMax: 7 * 24 * 3600,
+  previewsMax: 8,
+  previewIdleMsMax: 10 * 60_000,
+  previewIdleMsMin: 60_000,
   /** Variables of a version; characters of the name and of the value of one. */
   variablesMax: 64,
   variableNameCharsMax: 128,
@@ -209,6 +260,91 @@ export const LIMITS = {
   fetchesPerCallMax: 8,
   fetchesPerFunctionMax: 128,
   fetchesPerWorkerMax: 256,
+  /**
+   * Connections of fetches that wait for the next one: of one function version in a worker, of a worker; how long they do, and how long
+   * at most when what is to be sent must not be sent twice. Most servers close theirs after 5 s or more.
+   */
+  fetchIdlePerFunctionMax: 64,
+  fetchIdlePerWorkerMax: 256,
+  fetchIdleMsMax: 10_000,
+  fetchIdleOnceMsMax: 2_000,
+  /** A rollout: nodes, steps, selectors of its POP order, nodes named by its evidence. */
+  rolloutNodesMax: 1_000_000,
+  rolloutStepsMax: 20,
+  rolloutPopOrderMax: 100,
+  rolloutEvidenceNodesMax: 20,
+  /** Nodes of a batch when nobody says. */
+  rolloutBatchDefault: 1,
+  /** Requests that a gate may ask for; those that a canary's gates ask for when nobody says. */
+  rolloutSamplesMax: 1_000_000_000,
+  rolloutSamplesDefault: 20,
+  /** Part of the requests that may be errors in a canary when nobody says. */
+  rolloutErrorRateDefault: 0.05,
+  /** Milliseconds that a gate may allow 95 of 100 requests: histograms tell no times beyond apart. */
+  rolloutP95MsMax: 10_000,
+  /** Seconds that a step is watched, or that lie between two batches; and that a canary's is watched when nobody says. */
+  rolloutWindowSecondsMax: 7 * 24 * 3600,
+  rolloutWindowSecondsDefault: 60,
+  /** Seconds from the beginning of a step to its end. */
+  rolloutStepSecondsMax: 14 * 24 * 3600,
+  rolloutStepSecondsDefault: 600,
+  /** Seconds in which a command may reach its node: usually, and at most. Open commands of a node. */
+  commandSecondsDefault: 15 * 60,
+  commandSecondsMax: 7 * 24 * 3600,
+  commandsOpenMax: 100,
+  /** Seconds that a node may be told to be isolated, or to log otherwise than it is configured. */
+  isolateSecondsMax: 24 * 3600,
+  commandLogLevelSecondsMax: 7 * 24 * 3600,
+  /** Limits of latency histograms (`LATENCY_BUCKETS`); what is slower is counted beside them. */
+  latencyBuckets: 16,
+  /**
+   * Telemetry (docs/TELEMETRY.md). How often a node makes a batch; versions in one, of 300 to 800 bytes each; batches and bytes of
+   * one upload, below a packet's limit.
+   */
+  telemetryMsDefault: 10_000,
+  telemetryBatchFunctionsMax: 700,
+  telemetryUploadBatchesMax: 500,
+  telemetryUploadBytesMax: 700 * KIB,
+  /** What a node keeps that is not acknowledged, in bytes and milliseconds; the oldest is dropped. */
+  telemetryStoredBytesMax: 128 * MIB,
+  telemetryStoredMsMax: 7 * 86_400_000,
+  /** What the control plane keeps, in seconds: batches as they came, sums of a minute, sums of an hour. */
+  telemetryRawSecondsMax: 3 * 3600,
+  telemetryMinuteSecondsMax: 3 * 86_400,
+  telemetryHourSecondsMax: 100 * 86_400,
+  /**
+   * Uploads that wait for the control plane's transactions, and versions and nodes in all of them, of some hundred bytes each; versions
+   * and nodes in one transaction: it holds up everybody else for as long.
+   */
+  telemetryWaitingUploadsMax: 20_000,
+  telemetryWaitingRowsMax: 200_000,
+  telemetryTransactionRowsMax: 500,
+  /** Points of an answer. */
+  telemetryPointsMax: 2_000,
+  /** Events that are kept: how many, and milliseconds. Those that wait to be written when they stand in no transaction. */
+  eventsKeptMax: 100_000,
+  eventsKeptMsMax: 7 * 24 * 3600_000,
+  eventsWaitingMax: 20_000,
+  /** Types and kinds that a reader of events or a webhook may name. */
+  eventFiltersMax: 50,
+  /** Readers of `GET /events` at a time. */
+  eventReadersMax: 200,
+  /** Milliseconds without anything after which a reader is sent a comment, so that nobody takes the connection for dead. */
+  eventKeepAliveMs: 15_000,
+  /** Milliseconds after which a reader is dropped that does not take what it is sent. */
+  eventStallMsMax: 30_000,
+  /** Webhooks, characters of the URL and of the secret of one. */
+  webhooksMax: 100,
+  webhookUrlCharsMax: 2_000,
+  webhookSecretCharsMin: 16,
+  webhookSecretCharsMax: 256,
+  /** Milliseconds that a receiver may take to answer, and for which a delivery that fails is tried again. */
+  webhookAttemptMsMax: 10_000,
+  webhookRetryMsMax: 24 * 3600_000,
+  /** Deliveries that wait for one webhook, and those that ended and are remembered; milliseconds for which they are. */
+  webhookPendingMax: 10_000,
+  webhookHistoryMax: 1_000,
+  webhookHistoryMsMax: 7 * 24 * 3600_000,
   /** Rows of one page of a list. */
   pageRowsMax: 500,
   pageRowsDefault: 100,
@@ -217,40 +353,4 @@ export const LIMITS = {
 /** Bytes of a WebAssembly page. */
 export const PAGE_BYTES = 64 * KIB
 
-const RELATIONS: readonly (readonly [boolean, string])[] = [
-  [LIMITS.memoryPagesDefault <= LIMITS.memoryPagesMax, 'memoryPagesDefault'],
-  [LIMITS.executionMsDefault <= LIMITS.executionMsMax, 'executionMsDefault'],
-  [LIMITS.poolInstancesMin <= LIMITS.poolInstancesMax, 'poolInstancesMin'],
-  [LIMITS.poolInstancesMax < LIMITS.processInstancesMax, 'poolInstancesMax'],
-  [LIMITS.processInstancesMax < 10_500, 'processInstancesMax'],
-  [
-    LIMITS.processInstancesMax * LIMITS.mappingsPerInstance < LIMITS.processMappingsMax,
-    'processMappingsMax',
-  ],
-  [LIMITS.queueFunctionRequestsMax < LIMITS.queueRequestsMax, 'queueFunctionRequestsMax'],
-  [LIMITS.inlineMeanMsMax < LIMITS.inlineSlowMs, 'inlineSlowMs'],
-  [LIMITS.inlineSlowMs < LIMITS.inlineMsMax, 'inlineMsMax'],
-  [LIMITS.inlineMsMax < LIMITS.inlineWallMsMax, 'inlineWallMsMax'],
-  [LIMITS.inlineQuickMs < LIMITS.inlineMeanMsMax, 'inlineQuickMs'],
-  [LIMITS.inlineTurnMsMax < LIMITS.inlineTurnQuickMsMax, 'inlineTurnMsMax'],
-  [LIMITS.inlineMsMax < LIMITS.inlineWastedMsMax, 'inlineWastedMsMax'],
-  [LIMITS.stackBytesMax < LIMITS.inlineStackBytesMin, 'inlineStackBytesMin'],
-  [LIMITS.queueWaitMsMin < LIMITS.queueWaitMsMax, 'queueWaitMsMin'],
-  [LIMITS.kvKeyBytesMax + LIMITS.kvValueBytesMax <= LIMITS.kvBytesMax, 'kvBytesMax'],
-  [LIMITS.guestSeriesMax <= LIMITS.guestSeriesShownMax, 'guestSeriesShownMax'],
-  [LIMITS.breakerOpenMsMin <= LIMITS.breakerOpenMsMax, 'breakerOpenMsMin'],
-  [LIMITS.breakerProbesMax < LIMITS.breakerCallsMin, 'breakerProbesMax'],
-  [LIMITS.quarantineMsMin <= LIMITS.quarantineMsMax, 'quarantineMsMin'],
-  [LIMITS.suspectWaitMsMin <= LIMITS.suspectWaitMsMax, 'suspectWaitMsMin'],
-  [LIMITS.suspectWaitMsMax < LIMITS.queueWaitMsMax, 'suspectWaitMsMax'],
-  [LIMITS.backoffMsMin < LIMITS.backoffMsMax, 'backoffMsMin'],
-  [LIMITS.fetchUrlBytesMax < LIMITS.fetchRequestHeadBytesMax, 'fetchUrlBytesMax'],
-  [LIMITS.sleepingThreadsPerFunctionMax < LIMITS.sleepingThreadsMax, 'sleepingThreadsMax'],
-  [LIMITS.sleepingThreadsPerFunctionMax <= LIMITS.fetchesPerFunctionMax, 'fetchesPerFunctionMax'],
-  [LIMITS.fetchesPerCallMax <= LIMITS.fetchesPerFunctionMax, 'fetchesPerCallMax'],
-  [LIMITS.fetchesPerFunctionMax <= LIMITS.fetchesPerWorkerMax, 'fetchesPerFunctionMax'],
-  [LIMITS.joinTokenSecondsDefault <= LIMITS.joinTokenSecondsMax, 'joinTokenSecondsDefault'],
-]
-for (const [holds, name] of RELATIONS) {
-  if (!holds) throw new Error(`Limit ${name} contradicts another limit.`)
-}
+assertRelations(LIMITS)

@@ -14,6 +14,7 @@ import {
   versionSchema,
 } from './ids.ts'
 import { LIMITS } from './limits.ts'
+import { stickySchema, weightSchema } from './split.ts'
 
 /** Exports are found by this name, so it is what a wasm name may be, within reason. */
 export const entrypointSchema = z.string().regex(/^[\w.$:/#@-]{1,255}$/, 'must be an export name')
@@ -54,22 +55,21 @@ export const quotasSchema = z.strictObject({
 })
 export type Quotas = z.infer<typeof quotasSchema>
 
+export const environmentNameSchema = z
+  .string()
+  .max(LIMITS.variableNameCharsMax)
+  .regex(/^[A-Za-z_]\w*$/)
+
 /** Environment given to the guest (`env_get`, WASI environ). */
 export const environmentSchema = z
-  .record(
-    z
-      .string()
-      .max(LIMITS.variableNameCharsMax)
-      .regex(/^[A-Za-z_]\w*$/),
-    textSchema(LIMITS.variableValueCharsMax),
-  )
+  .record(environmentNameSchema, textSchema(LIMITS.variableValueCharsMax))
   .refine(
     (env) => Object.keys(env).length <= LIMITS.variablesMax,
     `must have at most ${LIMITS.variablesMax} variables`,
   )
 
 /** One version of one function, complete: everything an edge node needs to fetch, verify and run it [R2.2 P3]. */
-export const manifestSchema = z.strictObject({
+const versionManifestSchema = z.strictObject({
   function_id: functionIdSchema,
   name: functionNameSchema,
   version: versionSchema,
@@ -80,6 +80,11 @@ export const manifestSchema = z.strictObject({
   max_execution_ms: maxExecutionMsSchema,
   quotas: quotasSchema,
   env: environmentSchema,
+  /**
+   * More of the environment, whose values are secret: filled in only where the node itself asks over HTTP, empty in notices.
+   * Absent in what nodes stored before there were any.
+   */
+  secrets: environmentSchema.default({}),
   /** Absent in what nodes stored before there was `http_fetch`. */
   http_allow: httpAllowSchema.default([]),
   /** Absent in what nodes stored before it could be chosen. */
@@ -91,7 +96,25 @@ export const manifestSchema = z.strictObject({
   /** Ed25519 by the control plane over `artifactStatement(sha256)`, base64url. */
   signature: z.string().min(1).max(200),
 })
+
+/** The versions that share the traffic with the one whose manifest this is in, and the share of that one. */
+const splitSchema = z.strictObject({
+  sticky: stickySchema,
+  weight: weightSchema,
+  arms: z
+    .array(z.strictObject({ weight: weightSchema, function: versionManifestSchema }))
+    .min(1)
+    .max(LIMITS.splitVersionsMax - 1),
+})
+
+/** What a node serves of a function: one version, or several between which its traffic is split; absent where it is not. */
+export const manifestSchema = versionManifestSchema.extend({ split: splitSchema.optional() })
 export type Manifest = z.infer<typeof manifestSchema>
+
+/** A manifest and those of the versions that share its traffic, which have no split themselves. */
+export function armsOf(manifest: Manifest): Manifest[] {
+  return [manifest, ...(manifest.split?.arms ?? []).map((arm) => arm.function)]
+}
 
 /** The bytes that the control plane signs for an artifact; a prefix keeps the signature from meaning anything else. */
 export function artifactStatement(sha256: string): Uint8Array<ArrayBuffer> {

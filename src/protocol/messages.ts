@@ -2,6 +2,7 @@
 
 import { z } from 'zod'
 
+import { auditHeadSchema } from './audit-chain.ts'
 import {
   deploymentIdSchema,
   functionIdSchema,
@@ -13,6 +14,7 @@ import {
   versionSchema,
 } from './ids.ts'
 import { manifestSchema, routeSchema } from './manifest.ts'
+import { rolloutEventSchema } from './rollout.ts'
 
 export const nodeStatusSchema = z.enum(['online', 'degraded', 'offline'])
 export type NodeStatus = z.infer<typeof nodeStatusSchema>
@@ -71,9 +73,20 @@ export const heartbeatSchema = z.strictObject({
   uptime_seconds: z.number().min(0),
   cache_bytes: z.int().min(0),
   workers: z.int().min(0),
+  /** The newest row of the audit log that the node has been told of: a witness of what the log was. */
+  audit_head: auditHeadSchema.optional(),
   sent_at: timestampSchema,
 })
 export type Heartbeat = z.infer<typeof heartbeatSchema>
+
+/** Where nodes find the broker, and by what it knows them. */
+export const mqttPlaceSchema = z.strictObject({
+  /** `mqtt://host:port`; null when there is no broker. */
+  mqtt_url: z.string().nullable(),
+  /** `token`: the node's JWT. `account`: one that the operator made at a broker of theirs, which no token is shown to. */
+  mqtt_auth: z.enum(['token', 'account']).default('token'),
+})
+export type MqttPlace = z.infer<typeof mqttPlaceSchema>
 
 /**
  * Answer to a heartbeat (HTTP body; over MQTT the control plane publishes notices instead). A revision above the
@@ -82,7 +95,13 @@ export type Heartbeat = z.infer<typeof heartbeatSchema>
 export const heartbeatAnswerSchema = z.strictObject({
   revision: revisionSchema,
   notices: z.array(noticeSchema),
+  /** Commands that the node has not answered; it fetches them. */
+  commands: z.int().min(0).default(0),
   server_time: timestampSchema,
+  /** The newest row of the audit log, for the node to keep. `replaces`: also in place of a newer one that it has. */
+  audit_head: auditHeadSchema.extend({ replaces: z.boolean().default(false) }).optional(),
+  /** Where the broker is now; a node that knows another place goes there. */
+  mqtt: mqttPlaceSchema.optional(),
 })
 export type HeartbeatAnswer = z.infer<typeof heartbeatAnswerSchema>
 
@@ -100,7 +119,17 @@ export const eventSchema = z.discriminatedUnion('type', [
     deployment_id: deploymentIdSchema,
     function_id: functionIdSchema,
     version: versionSchema,
-    status: z.enum(['pending', 'in_progress', 'completed', 'failed', 'rolled_back']),
+    status: z.enum(['pending', 'in_progress', 'completed', 'failed', 'rolled_back', 'superseded']),
+    at: timestampSchema,
+  }),
+  rolloutEventSchema,
+  z.strictObject({
+    type: z.literal('audit'),
+    node_id: nodeIdSchema,
+    /** The head that the node has seen, and that the audit log does not have. */
+    seq: z.int(),
+    hash: z.string(),
+    status: z.enum(['missing', 'differs']),
     at: timestampSchema,
   }),
   z.strictObject({

@@ -11,9 +11,11 @@ import {
   versionSchema,
 } from './ids.ts'
 import { manifestSchema, routeSchema } from './manifest.ts'
+import { planSchemaSchema, schemaResultSchema } from './schemas.ts'
 
 /** Each action says what must hold, so doing it twice changes nothing. `put` replaces whatever was there. */
 export const actionSchema = z.discriminatedUnion('action', [
+  z.strictObject({ action: z.literal('put_schema'), schema: planSchemaSchema }),
   z.strictObject({ action: z.literal('put_function'), function: manifestSchema }),
   z.strictObject({ action: z.literal('put_route'), route: routeSchema }),
   z.strictObject({ action: z.literal('remove_route'), route_id: routeIdSchema }),
@@ -22,14 +24,16 @@ export const actionSchema = z.discriminatedUnion('action', [
 export type Action = z.infer<typeof actionSchema>
 
 /**
- * Answer to `GET /api/v1/nodes/:id/sync?revision=N`. Actions come in the order above: functions are put before the routes
- * that need them, and removed after. A `full` plan is the whole desired state: what it does not name is to go.
+ * Answer to `GET /api/v1/nodes/:id/sync?revision=N`. Actions come in the order above: schemas, by their
+ * numbers, before the functions that use them, functions before the routes that need them, and removed after. A `full` plan is the whole desired state: what it does not name is to go.
  */
 export const planSchema = z.strictObject({
   node_id: nodeIdSchema,
   base_revision: revisionSchema,
   revision: revisionSchema,
   full: z.boolean(),
+  /** Domain below which versions are previewed by host name (`preview.ts`); absent: none. */
+  preview_domain: z.string().optional(),
   actions: z.array(actionSchema),
 })
 export type Plan = z.infer<typeof planSchema>
@@ -51,6 +55,10 @@ export const syncAckSchema = z.strictObject({
   base_revision: revisionSchema,
   revision: revisionSchema,
   results: z.array(functionResultSchema).max(20_000),
+  /** Kinds of actions that the node could not read and left out: it is older than the control plane. */
+  skipped: z.array(z.string().min(1).max(100)).max(100).optional(),
+  /** What became of schemas; absent from nodes that know none. */
+  schemas: z.array(schemaResultSchema).max(20_000).optional(),
   duration_ms: z.number().min(0),
 })
 export type SyncAck = z.infer<typeof syncAckSchema>

@@ -17,6 +17,11 @@ export const popSelectorSchema = z
     'must be POP ids separated by commas; * matches any characters, a leading ! excludes',
   )
 
+/** A selector where null selects every POP: `all` says the same, as it does in the target of a deployment. */
+export const popsOrAllSchema = popSelectorSchema
+  .nullable()
+  .transform((selector) => (selector === 'all' ? null : selector))
+
 /** Whether `popId` is selected; null selects every POP. Linear in the length of the selector. */
 export function selectsPop(selector: string | null, popId: string): boolean {
   if (selector === null) return true
@@ -25,6 +30,45 @@ export function selectsPop(selector: string | null, popId: string): boolean {
   const included = items.filter((item) => !item.startsWith('!'))
   if (excluded.some((pattern) => matchesGlob(pattern, popId))) return false
   return included.length === 0 || included.some((pattern) => matchesGlob(pattern, popId))
+}
+
+/**
+ * Whether some POP may be selected by both, whether it exists yet or not. Where a pattern with `*` meets exclusions this errs
+ * on the side of true. Time is the product of the items, each pair in the product of their lengths.
+ */
+export function overlapsPops(a: string | null, b: string | null): boolean {
+  const [one, other] = [partsOf(a), partsOf(b)]
+  const excluded = [...one.excluded, ...other.excluded]
+  const covered = (pattern: string) => excluded.some((item) => matchesGlob(item, pattern))
+  return one.included.some(
+    (left) =>
+      !covered(left) && other.included.some((right) => !covered(right) && globsMeet(left, right)),
+  )
+}
+
+function partsOf(selector: string | null): { included: string[]; excluded: string[] } {
+  const items = (selector ?? '*').split(',').map((item) => item.trim())
+  const excluded = items.filter((item) => item.startsWith('!')).map((item) => item.slice(1))
+  const included = items.filter((item) => !item.startsWith('!'))
+  return { included: included.length === 0 ? ['*'] : included, excluded }
+}
+
+/** Whether some text matches both patterns: `*` of either stands for any run of the other. */
+function globsMeet(a: string, b: string): boolean {
+  // Row by row: whether the first i characters of `a` and the first j of `b` can be the same text.
+  let above: boolean[] = []
+  for (let i = 0; i <= a.length; i += 1) {
+    const row: boolean[] = []
+    for (let j = 0; j <= b.length; j += 1) {
+      const [left, right] = [a[i - 1], b[j - 1]]
+      const viaLeft = left === '*' && ((above[j] ?? false) || (row[j - 1] ?? false))
+      const viaRight = right === '*' && ((above[j] ?? false) || (row[j - 1] ?? false))
+      const same = left !== undefined && left === right && (above[j - 1] ?? false)
+      row.push((i === 0 && j === 0) || viaLeft || viaRight || same)
+    }
+    above = row
+  }
+  return above[b.length] ?? false
 }
 
 function matchesGlob(pattern: string, text: string): boolean {

@@ -5,14 +5,22 @@ import type { NodeId } from './ids.ts'
 const ROOT = 'edgefn/v1'
 
 /** What a node publishes. */
-export const NODE_CHANNELS_UP = ['acks', 'heartbeat', 'results', 'logs', 'status'] as const
+export const NODE_CHANNELS_UP = [
+  'acks',
+  'heartbeat',
+  'results',
+  'logs',
+  'status',
+  'telemetry',
+] as const
 /** What a node subscribes to. */
-export const NODE_CHANNELS_DOWN = ['notices', 'commands'] as const
+export const NODE_CHANNELS_DOWN = ['notices', 'commands', 'telemetry-acks'] as const
 
 export type NodeChannelUp = (typeof NODE_CHANNELS_UP)[number]
 export type NodeChannelDown = (typeof NODE_CHANNELS_DOWN)[number]
 
-export function nodeTopic(nodeId: NodeId, channel: NodeChannelUp | NodeChannelDown): string {
+/** `+` stands for every node, in a subscription. */
+export function nodeTopic(nodeId: NodeId | '+', channel: NodeChannelUp | NodeChannelDown): string {
   return `${ROOT}/nodes/${nodeId}/${channel}`
 }
 

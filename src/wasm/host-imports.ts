@@ -121,6 +121,11 @@ const EDGEFN = from('edgefn', [
   // handle, buf, cap -> bytes copied, 0 at the end
   ['http_response_body', 'i32 i32 i32', 'i32'],
   ['http_response_close', 'i32', 'i32'],
+  // sql_ptr, sql_len, params_ptr, params_len, format, buf, cap -> full length of the result
+  ['sql_query', 'i32 i32 i32 i32 i32 i32 i32', 'i32'],
+  ['sql_exec', 'i32 i32 i32 i32 i32 i32 i32', 'i32'],
+  // buf, cap -> full length of the last result, or of the words of the last error
+  ['sql_result', 'i32 i32', 'i32'],
 ])
 
 /** What AssemblyScript's runtime imports. */

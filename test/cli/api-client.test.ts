@@ -33,6 +33,7 @@ const server = Bun.serve({
       return Response.json({ items: [from, from + 1], next_cursor: cursor })
     }
     if (pathname.endsWith('/broken')) return new Response('<h1>Bad gateway</h1>', { status: 502 })
+    if (pathname.endsWith('/newer')) return Response.json({ id: { a: 1, more: 2 }, more: [] })
     if (pathname.endsWith('/odd')) return Response.json({ id: 1 })
     return Response.json(ERROR, { status: 404 })
   },
@@ -57,6 +58,11 @@ test('an upload sends its length and all bytes, and tells how far it is', async 
 test('an answer that is not what was asked for is an error that says so', async () => {
   const answer = client.get('/odd', z.strictObject({ name: z.string() }))
   await expect(answer).rejects.toThrow('is not what this version of edgefn expects')
+})
+
+test('a control plane that is newer says more than is asked for, which is left out', async () => {
+  const answer = await client.get('/newer', z.strictObject({ id: z.strictObject({ a: z.int() }) }))
+  expect(answer).toEqual({ id: { a: 1 } })
 })
 
 describe('exit codes', () => {

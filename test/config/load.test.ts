@@ -10,6 +10,7 @@ import fc from 'fast-check'
 import { CP_OPTIONS, cpConfig } from '../../src/config/cp-options.ts'
 import { EDGE_OPTIONS, edgeConfig } from '../../src/config/edge-options.ts'
 import { awsKeys, loadOptions } from '../../src/config/load.ts'
+import { NO_MQTT_ACCOUNT } from '../../src/config/mqtt-options.ts'
 import { variableOf, type Options } from '../../src/config/option.ts'
 import { resolveOptions, type Environment, type KnownOptions } from '../../src/config/resolve.ts'
 
@@ -45,12 +46,14 @@ describe('defaults', () => {
       data_dir: '/data',
       listen: { host: '127.0.0.1', port: 8080 },
       mqtt_listen: { host: '127.0.0.1', port: 1883 },
+      mqtt_external: null,
       public_url: null,
       mqtt_public_url: null,
       database_url: 'file:/data/edgefn.db',
       database_auth_token: null,
       artifacts: { kind: 'fs', dir: '/data/artifacts' },
       heartbeat_ms: 30_000,
+      preview_domain: null,
       log_level: 'info',
     })
   })
@@ -71,8 +74,10 @@ describe('defaults', () => {
       spare_worker: true,
       compile: true,
       mqtt: true,
+      mqtt_account: NO_MQTT_ACCOUNT,
       heartbeat_ms: 30_000,
       sync_ms: 30_000,
+      telemetry_ms: 10_000,
       cache_bytes_max: 10 * 2 ** 30,
       cache_files_max: 1000,
       request_body_bytes_max: 10 * 2 ** 20,
@@ -125,6 +130,52 @@ test('paths are made absolute, an empty variable counts as not set', () => {
 
 test('off switches the broker off, in a file too', () => {
   expect(cpConfig(load(CP_OPTIONS, {}, {}, 'mqtt-listen: off\n')).mqtt_listen).toBeNull()
+})
+
+describe('MQTT', () => {
+  const cp = (...flags: [string, string][]) => cpConfig(load(CP_OPTIONS, Object.fromEntries(flags)))
+
+  test('off means no broker on the control plane, and none for the node', () => {
+    expect(cp(['mqtt', 'off'])).toMatchObject({ mqtt_listen: null, mqtt_external: null })
+    const edge = load(EDGE_OPTIONS, { pop: 'tokyo-1', mqtt: 'off' })
+    expect(edgeConfig(edge).mqtt).toBe(false)
+  })
+
+  test("a broker of the operator's takes the place of the embedded one", () => {
+    const { mqtt_listen, mqtt_external } = cp(
+      ['mqtt-url', 'mqtts://broker.example.com:8883/'],
+      ['mqtt-username', 'edgefn'],
+      ['mqtt-password-file', '/etc/edgefn/mqtt'],
+    )
+    expect(mqtt_listen).toBeNull()
+    expect(mqtt_external).toEqual({
+      url: 'mqtts://broker.example.com:8883',
+      account: { ...NO_MQTT_ACCOUNT, username: 'edgefn', password_file: '/etc/edgefn/mqtt' },
+    })
+  })
+
+  test.each([
+    [[['mqtt-url', 'mqtts://me:secret@broker']], 'must have no account in it'],
+    [[['mqtt-url', 'mqtts://broker/topics']], 'must be mqtts://HOST:PORT'],
+    [[['mqtt-url', 'http://broker']], 'mqtt://'],
+    [
+      [
+        ['mqtt-url', 'mqtt://broker'],
+        ['mqtt', 'off'],
+      ],
+      'mqtt off',
+    ],
+    [[['mqtt-password', 'x']], 'belong to mqtt-url'],
+    [
+      [
+        ['mqtt-url', 'mqtt://broker'],
+        ['mqtt-cert-file', '/c'],
+      ],
+      'must be given together',
+    ],
+  ] as [[string, string][], string][])('%j is refused', (flags, message) => {
+    expect(() => cp(...flags)).toThrow(message)
+  })
 })
 
 describe('S3 keys', () => {

@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
+import { z } from 'zod'
 
 import { artifacts } from '../../src/config/artifacts.ts'
 import {
@@ -10,6 +11,7 @@ import {
   addressText,
   duration,
   integer,
+  matching,
   size,
   url,
 } from '../../src/config/values.ts'
@@ -123,5 +125,13 @@ describe('artifacts', () => {
   ] as const
   test.each(refused)('refuses %p', (text, reason) => {
     expect(() => artifacts(text)).toThrow(reason)
+  })
+})
+
+describe('what a schema refuses', () => {
+  test('is worded as the API words it', () => {
+    const short = matching(z.string().min(16))
+    expect(() => short('short')).toThrow('must have at least 16 characters')
+    expect(() => matching(z.string().regex(/a/, 'must have an a'))('b')).toThrow('must have an a')
   })
 })

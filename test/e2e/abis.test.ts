@@ -59,7 +59,7 @@ test('an Extism plug-in answers, by the export that it has', async () => {
   expect(await newest('vowels')).toMatchObject({ abi: 'extism', entrypoint: 'count_vowels' })
   const response = await node.get('/vowels', { method: 'POST', body: 'Hello, World!' })
   expect(await jsonOf(response)).toMatchObject({ count: 3, path: '/vowels', place: 'tokyo' })
-  await deploy('extism-plugin-c', 'vowels', '--entrypoint', 'other')
+  await deploy('extism-plugin-c', 'vowels', '--entrypoint', 'other', '--force')
   const other = await node.get('/vowels')
   expect([other.status, await jsonOf(other)]).toEqual([
     500,
@@ -73,7 +73,7 @@ test('a command is a worker of Wasm Workers Server when it is asked for', async 
   const response = await node.get('/worker?x=1', { method: 'POST', body: 'b' })
   expect([response.status, response.headers.get('x-place')]).toEqual([203, 'tokyo'])
   expect(await jsonOf(response)).toMatchObject({ url: `${node.url}/worker?x=1`, body: 'b' })
-  await deploy('wws-echo-rust', 'worker')
+  await deploy('wws-echo-rust', 'worker', '--force')
   expect(await newest('worker')).toMatchObject({ abi: 'wagi', version: 2 })
   expect((await node.get('/worker')).status).toBe(502)
 }, 60_000)

@@ -106,6 +106,14 @@ test('it closes when its probes succeed, and the node is well again', async () =
 test('another version begins with a closed one', async () => {
   await call(times(LIMITS.breakerCallsMin * 2, '/half/trap'))
   expect(await call(['/half/status/200'])).toEqual({ circuit_open: 1 })
-  await plane.run('deploy', join(GUESTS, 'misbehave-c.wasm'), '--name', 'half', '--message', 'two')
+  await plane.run(
+    'deploy',
+    join(GUESTS, 'misbehave-c.wasm'),
+    '--name',
+    'half',
+    '--message',
+    'two',
+    '--force',
+  )
   expect(await call(['/half/status/200'])).toEqual({ 200: 1 })
 }, 60_000)

@@ -140,7 +140,7 @@ test('the list is shown, is of one version, and a pattern that is none is refuse
   )
   expect(detail.latest?.http_allow).toEqual([pattern])
   expect(await plane.run('functions', 'show', 'waits')).toContain(pattern)
-  await plane.run('deploy', guest, '--name', 'waits')
+  await plane.run('deploy', guest, '--name', 'waits', '--force')
   const { items } = await plane.api<Page<VersionView>>('GET', '/functions/waits/versions')
   expect(items.map((version) => version.http_allow)).toEqual([[], [pattern]])
   expect(await plane.run('versions', 'list', 'waits')).toContain(pattern)

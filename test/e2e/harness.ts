@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 
 import type { JoinTokenView } from '../../src/protocol/api.ts'
+import { cleanEnvironment, Running, type Environment } from './running.ts'
 
 const ROOT = resolve(import.meta.dir, '../..')
 export const BINARY = join(ROOT, 'edgefn')
@@ -34,67 +35,18 @@ export async function until<T>(
   throw new Error(`Waited in vain: ${what}.`, { cause: last })
 }
 
+/** Ports that were given: the kernel may offer one again before the process that it is for listens there. */
+const given = new Set<number>()
+
 export async function freePort(): Promise<number> {
   const server = createServer()
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
   const address = server.address()
   await new Promise((done) => server.close(done))
   if (address === null || typeof address === 'string') throw new Error('No port was given.')
+  if (given.has(address.port)) return freePort()
+  given.add(address.port)
   return address.port
-}
-
-/** Environment without anything that would configure edgefn by accident. */
-function cleanEnvironment(extra: Record<string, string>): Record<string, string> {
-  const own = Object.entries(process.env).filter(([name]) => !name.startsWith('EDGEFN_'))
-  return { ...(Object.fromEntries(own) as Record<string, string>), ...extra }
-}
-
-/** One process of the binary; its output is kept for failures. */
-class Running {
-  readonly #command: readonly string[]
-  readonly #process: Bun.Subprocess<'ignore', 'pipe', 'pipe'>
-  #output = ''
-
-  constructor(command: readonly string[]) {
-    this.#command = command
-    this.#process = Bun.spawn([...command], {
-      cwd: tmpdir(),
-      env: cleanEnvironment({}),
-      stdin: 'ignore',
-      stdout: 'pipe',
-      stderr: 'pipe',
-    })
-    void this.#collect(this.#process.stdout)
-    void this.#collect(this.#process.stderr)
-  }
-
-  get pid(): number {
-    return this.#process.pid
-  }
-
-  get output(): string {
-    return this.#output
-  }
-
-  get exited(): Promise<number> {
-    return this.#process.exited
-  }
-
-  /** Throws with the output when the process is gone. */
-  assertAlive(): void {
-    if (this.#process.exitCode === null && this.#process.signalCode === null) return
-    throw new Error(`${this.#command.join(' ')} ended:\n${this.#output}`)
-  }
-
-  async kill(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
-    this.#process.kill(signal)
-    await this.#process.exited
-  }
-
-  async #collect(stream: ReadableStream<Uint8Array>): Promise<void> {
-    const decoder = new TextDecoder()
-    for await (const piece of stream) this.#output += decoder.decode(piece, { stream: true })
-  }
 }
 
 export interface CliResult {
@@ -108,26 +60,33 @@ export class ControlPlane {
   readonly dataDir: string
   readonly url: string
   readonly #flags: readonly string[]
+  readonly #env: Environment
   #running: Running | null = null
 
-  private constructor(dataDir: string, url: string, flags: readonly string[]) {
+  private constructor(dataDir: string, url: string, flags: readonly string[], env: Environment) {
     this.dataDir = dataDir
     this.url = url
     this.#flags = flags
+    this.#env = env
   }
 
-  static async create(world: World, flags: readonly string[] = []): Promise<ControlPlane> {
+  static async create(
+    world: World,
+    flags: readonly string[] = [],
+    env: Environment = {},
+  ): Promise<ControlPlane> {
     const port = await freePort()
     const mqtt = await freePort()
     const dataDir = join(world.dir, `cp-${port}`)
-    const plane = new ControlPlane(dataDir, `http://127.0.0.1:${port}`, [
+    const all = [
       '--data-dir',
       dataDir,
       '--listen',
       `127.0.0.1:${port}`,
       ...(flags.includes('--mqtt-listen') ? [] : ['--mqtt-listen', `127.0.0.1:${mqtt}`]),
       ...flags,
-    ])
+    ]
+    const plane = new ControlPlane(dataDir, `http://127.0.0.1:${port}`, all, env)
     world.onClose(() => plane.stop('SIGKILL'))
     return plane
   }
@@ -141,7 +100,7 @@ export class ControlPlane {
   }
 
   async start(): Promise<this> {
-    const running = new Running([BINARY, 'cp', ...this.#flags])
+    const running = new Running([BINARY, 'cp', ...this.#flags], this.#env)
     this.#running = running
     await until('the control plane is ready', async () => {
       running.assertAlive()
@@ -220,6 +179,7 @@ export class Node {
   readonly url: string
   readonly ops: string
   readonly #flags: readonly string[]
+  readonly #env: Environment
   #running: Running | null = null
 
   private constructor(
@@ -227,29 +187,31 @@ export class Node {
     dataDir: string,
     urls: { url: string; ops: string },
     flags: readonly string[],
+    env: Environment,
   ) {
     this.id = id
     this.dataDir = dataDir
     this.url = urls.url
     this.ops = urls.ops
     this.#flags = flags
+    this.#env = env
   }
 
   static async create(
     world: World,
     plane: ControlPlane,
-    options: { id: string; pop: string; flags?: string[] },
+    options: { id: string; pop: string; flags?: string[]; env?: Environment; cp?: string },
   ): Promise<Node> {
     const port = await freePort()
     const ops = await freePort()
-    const { id, pop, flags = [] } = options
+    const { id, pop, flags = [], env = {}, cp = plane.url } = options
     const dataDir = join(world.dir, id)
     const urls = { url: `http://127.0.0.1:${port}`, ops: `http://127.0.0.1:${ops}` }
-    const node = new Node(id, dataDir, urls, [
+    const all = [
       '--pop',
       pop,
       '--cp',
-      plane.url,
+      cp,
       '--token',
       await plane.joinToken(pop),
       '--data-dir',
@@ -262,7 +224,8 @@ export class Node {
       `127.0.0.1:${ops}`,
       ...NODE_DEFAULTS.filter(([flag]) => !flags.includes(flag)).flat(),
       ...flags,
-    ])
+    ]
+    const node = new Node(id, dataDir, urls, all, env)
     world.onClose(() => node.end())
     return node
   }
@@ -275,9 +238,10 @@ export class Node {
     return this.#running?.pid ?? 0
   }
 
-  async start(): Promise<this> {
-    const running = new Running([BINARY, 'edge', ...this.#flags])
+  async start(untilReady = true): Promise<this> {
+    const running = new Running([BINARY, 'edge', ...this.#flags], this.#env)
     this.#running = running
+    if (!untilReady) return this
     await until('the node is ready', async () => {
       running.assertAlive()
       return (await fetch(`${this.ops}/ready`)).ok
@@ -296,6 +260,14 @@ export class Node {
       .filter((name) => /^\d+$/.test(name))
       .filter((pid) => isWorkerOf(pid, this.dataDir))
       .map(Number)
+  }
+
+  /**
+   * The process id of a worker, waited for: one that has just taken another's place is not seen at once. Never 0, which as the target of a
+   * signal is everything that runs with the test.
+   */
+  worker(index: number): Promise<number> {
+    return until(`worker ${index} is there`, () => this.workers()[index])
   }
 
   /** Stops the agent and whatever workers are left. */

@@ -50,7 +50,7 @@ test('a new version takes over under load without one failed request', async () 
   const load = startLoad(`${node.url}/hello`, 8)
   const versions = ['hello-rust', 'hello-c', 'wagi-hello-c', 'hello-as']
   for (const [index, file] of versions.entries()) {
-    expect(await deploy(file, 'hello')).toContain(`version ${index + 2}`)
+    expect(await deploy(file, 'hello', '--force')).toContain(`version ${index + 2}`)
   }
   const report = await load.stop()
   expect(report.failures).toEqual([])
@@ -92,7 +92,7 @@ test('when the control plane is back, everything converges and new deployments a
     const view = await plane.api<NodeView>('GET', `/nodes/${node.id}`)
     return view.status === 'online' && view.applied_revision === view.desired_revision
   })
-  await deploy('echo-c', 'hello')
+  await deploy('echo-c', 'hello', '--force')
   const echoed = await jsonOf<Echo>(await node.get('/hello/again'))
   expect(echoed.path).toBe('/hello/again')
 }, 60_000)
@@ -113,7 +113,15 @@ test('a damaged cache file is found at start and fetched again', async () => {
 
 test('a deployment made while a node is away reaches it when it returns', async () => {
   await node.stop('SIGKILL')
-  const away = await plane.cli('deploy', guest('hello-c'), '--name', 'hello', '--timeout', '2s')
+  const away = await plane.cli(
+    'deploy',
+    guest('hello-c'),
+    '--name',
+    'hello',
+    '--timeout',
+    '2s',
+    '--force',
+  )
   expect(away.code).not.toBe(0)
   await node.start()
   await until('the version is in service', async () => {

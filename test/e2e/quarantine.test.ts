@@ -30,7 +30,7 @@ let node: Node
 
 const guest = (name: string) => join(GUESTS, `${name}.wasm`)
 const deploy = (file: string, name: string, ...more: string[]) =>
-  plane.run('deploy', guest(file), '--name', name, '--route', `/${name}/*`, ...more)
+  plane.run('deploy', guest(file), '--force', '--name', name, '--route', `/${name}/*`, ...more)
 
 beforeAll(async () => {
   world = new World()

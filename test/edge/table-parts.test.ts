@@ -15,14 +15,15 @@ const FUNCTIONS = Array.from({ length: 40 }, (_, slot) => [
 ])
 const forms = FUNCTIONS.map(([one, other]) => {
   const [a, b] = [one as WorkerFunction, other as WorkerFunction]
-  return [a, { ...b, function_id: a.function_id, version: 2 }] as const
+  return [a, { ...b, function_id: a.function_id, key: a.key, version: 2 }] as const
 })
 const routes = Array.from({ length: 1500 }, () => aRoute(forms[0]?.[0] as WorkerFunction))
 
 function tableOf(revision: number, picked: readonly WorkerFunction[], lines: readonly Route[]) {
   return {
     revision,
-    functions: new Map(picked.map((fn) => [fn.function_id as string, fn])),
+    preview_domain: null,
+    functions: new Map(picked.map((fn) => [fn.key, fn])),
     routes: new Map(lines.map((route) => [route.route_id as string, route])),
   }
 }
@@ -105,11 +106,10 @@ test('which rows are sent is known at the beginning, whatever becomes of the map
 })
 
 test('a function that gets another form while the parts are sent is sent in that one, or was sent before', () => {
-  const fns = forms.map(([fn]) => fn)
   const many = Array.from({ length: 200 }, (_, index) => ({
-    ...(fns[0] as WorkerFunction),
-    function_id: aFunction().function_id,
+    ...aFunction(),
     slot: index,
+    quota_slot: index,
   }))
   const table = tableOf(1, many, [])
   const upgraded = many.map((fn) => ({ ...fn, path: '/another' }))
@@ -120,9 +120,9 @@ test('a function that gets another form while the parts are sent is sent in that
     parts += 1
     if (parts > 1) continue
     for (const fn of upgraded) {
-      table.functions.set(fn.function_id, fn)
+      table.functions.set(fn.key, fn)
       // As the worker does when it is told.
-      if (rows.functions.has(fn.function_id)) rows.functions.set(fn.function_id, fn)
+      if (rows.functions.has(fn.key)) rows.functions.set(fn.key, fn)
     }
   }
   expect(parts).toBeGreaterThan(1)

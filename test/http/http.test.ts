@@ -10,7 +10,8 @@ import { readBody, readJsonBody } from '../../src/http/body.ts'
 import { errorAnswer, errorResponse } from '../../src/http/error-response.ts'
 import { requestIdOf } from '../../src/http/request-id.ts'
 import { validate } from '../../src/http/validate.ts'
-import { errorBodySchema, functionRegistrationSchema } from '../../src/protocol/api.ts'
+import { errorBodySchema } from '../../src/protocol/api.ts'
+import { functionRegistrationSchema } from '../../src/protocol/registration.ts'
 
 function thrownBy(work: () => unknown): EdgefnError {
   try {

@@ -5,13 +5,20 @@ import type { Import, Source } from './sources.ts'
 /** Where a package may be imported, as path prefixes; tests may use any. A package that is not here has no owner yet. */
 const OWNERS: Readonly<Record<string, readonly string[]>> = {
   'bun:ffi': ['ffi/'],
-  'bun:sqlite': ['src/edge/agent/cache/', 'src/edge/worker/host/kv/'],
+  'bun:sqlite': [
+    'ffi/sqlite-library.ts',
+    'src/edge/agent/cache/',
+    'src/edge/agent/telemetry/',
+    'src/edge/worker/host/kv/',
+  ],
   '@libsql/client': ['src/cp/db/'],
+  libsql: ['src/cp/db/'],
   aedes: ['src/cp/broker/'],
+  'aedes-persistence': ['src/cp/broker/'],
   hono: ['src/cp/', 'src/http/'],
   'ipaddr.js': ['src/edge/worker/fetch/'],
   jose: ['src/cp/auth/'],
-  mqtt: ['src/edge/agent/mqtt/'],
+  mqtt: ['src/edge/agent/mqtt/', 'src/cp/broker/'],
   'prom-client': ['src/telemetry/'],
   yaml: ['src/config/', 'src/cli/'],
   zod: ['src/'],
@@ -19,7 +26,18 @@ const OWNERS: Readonly<Record<string, readonly string[]>> = {
 }
 
 /** Slices of the control plane; the other folders of `cp/` are what slices stand on. */
-const SLICES = ['functions', 'routes', 'deployments', 'nodes', 'schemas', 'commands', 'builds']
+const SLICES = [
+  'functions',
+  'routes',
+  'deployments',
+  'nodes',
+  'schemas',
+  'commands',
+  'builds',
+  'previews',
+  'telemetry',
+  'secrets',
+]
 
 interface Rule {
   /** Sources the rule is about. */
@@ -79,6 +97,11 @@ const RULES: readonly Rule[] = [
     not: under('src/cp/', 'src/edge/', 'src/cli/', 'ffi/'),
     message: 'what everybody stands on knows nobody above it',
   },
+  {
+    of: /^src\/sql\//,
+    not: under('src/cp/', 'src/edge/', 'src/cli/', 'src/main.ts'),
+    message: 'sql is the same on both sides, and knows neither',
+  },
   { of: /^ffi\//, not: under('src/'), message: 'ffi knows libwasmedge and nothing of edgefn' },
   {
     of: /^(?:src|ffi)\//,
@@ -93,7 +116,7 @@ const RULES: readonly Rule[] = [
       return own !== null && other !== null && own !== other
     },
     message:
-      'a slice never imports a slice: declare the need in src/cp/lookup.ts, cp/main.ts hands it across',
+      'a slice never imports a slice: declare the need in src/cp/lookup.ts, cp/compose.ts hands it across',
   },
 ]
 

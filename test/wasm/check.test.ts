@@ -133,9 +133,9 @@ describe('imports', () => {
     }
   })
 
-  test('are 46 of preview 1, 15 of edgefn, 5 of AssemblyScript, 27 of Extism in two forms, none twice', () => {
+  test('are 46 of preview 1, 18 of edgefn, 5 of AssemblyScript, 27 of Extism in two forms, none twice', () => {
     const count = (module: string) => HOST_IMPORTS.filter((each) => each.module === module).length
-    expect([count('wasi_snapshot_preview1'), count('edgefn'), count('env')]).toEqual([46, 15, 32])
+    expect([count('wasi_snapshot_preview1'), count('edgefn'), count('env')]).toEqual([46, 18, 32])
     expect(count(EXTISM_MODULE)).toBe(27)
     const names = new Set(HOST_IMPORTS.map((each) => `${each.module} ${each.name}`))
     expect(names.size).toBe(HOST_IMPORTS.length)
@@ -154,7 +154,7 @@ describe('imports', () => {
       'no such import module, only wasi_snapshot_preview1, edgefn, env and those of other ABIs',
     ],
     [
-      '(import "edgefn" "sql_query" (func))',
+      '(import "edgefn" "sql_dump" (func))',
       '"edgefn" has log, request_id, request_header, env_get',
     ],
     [

@@ -14,3 +14,4 @@ export { Keys, kvDelete, kvGet, kvGetText, kvKeys, kvPut, kvPutText } from './as
 export { LogLevel, log } from './assembly/log'
 export { increment } from './assembly/metrics'
 export { Result } from './assembly/result'
+export { SqlResult, sqlExec, sqlQuery } from './assembly/sql'

@@ -6,6 +6,7 @@ import { deploymentViewSchema } from '../../protocol/api.ts'
 import { CLIENT_OPTIONS } from '../client-options.ts'
 import { command } from '../command.ts'
 import { connect } from '../connect.ts'
+import { splitText, stickyWords } from '../deploy/version-words.ts'
 import { EXIT } from '../exit.ts'
 import { printList, printRecord, timeText } from '../output.ts'
 
@@ -23,7 +24,7 @@ export const deploymentsList = command({
     printList(terminal, values.output, deployments, {
       CREATED: (item) => timeText(item.created_at),
       FUNCTION: (item) => item.function_name,
-      VERSION: (item) => String(item.version),
+      VERSION: (item) => (item.split === null ? String(item.version) : splitText(item)),
       STATUS: (item) => item.status,
       NODES: (item) => {
         const deployed = item.targets.filter((target) => target.state === 'deployed')
@@ -47,7 +48,8 @@ export const deploymentsShow = command({
     printRecord(terminal, values.output, deployment, {
       id: deployment.id,
       function: deployment.function_name,
-      version: String(deployment.version),
+      version: deployment.split === null ? String(deployment.version) : splitText(deployment),
+      ...(deployment.split === null ? {} : { sticky: stickyWords(deployment.split.sticky) }),
       status: deployment.status,
       target: deployment.target,
       strategy: deployment.strategy,

@@ -17,10 +17,10 @@ import { createLog, LOG_LEVELS, type LogLevel } from '../../telemetry/log.ts'
 import { createApiClient } from '../api-client.ts'
 import { command } from '../command.ts'
 import { readModule } from '../deploy/module-file.ts'
+import { ABI_OPTION, ALLOW_HTTP_OPTION, ISOLATION_OPTION } from '../deploy/version-options.ts'
 import { createDevFunctions } from '../dev-functions.ts'
 import type { Modes } from '../modes.ts'
 import { serveUntilStopped } from '../serve.ts'
-import { ABI_OPTION, ALLOW_HTTP_OPTION, ISOLATION_OPTION } from './deploy.ts'
 
 const POP = 'dev'
 

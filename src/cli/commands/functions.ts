@@ -1,7 +1,7 @@
-/** `edgefn functions list|show|delete` and `edgefn versions list`. */
+/** `edgefn functions list|show|delete`. */
 
 import type { Values } from '../../config/option.ts'
-import { functionDetailSchema, functionViewSchema, versionViewSchema } from '../../protocol/api.ts'
+import { functionDetailSchema, functionViewSchema } from '../../protocol/api.ts'
 import type { VersionView } from '../../protocol/api.ts'
 import { CLIENT_OPTIONS } from '../client-options.ts'
 import { command, type Argument, type Terminal } from '../command.ts'
@@ -10,7 +10,7 @@ import { quotasText } from '../deploy/quota-options.ts'
 import { EXIT } from '../exit.ts'
 import { bytesText, printJson, printList, printRecord, timeText } from '../output.ts'
 
-const FUNCTION_ARGUMENT: Argument = {
+export const FUNCTION_ARGUMENT: Argument = {
   name: 'FUNCTION',
   help: 'name or id of a function',
   count: 'one',
@@ -48,7 +48,8 @@ export const functionsShow = command({
       description: found.description || '-',
       created: timeText(found.created_at),
       updated: timeText(found.updated_at),
-      ...(found.latest === null ? { 'latest version': '-' } : versionFields(found.latest)),
+      'latest version': found.latest === null ? '-' : String(found.latest.version),
+      ...(found.latest === null ? {} : versionFields(found.latest)),
     })
     if (values.output === 'json' || found.troubles.length === 0) return EXIT.ok
     terminal.out('\n')
@@ -62,9 +63,16 @@ export const functionsShow = command({
   },
 })
 
-function versionFields(version: VersionView): Record<string, string> {
+function secretsText(secrets: VersionView['secrets']): string {
+  const texts = Object.entries(secrets).map(([variable, { name, number, deleted }]) => {
+    return `${variable}=${name}@${number}${deleted ? ' (deleted)' : ''}`
+  })
+  return texts.join(' ') || '-'
+}
+
+/** What a version is made of, a line each. */
+export function versionFields(version: VersionView): Record<string, string> {
   return {
-    'latest version': String(version.version),
     abi: version.abi ?? '-',
     entrypoint: version.entrypoint,
     'memory pages': String(version.memory_pages),
@@ -73,6 +81,7 @@ function versionFields(version: VersionView): Record<string, string> {
     size: version.size_bytes === null ? '-' : bytesText(version.size_bytes),
     sha256: version.sha256 ?? '-',
     env: Object.keys(version.env).join(' ') || '-',
+    secrets: secretsText(version.secrets),
     'allow http': version.http_allow.join(' ') || '-',
     isolation: version.isolation,
     message: version.message || '-',
@@ -101,27 +110,3 @@ export function printDeleted(
   if (values.output === 'json') printJson(terminal, { deleted: id })
   else terminal.out(`${what} ${id} deleted\n`)
 }
-
-export const versionsList = command({
-  name: 'versions list',
-  summary: 'list the versions of a function',
-  args: [FUNCTION_ARGUMENT],
-  options: CLIENT_OPTIONS,
-  async run({ values, args: [name = ''], terminal }) {
-    const path = `/functions/${encodeURIComponent(name)}/versions`
-    const versions = await connect(values).list(path, versionViewSchema)
-    printList(terminal, values.output, versions, {
-      VERSION: (item) => String(item.version),
-      STATE: (item) => item.state,
-      ABI: (item) => item.abi ?? '-',
-      SIZE: (item) => (item.size_bytes === null ? '-' : bytesText(item.size_bytes)),
-      QUOTAS: (item) => quotasText(item.quotas),
-      SHA256: (item) => item.sha256?.slice(0, 12) ?? '-',
-      CREATED: (item) => timeText(item.created_at),
-      'ALLOW HTTP': (item) => item.http_allow.join(' ') || '-',
-      ISOLATION: (item) => item.isolation,
-      MESSAGE: (item) => item.message,
-    })
-    return EXIT.ok
-  },
-})

@@ -2,13 +2,23 @@
 
 import { optional } from '../../config/option.ts'
 import { choice, text } from '../../config/values.ts'
-import { nodeDetailSchema, nodeViewSchema } from '../../protocol/api.ts'
+import { nodeDetailSchema, nodeViewSchema, type NodeView } from '../../protocol/api.ts'
 import { nodeStatusSchema } from '../../protocol/messages.ts'
 import { CLIENT_OPTIONS } from '../client-options.ts'
 import { command } from '../command.ts'
 import { connect } from '../connect.ts'
 import { EXIT } from '../exit.ts'
 import { bytesText, printList, printRecord, timeText } from '../output.ts'
+
+/** What commands have left on a node. */
+function modeText({ cordoned, drained, isolated_until }: NodeView): string {
+  const modes = [
+    ...(cordoned ? ['cordoned'] : []),
+    ...(drained ? ['drained'] : []),
+    ...(isolated_until === null ? [] : [`isolated until ${timeText(isolated_until)}`]),
+  ]
+  return modes.length === 0 ? '-' : modes.join(', ')
+}
 
 export const nodesList = command({
   name: 'nodes list',
@@ -29,10 +39,13 @@ export const nodesList = command({
       NODE: (item) => item.id,
       POP: (item) => item.pop_id,
       STATUS: (item) => item.status,
+      MODE: modeText,
       REVISION: (item) => `${item.applied_revision}/${item.desired_revision}`,
       ADDRESS: (item) => `${item.ip}:${item.http_port}`,
       VERSION: (item) => item.version,
       HEARTBEAT: (item) => timeText(item.last_heartbeat),
+      'LAST COMMAND': ({ last_command: last }) =>
+        last === null ? '-' : `${last.type} ${last.state}`,
     })
     return EXIT.ok
   },
@@ -49,6 +62,11 @@ export const nodesShow = command({
       node: node.id,
       pop: node.pop_id,
       status: node.status,
+      mode: modeText(node),
+      'last command':
+        node.last_command === null
+          ? '-'
+          : `${node.last_command.type} ${node.last_command.state} (${node.last_command.id})`,
       address: `${node.ip}:${node.http_port}`,
       version: `${node.version} on ${node.os} ${node.arch}`,
       'last heartbeat': timeText(node.last_heartbeat),

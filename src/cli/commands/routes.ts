@@ -1,4 +1,4 @@
-/** `edgefn routes list|create|update|delete`. */
+/** `edgefn routes list|show|create|update|delete`. */
 
 import {
   defaulted,
@@ -14,6 +14,7 @@ import { routeViewSchema, type RouteView } from '../../protocol/api.ts'
 import { HTTP_METHODS } from '../../protocol/http-methods.ts'
 import type { Method } from '../../protocol/manifest.ts'
 import { popSelectorSchema } from '../../protocol/selector.ts'
+import { routeDetailSchema } from '../../protocol/syncs.ts'
 import { CLIENT_OPTIONS } from '../client-options.ts'
 import { command, type Argument } from '../command.ts'
 import { connect } from '../connect.ts'
@@ -56,7 +57,28 @@ export const routesList = command({
       FUNCTION: (item) => item.function_name,
       PRIORITY: (item) => String(item.priority),
       POPS: (item) => item.pop_selector ?? 'all',
+      LIVE: liveText,
       ID: (item) => item.id,
+    })
+    return EXIT.ok
+  },
+})
+
+export const routesShow = command({
+  name: 'routes show',
+  summary: 'show a route and where it is live',
+  args: [ID_ARGUMENT],
+  options: CLIENT_OPTIONS,
+  async run({ values, args: [id = ''], terminal }) {
+    const route = await connect(values).get(`/routes/${encodeURIComponent(id)}`, routeDetailSchema)
+    printRecord(terminal, values.output, route, routeFields(route))
+    if (values.output === 'json') return EXIT.ok
+    terminal.out('\n')
+    printList(terminal, values.output, route.nodes, {
+      NODE: (item) => item.node_id,
+      POP: (item) => item.pop_id,
+      LIVE: (item) => (item.live ? 'live' : 'behind'),
+      REVISION: (item) => `${item.applied_revision}/${route.revision}`,
     })
     return EXIT.ok
   },
@@ -120,6 +142,9 @@ export const routesUpdate = command({
     ...CLIENT_OPTIONS,
   },
   async run({ values, args: [id = ''], terminal }) {
+    if (values.regex && values.route === null) {
+      throw new EdgefnError('invalid_config', '--regex needs --route.')
+    }
     const pops = values['pop-selector']
     const body = {
       ...(values.route === null ? {} : readRoute(values.route, values.regex)),
@@ -160,6 +185,10 @@ function methodsOf(route: RouteView): string {
   return route.methods.join(',') || 'any'
 }
 
+function liveText({ delivery: { live, nodes } }: RouteView): string {
+  return `${live} of ${nodes}`
+}
+
 function routeFields(route: RouteView): Record<string, string> {
   return {
     route: showRoute(route),
@@ -168,6 +197,7 @@ function routeFields(route: RouteView): Record<string, string> {
     function: route.function_name,
     priority: String(route.priority),
     pops: route.pop_selector ?? 'all',
+    live: liveText(route),
     updated: timeText(route.updated_at),
   }
 }

@@ -6,37 +6,25 @@ import {
   type RouteView,
   type VersionView,
 } from '../../protocol/api.ts'
-import type { Abi, Isolation, Method, Quotas } from '../../protocol/manifest.ts'
+import type { Method } from '../../protocol/manifest.ts'
 import type { ApiClient } from '../api-client.ts'
 import type { Progress } from '../progress.ts'
 import type { RouteText } from '../route-text.ts'
-import { checkModule, memoryPagesFor, readModule } from './module-file.ts'
-import { publishVersion } from './publish.ts'
+import { planOrNull } from './first-plan.ts'
 import { ensureRoutes } from './routes.ts'
+import { uploadModule, type VersionFields } from './upload-module.ts'
 import { callableUrls, type CallableUrl } from './urls.ts'
 import { isDeployedEverywhere, waitForNodes } from './wait.ts'
 
-export interface DeployRequest {
-  readonly file: string
-  readonly name: string
-  /** Null: the one that the module is found to speak. */
-  readonly abi: Abi | null
-  readonly entrypoint: string
-  /** Null: from what the module declares. */
-  readonly memory_pages: number | null
-  /** Null: the control plane's default. */
-  readonly max_execution_ms: number | null
-  readonly quotas: Quotas
-  readonly env: Readonly<Record<string, string>>
-  /** Patterns of hosts that `http_fetch` may reach. */
-  readonly http_allow: readonly string[]
-  readonly isolation: Isolation
-  readonly message: string
+export interface DeployRequest extends VersionFields {
   readonly routes: readonly RouteText[]
   readonly methods: readonly Method[]
   /** `all` or a POP selector. */
   readonly target: string
-  readonly timeout_ms: number
+  /** Null: as `waitForNodes` says. */
+  readonly timeout_ms: number | null
+  /** Strategy, gates and the rest of how it goes from node to node. */
+  readonly rollout: Readonly<Record<string, unknown>>
 }
 
 export interface DeployResult {
@@ -55,23 +43,22 @@ export async function deployModule(
   request: DeployRequest,
   progress: Progress,
 ): Promise<DeployResult> {
-  const bytes = readModule(request.file)
-  const inspection = await checkModule(request.file, bytes, request)
-  const { name, abi, entrypoint, message, env, http_allow, isolation, quotas } = request
-  const { max_execution_ms } = request
-  const registration = {
-    ...{ name, abi, entrypoint, message, env, http_allow, isolation, quotas },
-    memory_pages: request.memory_pages ?? memoryPagesFor(inspection),
-    ...(max_execution_ms === null ? {} : { max_execution_ms }),
-  }
-  const version = await publishVersion(client, registration, bytes, progress)
+  const { target, rollout, name } = request
+  const isChecked = rollout['check_index'] !== undefined
+  // Refused here, it leaves nothing behind.
+  if (isChecked) await planOrNull(client, name, { target, ...rollout })
+  const version = await uploadModule(client, request, progress)
   const id = version.function_id
-  const routes = await ensureRoutes(client, id, request.routes, request.methods, progress)
+  const ensured = () => ensureRoutes(client, id, request.routes, request.methods, progress)
+  // A route changes the index, and an index read after it would hide a change of somebody else's: the check comes first.
+  const before = isChecked ? null : await ensured()
   const begun = await client.post(`/functions/${id}/deploy`, deploymentViewSchema, {
     version: version.version,
-    target: request.target,
-    message,
+    target,
+    ...rollout,
+    message: request.message,
   })
+  const routes = before ?? (await ensured())
   progress.line(`deploying to ${begun.targets.length} node${begun.targets.length === 1 ? '' : 's'}`)
   const deployment = await waitForNodes(client, begun, request.timeout_ms, progress)
   const urls = await callableUrls(client, deployment, routes)

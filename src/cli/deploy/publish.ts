@@ -16,8 +16,10 @@ export interface VersionRequest {
   readonly quotas: Quotas
   readonly message: string
   readonly env: Readonly<Record<string, string>>
+  readonly secrets: Readonly<Record<string, string>>
   readonly http_allow: readonly string[]
   readonly isolation: Isolation
+  readonly force: boolean
 }
 
 /** The new version, its module stored and checked by the control plane. */

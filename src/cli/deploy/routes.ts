@@ -25,7 +25,12 @@ export async function ensureRoutes(
   return routes
 }
 
-function isSameRoute(present: RouteView, wanted: RouteText, methods: readonly Method[]): boolean {
+/** The route is there already, with these methods. */
+export function isSameRoute(
+  present: RouteView,
+  wanted: RouteText,
+  methods: readonly Method[],
+): boolean {
   return (
     present.host === wanted.host &&
     present.path === wanted.path &&

@@ -64,6 +64,15 @@ const NOT_SHOWN: ReadonlySet<LimitKey> = new Set([
   'routePathCharsMax',
   'routeHostCharsMax',
   'functionsMax',
+  'armsMax',
+  'splitVersionsMax',
+  'stickyNameCharsMax',
+  'previewTokenSecondsMin',
+  'previewTokenSecondsDefault',
+  'previewTokenSecondsMax',
+  'previewsMax',
+  'previewIdleMsMin',
+  'previewIdleMsMax',
   'guestSeriesShownMax',
   'workerMemoryBytesDefault',
   'executorThreadsDefault',
@@ -139,10 +148,14 @@ const FIXED: { readonly [K in LimitKey]?: Fixed } = {
 /** The same by how the limit is called, for limits of one host function. */
 const BY_PREFIX: readonly (readonly [string, Fixed])[] = [
   ['fetchLoops', { per: 'request that functions pass on', beyond: 'an error to the guest' }],
+  ['fetchIdle', { per: 'connection of http_fetch that waits for the next', beyond: 'closed' }],
   ['fetch', { per: 'http_fetch', beyond: 'an error to the guest' }],
   ['kv', { per: 'kv_*', beyond: 'an error to the guest' }],
   ['guest', { per: 'metrics_increment', beyond: 'an error to the guest' }],
 ]
+
+/** What only operators meet, by the words that name it: no version runs under these. */
+const OF_THE_FLEET = /^(?:telemetry|latencyBuckets|rollout|command|isolate|logLevel)/
 
 /** All limits of a version, those that it decides itself first. */
 export function effectiveLimits(version: VersionView): EffectiveLimit[] {
@@ -151,7 +164,7 @@ export function effectiveLimits(version: VersionView): EffectiveLimit[] {
     ...versionLimits(version),
     ...quotaLimits(version),
     ...nodeLimits(version),
-    ...keys.filter((key) => !NOT_SHOWN.has(key)).map(fixedLimit),
+    ...keys.filter((key) => !NOT_SHOWN.has(key) && !OF_THE_FLEET.test(key)).map(fixedLimit),
     ...moduleLimits(),
   ]
 }

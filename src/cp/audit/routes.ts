@@ -1,21 +1,24 @@
 /** The audit log over HTTP. */
 
-import { z } from 'zod'
-
 import { pageSchema } from '../../protocol/api.ts'
+import {
+  auditRowSchema,
+  auditVerdictSchema,
+  mismatchAcceptanceSchema,
+  mismatchAcceptedSchema,
+} from '../../protocol/audit.ts'
 import type { Database } from '../db/database.ts'
 import type { Endpoint } from '../endpoint.ts'
 import { endpoint } from '../endpoint.ts'
-import { auditQuerySchema, auditRowSchema } from './schema.ts'
+import { auditQuerySchema } from './schema.ts'
 import type { AuditStore } from './store.ts'
+import type { AuditWitness } from './witness.ts'
 
-const verdictSchema = z.strictObject({
-  intact: z.boolean(),
-  entries: z.int(),
-  problem: z.strictObject({ seq: z.int(), reason: z.string() }).nullable(),
-})
-
-export function auditEndpoints(db: Database, store: AuditStore): readonly Endpoint[] {
+export function auditEndpoints(
+  db: Database,
+  store: AuditStore,
+  witness: AuditWitness,
+): readonly Endpoint[] {
   return [
     endpoint({
       method: 'GET',
@@ -35,8 +38,28 @@ export function auditEndpoints(db: Database, store: AuditStore): readonly Endpoi
       summary: 'Proves that the audit log is as it was written, or says where it is not',
       access: 'owner',
       status: 200,
-      response: verdictSchema,
-      handle: () => store.verify(db),
+      response: auditVerdictSchema,
+      async handle() {
+        const verdict = await store.verify(db)
+        const seen = await witness.heads()
+        const triggers_missing = await store.triggersMissing(db)
+        const intact = verdict.intact && seen.mismatches === 0 && triggers_missing.length === 0
+        return { ...verdict, ...seen, triggers_missing, intact, head: await store.head(db) }
+      },
+    }),
+    endpoint({
+      method: 'POST',
+      path: '/audit-log/mismatches/accept',
+      tag: 'audit',
+      summary:
+        'Takes it as known that nodes have seen another log, such as after a backup was put back',
+      access: 'owner',
+      body: mismatchAcceptanceSchema,
+      status: 200,
+      response: mismatchAcceptedSchema,
+      handle: async ({ body, context }) => ({
+        accepted: await witness.accept(context, body.reason),
+      }),
     }),
   ]
 }

@@ -1,29 +1,20 @@
-/** What `GET /audit-log` takes and answers. */
+/** What `GET /audit-log` takes. */
 
 import { z } from 'zod'
 
 import { pageQuerySchema } from '../../protocol/api.ts'
-import { timestampSchema, uuidSchema } from '../../protocol/ids.ts'
+import { timestampSchema } from '../../protocol/ids.ts'
 
-export const auditRowSchema = z.strictObject({
-  seq: z.int(),
-  id: uuidSchema,
-  actor: z.string(),
-  resource_type: z.string(),
-  resource_id: z.string(),
-  operation: z.string(),
-  old_value: z.unknown(),
-  new_value: z.unknown(),
-  request_id: z.string(),
-  created_at: timestampSchema,
-  previous_hash: z.string(),
-  hash: z.string(),
-})
-export type AuditRow = z.infer<typeof auditRowSchema>
-
-/** Newest first; the cursor is the seq of the last row of the page before. */
+/** Newest first unless told otherwise; the cursor is the seq of the last row of the page before. */
 export const auditQuerySchema = pageQuerySchema.extend({
   cursor: z.coerce.number().int().min(1).optional(),
+  order: z.enum(['asc', 'desc']).default('desc'),
+  /** From this time on, and until before this one. */
+  since: timestampSchema.optional(),
+  until: timestampSchema.optional(),
+  /** `key:ID`, `node:ID`, `join-token:ID`. */
+  actor: z.string().max(200).optional(),
+  operation: z.string().max(100).optional(),
   resource_type: z.string().max(100).optional(),
   resource_id: z.string().max(200).optional(),
 })

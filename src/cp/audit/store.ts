@@ -1,11 +1,17 @@
 /** The audit log: appended in the transaction of each change, listed, and proved unchanged [R14 P32 P33]. */
 
+import type { AuditHead, ChainedRow } from '../../protocol/audit-chain.ts'
+import {
+  FIRST_PREVIOUS_HASH,
+  HASHED_COLUMNS,
+  hashOf,
+  problemOf,
+} from '../../protocol/audit-chain.ts'
 import { actorOf } from '../context.ts'
 import type { Row, Sql, SqlValue } from '../db/database.ts'
 import type { RecordAudit } from './audit.ts'
-import type { HashedColumns } from './chain.ts'
-import { FIRST_PREVIOUS_HASH, HASHED_COLUMNS, hashOf } from './chain.ts'
-import type { AuditQuery, AuditRow } from './schema.ts'
+import type { AuditRow } from '../../protocol/audit.ts'
+import type { AuditQuery } from './schema.ts'
 
 /** Rows that a verification holds at a time. */
 const verifiedRowsPerQuery = 5_000
@@ -16,7 +22,8 @@ const CHAIN = `SELECT json_group_array(json_object(${[...HASHED_COLUMNS, 'hash']
   .join(', ')})) AS chain
   FROM (SELECT * FROM audit_log WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?)`
 
-type ChainedRow = HashedColumns & { readonly hash: string }
+/** What refuses changes of the log, and rows out of order (migration 1). */
+const TRIGGERS = ['audit_log_in_order', 'audit_log_no_update', 'audit_log_no_delete']
 
 export interface AuditVerdict {
   readonly intact: boolean
@@ -34,10 +41,14 @@ export interface AuditStore {
   ): Promise<{ readonly items: AuditRow[]; readonly next_cursor: string | null }>
   /** Walks the whole chain: finds changed, missing, added and reordered rows, and a missing tail. */
   verify(sql: Sql): Promise<AuditVerdict>
+  /** Names of the log's triggers that somebody has dropped: the log may be as it was written and is open to changes. */
+  triggersMissing(sql: Sql): Promise<string[]>
+  /** The newest row; null while there is none. */
+  head(sql: Sql): Promise<AuditHead | null>
 }
 
 export function createAuditStore(): AuditStore {
-  return { record, list, verify }
+  return { record, list, verify, triggersMissing, head }
 }
 
 const record: RecordAudit = async function record(tx, context, entry) {
@@ -63,6 +74,19 @@ const record: RecordAudit = async function record(tx, context, entry) {
   )
 }
 
+async function triggersMissing(sql: Sql): Promise<string[]> {
+  const rows = await sql.all(
+    "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'audit_log'",
+  )
+  const present = new Set(rows.map((row) => row['name']))
+  return TRIGGERS.filter((name) => !present.has(name))
+}
+
+async function head(sql: Sql): Promise<AuditHead | null> {
+  const row = await sql.get('SELECT seq, hash FROM audit_log ORDER BY seq DESC LIMIT 1')
+  return row === null ? null : { seq: Number(row['seq']), hash: String(row['hash']) }
+}
+
 async function list(sql: Sql, query: AuditQuery): ReturnType<AuditStore['list']> {
   const conditions: string[] = []
   const parameters: SqlValue[] = []
@@ -71,12 +95,17 @@ async function list(sql: Sql, query: AuditQuery): ReturnType<AuditStore['list']>
     conditions.push(condition)
     parameters.push(value)
   }
-  where('seq < ?', query.cursor)
+  const ascending = query.order === 'asc'
+  where(ascending ? 'seq > ?' : 'seq < ?', query.cursor)
+  where('created_at >= ?', query.since)
+  where('created_at < ?', query.until)
+  where('actor = ?', query.actor)
+  where('operation = ?', query.operation)
   where('resource_type = ?', query.resource_type)
   where('resource_id = ?', query.resource_id)
   const rows = await sql.all(
     `SELECT * FROM audit_log ${conditions.length === 0 ? '' : `WHERE ${conditions.join(' AND ')}`}
-     ORDER BY seq DESC LIMIT ?`,
+     ORDER BY seq ${ascending ? 'ASC' : 'DESC'} LIMIT ?`,
     [...parameters, query.limit + 1],
   )
   const items = rows.slice(0, query.limit).map(fromRow)
@@ -113,23 +142,25 @@ async function verify(sql: Sql): Promise<AuditVerdict> {
   return { intact: false, entries: seq, problem: { seq: seq + 1, reason } }
 }
 
-function problemOf(row: ChainedRow, seq: number, previousHash: string): string | null {
-  if (row.seq !== seq) return `row ${seq} is missing`
-  if (row.previous_hash !== previousHash) return 'it does not follow the row before'
-  return hashOf(row) === row.hash ? null : 'its values are not those it was written with'
-}
-
 function toJson(value: unknown): string | null {
   return value === null || value === undefined ? null : JSON.stringify(value)
 }
 
 /** The cast is the border: the columns are those of the schema, the two values are JSON that `record` wrote. */
 function fromRow(row: Row): AuditRow {
-  const parse = (text: SqlValue | undefined) =>
-    typeof text === 'string' ? (JSON.parse(text) as unknown) : null
+  const parse = (text: SqlValue | undefined) => (typeof text === 'string' ? jsonOrText(text) : null)
   return {
     ...row,
     old_value: parse(row['old_value']),
     new_value: parse(row['new_value']),
   } as AuditRow
+}
+
+/** What somebody wrote into the table by hand may be no JSON; it is to be seen all the same. */
+function jsonOrText(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown
+  } catch {
+    return text
+  }
 }

@@ -11,7 +11,10 @@ import { parseToken, sha256Hex } from './tokens.ts'
 /** Longer strings are no credential of ours. */
 const bearerCharsMax = 4096
 
-/** Throws `unauthenticated`, with one sentence for everything that is wrong: it tells a guesser nothing. */
+/**
+ * Throws `unauthenticated`, with one sentence for everything that is wrong, so that it tells a guesser nothing; who has shown a
+ * genuine token that is too old is told so.
+ */
 export type Authenticate = (bearer: string | null) => Promise<Caller>
 
 /**
@@ -50,11 +53,19 @@ export function createAuthenticate(
   /** A used token passes while its registration may be asked for again; `consumeJoinToken` then asks for the nonce. */
   async function authenticateJoinToken(token: Token): Promise<Caller> {
     const row = await sql.get(
-      `SELECT pop_id, token_hash FROM join_tokens
-       WHERE id = ? AND (used_at IS NULL OR nonce_hash IS NOT NULL) AND expires_at > ?`,
-      [token.id, new Date().toISOString()],
+      `SELECT pop_id, token_hash, expires_at FROM join_tokens
+       WHERE id = ? AND (used_at IS NULL OR nonce_hash IS NOT NULL)`,
+      [token.id],
     )
     if (row === null || !(await secrets.verify(token, String(row['token_hash'])))) throw refused()
+    const expiresAt = String(row['expires_at'])
+    const now = new Date().toISOString()
+    if (expiresAt <= now) {
+      throw new EdgefnError(
+        'unauthenticated',
+        `The join token expired at ${expiresAt}, and the clock of the control plane says ${now}; make a new one with "edgefn token create".`,
+      )
+    }
     return { kind: 'join_token', join_token_id: token.id, pop_id: String(row['pop_id']) }
   }
 
@@ -63,9 +74,7 @@ export function createAuthenticate(
    * ends. Not sooner, because a node that never got the answer to its renewal would be locked out for good.
    */
   async function authenticateNode(bearer: string): Promise<Caller> {
-    const { node_id, jti } = await signing.verifyNodeToken(bearer).catch((cause: unknown) => {
-      throw refused(cause)
-    })
+    const { node_id, jti } = await signing.verifyNodeToken(bearer)
     const hash = sha256Hex(jti)
     const row = await sql.get('SELECT token_hash, next_token_hash FROM nodes WHERE id = ?', [
       node_id,
@@ -81,6 +90,6 @@ export function createAuthenticate(
   }
 }
 
-function refused(cause?: unknown): EdgefnError {
-  return new EdgefnError('unauthenticated', 'The credential is not valid.', { cause })
+function refused(): EdgefnError {
+  return new EdgefnError('unauthenticated', 'The credential is not valid.')
 }

@@ -9,6 +9,7 @@ import {
   type Heartbeat,
   type NodeStatus,
 } from '../../protocol/messages.ts'
+import { telemetryUploadSchema, type TelemetryUpload } from '../../protocol/telemetry.ts'
 import { parseNodeTopic } from '../../protocol/topics.ts'
 
 /** All are quick and do not throw for the sender's faults. */
@@ -16,6 +17,7 @@ export interface NodeMessageHandlers {
   readonly onHeartbeat: (beat: Heartbeat) => void
   readonly onNoticeAck: (nodeId: NodeId, noticeId: string) => void
   readonly onStatus: (nodeId: NodeId, status: NodeStatus) => void
+  readonly onTelemetry: (nodeId: NodeId, upload: TelemetryUpload) => void
 }
 
 /** False when the message is not what its channel carries, or speaks for another node. */
@@ -43,6 +45,12 @@ export function readNodeMessage(
       const message = decodeMessage(nodeStatusMessageSchema, payload)
       if (message?.node_id !== nodeId) return false
       handlers.onStatus(nodeId, message.status)
+      return true
+    }
+    case 'telemetry': {
+      const upload = decodeMessage(telemetryUploadSchema, payload)
+      if (upload?.node_id !== nodeId) return false
+      handlers.onTelemetry(nodeId, upload)
       return true
     }
     default:

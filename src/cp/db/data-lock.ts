@@ -1,6 +1,7 @@
 /** One control plane per data directory: a transaction in a file of its own, whose lock the kernel drops with the process. */
 
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, statSync } from 'node:fs'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 
 import { createClient, LibsqlError } from '@libsql/client'
@@ -9,6 +10,8 @@ import { EdgefnError } from '../../errors.ts'
 import { mapDriverError } from './driver-error.ts'
 
 export interface DataLock {
+  /** Names the directory among all machines: who finds it on what another process left knows that the process is gone. */
+  readonly place: string
   release(): void
 }
 
@@ -23,7 +26,9 @@ export async function lockDataDir(dir: string): Promise<DataLock> {
     mkdirSync(dir, { recursive: true, mode: 0o700 })
     const client = createClient({ url: `file:${path}`, concurrency: 1, timeout: 0 })
     const held = await client.transaction('write')
+    const { dev, ino } = statSync(path)
     return {
+      place: `${hostname()}:${dev}:${ino}`,
       release() {
         held.close()
         client.close()

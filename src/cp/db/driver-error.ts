@@ -1,12 +1,13 @@
 /** Errors of the database driver in our own terms. */
 
 import { LibsqlError } from '@libsql/client'
+import { SqliteError } from 'libsql'
 
 import { EdgefnError } from '../../errors.ts'
 import { ConstraintViolation } from './constraint.ts'
 
 /** Failures of the database, not of the statement: the same statement may succeed later. */
-const UNAVAILABLE = new Set([
+const UNAVAILABLE = [
   'SQLITE_BUSY',
   'SQLITE_LOCKED',
   'SQLITE_IOERR',
@@ -19,7 +20,7 @@ const UNAVAILABLE = new Set([
   'SERVER_ERROR',
   'HRANA_WEBSOCKET_ERROR',
   'HRANA_CLOSED_ERROR',
-])
+]
 
 /**
  * A constraint becomes a ConstraintViolation, a busy or unreachable database `database_unavailable`, a URL that the
@@ -27,7 +28,7 @@ const UNAVAILABLE = new Set([
  * stays as it is.
  */
 export function mapDriverError(thrown: unknown): unknown {
-  if (thrown instanceof LibsqlError) {
+  if (thrown instanceof LibsqlError || thrown instanceof SqliteError) {
     if (thrown.code.startsWith('SQLITE_CONSTRAINT')) {
       return new ConstraintViolation(thrown.message, { cause: thrown })
     }
@@ -40,9 +41,14 @@ export function mapDriverError(thrown: unknown): unknown {
         },
       )
     }
-    return UNAVAILABLE.has(thrown.code) ? unavailable(thrown) : thrown
+    return isUnavailable(thrown.code) ? unavailable(thrown) : thrown
   }
   return isNetworkError(thrown) ? unavailable(thrown) : thrown
+}
+
+/** SQLite's own codes may say more: `SQLITE_IOERR_WRITE`. */
+function isUnavailable(code: string): boolean {
+  return UNAVAILABLE.some((known) => code === known || code.startsWith(`${known}_`))
 }
 
 /** `fetch` to a server that cannot be reached throws a TypeError that carries the system's code. */

@@ -3,12 +3,16 @@
 import type { DeploymentId, FunctionId, NodeId } from '../../protocol/ids.ts'
 import type { Route } from '../../protocol/manifest.ts'
 import { selectsPop } from '../../protocol/selector.ts'
+import type { SplitView } from '../../protocol/split.ts'
 import type { Sql, Transaction } from '../db/database.ts'
+import type { Served } from '../manifest-source.ts'
 import { ROUTE_ROW_COLUMNS, toRoute, type RouteRow } from '../route-row.ts'
+import { readSplit, writeSplit } from '../split-column.ts'
 
 export interface Assignment {
   readonly function_id: FunctionId
   readonly version: number
+  readonly split: SplitView | null
   readonly deployment_id: DeploymentId
   readonly revision: number
 }
@@ -20,13 +24,14 @@ export async function assign(
   assignment: Assignment,
 ): Promise<void> {
   await tx.run(
-    `INSERT INTO assignments (node_id, function_id, version, deployment_id, revision, removed)
-     SELECT value, ?, ?, ?, ?, 0 FROM json_each(?) WHERE true
-     ON CONFLICT (node_id, function_id) DO UPDATE SET version = excluded.version,
+    `INSERT INTO assignments (node_id, function_id, version, split, deployment_id, revision, removed)
+     SELECT value, ?, ?, ?, ?, ?, 0 FROM json_each(?) WHERE true
+     ON CONFLICT (node_id, function_id) DO UPDATE SET version = excluded.version, split = excluded.split,
        deployment_id = excluded.deployment_id, revision = excluded.revision, removed = 0`,
     [
       assignment.function_id,
       assignment.version,
+      writeSplit(assignment.split),
       assignment.deployment_id,
       assignment.revision,
       JSON.stringify(nodeIds),
@@ -34,13 +39,13 @@ export async function assign(
   )
 }
 
-/** Nodes that should serve the function now. */
-export async function nodesServing(sql: Sql, functionId: FunctionId): Promise<NodeId[]> {
+/** The deployments that the node has functions of. */
+export async function deploymentsHeld(sql: Sql, nodeId: NodeId): Promise<Set<DeploymentId>> {
   const rows = await sql.all(
-    'SELECT node_id FROM assignments WHERE function_id = ? AND removed = 0 ORDER BY node_id',
-    [functionId],
+    'SELECT deployment_id FROM assignments WHERE node_id = ? AND removed = 0',
+    [nodeId],
   )
-  return rows.map((row) => row['node_id'] as NodeId)
+  return new Set(rows.map((row) => row['deployment_id'] as DeploymentId))
 }
 
 /** Turns the live assignments of a function into tombstones. */
@@ -67,18 +72,18 @@ export async function touchAssignments(
   ])
 }
 
-/** The version and deployment that own the function on the node; null when it should not serve it. */
+/** What the node should serve of the function; null when it should not. */
 export async function ownerOf(
   sql: Sql,
   nodeId: NodeId,
   functionId: FunctionId,
-): Promise<{ readonly version: number; readonly deployment_id: DeploymentId } | null> {
+): Promise<Served | null> {
   const row = await sql.get(
-    `SELECT version, deployment_id FROM assignments
+    `SELECT function_id, version, split, deployment_id FROM assignments
      WHERE node_id = ? AND function_id = ? AND removed = 0`,
     [nodeId, functionId],
   )
-  return row as unknown as { version: number; deployment_id: DeploymentId } | null
+  return row === null ? null : ({ ...row, split: readSplit(row['split']) } as unknown as Served)
 }
 
 /** The function's routes that the node's POP is selected by. */
@@ -93,4 +98,25 @@ export async function routesOn(sql: Sql, nodeId: NodeId, functionId: FunctionId)
   return rows
     .filter((row) => selectsPop(row.pop_selector, String(node['pop_id'])))
     .map((row) => toRoute(row))
+}
+
+/** Gives every node that has the function from the deployment what it had before it, or a tombstone. */
+export async function giveBack(
+  tx: Transaction,
+  deploymentId: DeploymentId,
+  functionId: FunctionId,
+  revision: number,
+): Promise<void> {
+  await tx.run(
+    `UPDATE assignments SET
+       version = coalesce(before.previous_version, version),
+       split = CASE WHEN before.previous_deployment_id IS NULL THEN split ELSE before.previous_split END,
+       deployment_id = coalesce(before.previous_deployment_id, assignments.deployment_id),
+       removed = before.previous_deployment_id IS NULL,
+       revision = ?1
+     FROM rollout_targets AS before
+     WHERE before.deployment_id = ?2 AND before.node_id = assignments.node_id
+       AND assignments.deployment_id = ?2 AND assignments.function_id = ?3 AND assignments.removed = 0`,
+    [revision, deploymentId, functionId],
+  )
 }

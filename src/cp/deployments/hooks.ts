@@ -1,24 +1,20 @@
-/** What deployments do for other slices, inside their transactions; `cp/main.ts` hands these across. */
+/** What deployments do for other slices, inside their transactions; `cp/compose.ts` hands these across. */
 
 import type { DeploymentId, FunctionId, NodeId } from '../../protocol/ids.ts'
 import type { FunctionResult } from '../../protocol/plan.ts'
-import { selectsPop } from '../../protocol/selector.ts'
 import type { RequestContext } from '../context.ts'
 import type { Sql, Transaction } from '../db/database.ts'
-import type { PublishEvent } from '../events.ts'
+import type { RecordEvent } from '../events.ts'
+import type { EventMessage } from '../../protocol/messages.ts'
 import type { FunctionHooks } from '../lookup.ts'
 import type { ManifestSource } from '../manifest-source.ts'
 import type { DeployContent, EnqueueNotices, NextRevision } from '../outbox/notices.ts'
-import {
-  assign,
-  nodesServing,
-  ownerOf,
-  routesOn,
-  touchAssignments,
-  unassign,
-} from './assignments.ts'
-import { markNotified, recordResults, settle } from './progress.ts'
-import { deploymentsInForce, insertTargets, supersedeTargets, deploymentsOn } from './store.ts'
+import { nodesServing } from '../serving-nodes.ts'
+import { ownerOf, routesOn, touchAssignments, unassign } from './assignments.ts'
+import { assignOnJoin } from './join.ts'
+import { markNotified, recordEvents, recordResults, settle } from './progress.ts'
+import { endActive } from './rollout/moves.ts'
+import { supersedeTargets, deploymentsOn } from './store.ts'
 
 export interface DeploymentHookDeps {
   readonly nextRevision: NextRevision
@@ -31,12 +27,16 @@ export interface DeploymentHookDeps {
     functionId: FunctionId,
     revision: number,
   ) => Promise<void>
-  readonly publishEvent: PublishEvent
+  readonly recordEvent: RecordEvent
+  /** Something happened that a rollout may have waited for; called after the commit. */
+  readonly wakeRollouts: () => void
 }
 
 export interface DeploymentHooks extends FunctionHooks {
   /** A node has joined: gives it what its POP should serve. Returns nothing to run later; the node pulls its plan. */
   nodeJoined(tx: Transaction, nodeId: NodeId, popId: string): Promise<void>
+  /** A node is not cordoned any more: gives it what its neighbours were given meanwhile. */
+  nodeUncordoned(tx: Transaction, nodeId: NodeId, popId: string): Promise<void>
   /** Deletes the node by `remove` and settles the deployments that waited for it. */
   nodeLeaving(tx: Transaction, nodeId: NodeId, remove: () => Promise<void>): Promise<() => void>
   /** A node has a deploy notice. Run the result after the commit. */
@@ -48,46 +48,54 @@ export interface DeploymentHooks extends FunctionHooks {
 }
 
 export function createDeploymentHooks(deps: DeploymentHookDeps): DeploymentHooks {
-  const publishAll = (events: Awaited<ReturnType<typeof settle>>) => () => {
-    for (const event of events) deps.publishEvent(event)
+  async function told(tx: Transaction, events: readonly EventMessage[]) {
+    const tell = await recordEvents(deps.recordEvent, tx, events)
+    return () => {
+      tell()
+      deps.wakeRollouts()
+    }
   }
   return {
-    removed: (tx, context, functionId) => removeFunction(deps, tx, context, functionId),
+    removed: async (tx, context, functionId) =>
+      told(tx, await removeFunction(deps, tx, context, functionId)),
     changed: (tx, _context, functionId) => announceAgain(deps, tx, functionId),
     nodeJoined: (tx, nodeId, popId) => assignOnJoin(deps, tx, nodeId, popId),
+    nodeUncordoned: (tx, nodeId, popId) => assignOnJoin(deps, tx, nodeId, popId),
     nodeLeaving: async (tx, nodeId, remove) => {
       const waiting = await deploymentsOn(tx, nodeId)
       await remove()
-      return publishAll(await settle(tx, waiting))
+      return told(tx, await settle(tx, waiting))
     },
     notified: async (tx, nodeId, deploymentId) =>
-      publishAll(await markNotified(tx, nodeId, deploymentId)),
-    reported: async (tx, nodeId, results) => publishAll(await recordResults(tx, nodeId, results)),
+      told(tx, await markNotified(tx, nodeId, deploymentId)),
+    reported: async (tx, nodeId, results) => told(tx, await recordResults(tx, nodeId, results)),
     deployContent: (sql, nodeId, functionId, deploymentId) =>
       contentFor(deps, sql, nodeId, functionId, deploymentId),
   }
 }
 
-/** The function goes from every node together with its routes; deployments under way have nothing left to do. */
+/** The function goes from every node together with its routes; deployments under way end. Returns what is to be told of them. */
 async function removeFunction(
   deps: DeploymentHookDeps,
   tx: Transaction,
   context: RequestContext,
   functionId: FunctionId,
-): Promise<void> {
+): Promise<EventMessage[]> {
   const revision = await deps.nextRevision(tx)
-  const nodeIds = await nodesServing(tx, functionId)
+  const nodes = await nodesServing(tx, functionId)
   await deps.removeRoutes(tx, context, functionId, revision)
   await unassign(tx, functionId, revision)
   const now = new Date().toISOString()
-  await settle(tx, await supersedeTargets(tx, functionId, null, null, now))
+  const settled = await settle(tx, await supersedeTargets(tx, functionId, null, null, now))
+  const events = [...(await endActive(deps, tx, functionId, null)), ...settled]
   await deps.enqueueNotices(tx, {
-    node_ids: nodeIds,
+    node_ids: nodes.map(({ node_id }) => node_id),
     revision,
     type: 'undeploy',
     function_id: functionId,
     deployment_id: null,
   })
+  return events
 }
 
 /** The function's name is part of its manifests: nodes get them again under a new revision. */
@@ -96,49 +104,12 @@ async function announceAgain(
   tx: Transaction,
   functionId: FunctionId,
 ): Promise<void> {
-  const nodeIds = await nodesServing(tx, functionId)
-  if (nodeIds.length === 0) return
+  const nodes = await nodesServing(tx, functionId)
+  if (nodes.length === 0) return
   const revision = await deps.nextRevision(tx)
   await touchAssignments(tx, functionId, revision)
   await deps.enqueueNotices(tx, {
-    node_ids: nodeIds,
-    revision,
-    type: 'routes',
-    function_id: functionId,
-    deployment_id: null,
-  })
-}
-
-/**
- * A new node gets, of every function, the newest deployment in force whose target selects its POP, the same that its
- * neighbours have: an assignment and a target (pending until the node reports), under one new revision and one notice.
- * A completed deployment stays completed meanwhile (`status.ts`).
- */
-async function assignOnJoin(
-  deps: DeploymentHookDeps,
-  tx: Transaction,
-  nodeId: NodeId,
-  popId: string,
-): Promise<void> {
-  const given = new Set<FunctionId>()
-  let revision = 0
-  for (const deployment of await deploymentsInForce(tx)) {
-    const functionId = deployment.function_id
-    const selector = deployment.target === 'all' ? null : deployment.target
-    if (given.has(functionId) || !selectsPop(selector, popId)) continue
-    given.add(functionId)
-    if (revision === 0) revision = await deps.nextRevision(tx)
-    await assign(tx, [nodeId], {
-      function_id: functionId,
-      version: deployment.version,
-      deployment_id: deployment.id,
-      revision,
-    })
-    await insertTargets(tx, deployment.id, [nodeId], new Date().toISOString())
-  }
-  if (revision === 0) return
-  await deps.enqueueNotices(tx, {
-    node_ids: [nodeId],
+    node_ids: nodes.map(({ node_id }) => node_id),
     revision,
     type: 'routes',
     function_id: null,
@@ -155,6 +126,6 @@ async function contentFor(
 ) {
   const owner = await ownerOf(sql, nodeId, functionId)
   if (owner?.deployment_id !== deploymentId) return null
-  const manifest = await deps.manifests(sql, functionId, owner.version, deploymentId)
+  const manifest = await deps.manifests(sql, owner)
   return { manifest, routes: await routesOn(sql, nodeId, functionId) }
 }

@@ -4,11 +4,12 @@ import type { DeploymentId, FunctionId, NodeId } from '../../protocol/ids.ts'
 import type { EventMessage } from '../../protocol/messages.ts'
 import type { FunctionResult } from '../../protocol/plan.ts'
 import type { Transaction } from '../db/database.ts'
+import type { RecordEvent } from '../events.ts'
 import { ownerOf } from './assignments.ts'
-import { deploymentStatus } from './status.ts'
-import { getDeployment, setStatus, setTargetState, targetCounts } from './store.ts'
+import { deploymentStatus, drivenStatus } from './status.ts'
+import { getDeployment, setStatus, setTargetState, targetStates } from './store.ts'
 
-/** Recomputes statuses and returns the events of those that changed, to be published after the commit. */
+/** Recomputes statuses and returns the events of those that changed, to be recorded in the same transaction. */
 export async function settle(
   tx: Transaction,
   deploymentIds: Iterable<DeploymentId>,
@@ -17,7 +18,8 @@ export async function settle(
   for (const id of new Set(deploymentIds)) {
     const deployment = await getDeployment(tx, id)
     if (deployment === null) continue
-    const status = deploymentStatus(deployment.status, await targetCounts(tx, id))
+    const rule = deployment.driven ? drivenStatus : deploymentStatus
+    const status = rule(deployment.status, await targetStates(tx, id))
     if (status === deployment.status) continue
     const at = new Date().toISOString()
     await setStatus(tx, id, status, at)
@@ -25,6 +27,19 @@ export async function settle(
     events.push({ type: 'deployment', deployment_id: id, function_id, version, status, at })
   }
   return events
+}
+
+/** Records events; run the result after the commit. */
+export async function recordEvents(
+  record: RecordEvent,
+  tx: Transaction,
+  events: readonly EventMessage[],
+): Promise<() => void> {
+  const tells: (() => void)[] = []
+  for (const event of events) tells.push(await record(tx, event))
+  return () => {
+    for (const tell of tells) tell()
+  }
 }
 
 /** The node has the deploy notice. */

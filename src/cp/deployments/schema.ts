@@ -15,6 +15,8 @@ import {
   type NodeId,
   type PopId,
 } from '../../protocol/ids.ts'
+import type { Previous, Strategy } from '../../protocol/rollout.ts'
+import type { SplitView } from '../../protocol/split.ts'
 
 export const deploymentParams = z.strictObject({ id: deploymentIdSchema })
 /** A function's id or name. */
@@ -33,14 +35,19 @@ export interface DeploymentRow {
   readonly function_id: FunctionId
   readonly function_name: string
   readonly version: number
+  readonly split: SplitView | null
   readonly target: string
-  readonly strategy: 'immediate' | 'canary' | 'rolling'
+  readonly strategy: Strategy
   readonly status: DeploymentStatus
   readonly message: string
   readonly revision: number
   readonly created_by: string
   readonly created_at: string
   readonly updated_at: string
+  /** Whether the driver says how it ends; whether it has not ended; and whether its last step has begun. */
+  readonly driven: boolean
+  readonly active: boolean
+  readonly whole: boolean
 }
 
 export interface TargetRow {
@@ -48,13 +55,9 @@ export interface TargetRow {
   readonly node_id: NodeId
   readonly pop_id: PopId
   readonly state: TargetState
+  readonly step: number
+  readonly previous: Previous
   readonly error_code: string | null
   readonly error_message: string | null
   readonly updated_at: string
-}
-
-/** A node as far as selecting it needs. */
-export interface NodePopRow {
-  readonly id: NodeId
-  readonly pop_id: PopId
 }

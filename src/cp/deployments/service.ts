@@ -2,30 +2,23 @@
 
 import { EdgefnError } from '../../errors.ts'
 import type { DeploymentCreation, DeploymentView } from '../../protocol/api.ts'
-import type { DeploymentId, FunctionId, NodeId } from '../../protocol/ids.ts'
-import { selectsPop } from '../../protocol/selector.ts'
+import type { DeploymentId } from '../../protocol/ids.ts'
+import type { DeploymentPlanView, RollbackRequest, RolloutOrder } from '../../protocol/rollout.ts'
 import type { RecordAudit } from '../audit/audit.ts'
 import { actorOf, type RequestContext } from '../context.ts'
 import type { Database, Transaction } from '../db/database.ts'
-import type { PublishEvent } from '../events.ts'
+import type { RecordEvent } from '../events.ts'
 import type { FunctionLookup } from '../lookup.ts'
 import type { EnqueueNotices, NextRevision } from '../outbox/notices.ts'
-import { assign } from './assignments.ts'
-import { settle } from './progress.ts'
+import { recordEvents } from './progress.ts'
+import { beginStep, endActive } from './rollout/moves.ts'
+import { orderRollout } from './rollout/orders.ts'
+import { planDeployment, planView, type DeploymentPlan } from './rollout/plan.ts'
+import { rollbackBody } from './rollout/rollback.ts'
+import { insertRollout, insertRolloutTargets, type RolloutRow } from './rollout/store.ts'
 import type { DeploymentQuery, DeploymentRow } from './schema.ts'
-import {
-  allNodePops,
-  getDeployment,
-  insertDeployment,
-  insertTargets,
-  listDeployments,
-  supersedeTargets,
-  targetsOf,
-  toView,
-} from './store.ts'
-
-/** The strategies that this version runs. */
-const STRATEGIES: readonly string[] = ['immediate']
+import { getDeployment, insertDeployment, listDeployments } from './store.ts'
+import { viewOf, viewsOf } from './view.ts'
 
 export interface DeploymentDeps {
   readonly db: Database
@@ -33,46 +26,82 @@ export interface DeploymentDeps {
   readonly audit: RecordAudit
   readonly nextRevision: NextRevision
   readonly enqueueNotices: EnqueueNotices
-  /** Called after the commit. */
-  readonly publishEvent: PublishEvent
+  readonly recordEvent: RecordEvent
+  /** There is a rollout to take from step to step; called after the commit. */
+  readonly wakeRollouts: () => void
 }
 
 export interface DeploymentService {
   /**
-   * Puts a version in service on the nodes that the target selects [R2.1 C18.1]. Throws `function_not_found`,
-   * `version_not_found`, `module_missing`, `no_edge_nodes`, and `invalid_field` for a strategy of a later release.
+   * Puts a version in service on the nodes that the target selects [R2.1 C18.1], all at once or step by step [R11]. Throws
+   * `function_not_found`, `version_not_found`, `module_missing`, `no_edge_nodes`, `invalid_field` with the name of the field,
+   * and `conflict` when the function has changed since `check_index`.
    */
   deploy(
     context: RequestContext,
     functionIdOrName: string,
     body: DeploymentCreation,
   ): Promise<DeploymentView>
+  /** What `deploy` with the same body would do; throws what it throws and changes nothing. */
+  plan(functionIdOrName: string, body: DeploymentCreation): Promise<DeploymentPlanView>
+  /** A deployment of an earlier version, to all nodes of its target at once [R11.4 P27]. */
+  rollback(
+    context: RequestContext,
+    functionIdOrName: string,
+    request: RollbackRequest,
+  ): Promise<DeploymentView>
+  /** Throws `conflict` where the rollout is in no state for the order. */
+  order(
+    context: RequestContext,
+    id: DeploymentId,
+    order: RolloutOrder,
+    message: string,
+  ): Promise<DeploymentView>
   get(id: DeploymentId): Promise<DeploymentView>
   list(query: DeploymentQuery): Promise<{ items: DeploymentView[]; next_cursor: string | null }>
 }
 
 export function createDeployments(deps: DeploymentDeps): DeploymentService {
+  async function deploy(
+    context: RequestContext,
+    kind: RolloutRow['kind'],
+    planIn: (tx: Transaction) => Promise<{ plan: DeploymentPlan; message: string }>,
+  ): Promise<DeploymentView> {
+    const { view, tell } = await deps.db.write(async (tx) => {
+      const { plan, message } = await planIn(tx)
+      return createDeployment(deps, tx, context, { plan, kind, message })
+    })
+    tell()
+    deps.wakeRollouts()
+    return view
+  }
+
   return {
-    deploy: async (context, functionIdOrName, body) => {
-      if (!STRATEGIES.includes(body.strategy)) {
-        throw new EdgefnError(
-          'invalid_field',
-          `strategy ${body.strategy} is not supported by this version; it runs: ${STRATEGIES.join(', ')}.`,
-          { details: { field: 'strategy' } },
-        )
-      }
-      const { view, events } = await deps.db.write((tx) =>
-        createDeployment(deps, tx, context, functionIdOrName, body),
-      )
-      for (const event of events) deps.publishEvent(event)
-      return view
-    },
+    deploy: (context, functionIdOrName, body) =>
+      deploy(context, 'deploy', async (tx) => ({
+        plan: await planDeployment(deps.functions, tx, functionIdOrName, body),
+        message: body.message,
+      })),
+
+    plan: async (functionIdOrName, body) =>
+      planView(deps.db, await planDeployment(deps.functions, deps.db, functionIdOrName, body)),
+
+    rollback: (context, functionIdOrName, request) =>
+      deploy(context, 'rollback', async (tx) => {
+        const found = await deps.functions.resolve(tx, functionIdOrName)
+        const { message } = request
+        const body = await rollbackBody(tx, found.id, request)
+        const whole = { ...body, strategy: 'immediate', message } as const
+        return { plan: await planDeployment(deps.functions, tx, found.id, whole), message }
+      }),
+
+    order: (context, id, order, message) => orderRollout(deps, context, id, order, message),
 
     get: async (id) => {
       const row = await getDeployment(deps.db, id)
       if (row === null)
         throw new EdgefnError('deployment_not_found', `No deployment has the id ${id}.`)
-      return toView(row, await targetsOf(deps.db, [id]))
+      return viewOf(deps.db, row)
     },
 
     list: async (query) => {
@@ -85,91 +114,59 @@ export function createDeployments(deps: DeploymentDeps): DeploymentService {
         rows_max: query.limit + 1,
       })
       const page = rows.slice(0, query.limit)
-      const targets = Map.groupBy(
-        await targetsOf(
-          deps.db,
-          page.map((row) => row.id),
-        ),
-        (target) => target.deployment_id,
-      )
       return {
-        items: page.map((row) => toView(row, targets.get(row.id) ?? [])),
+        items: await viewsOf(deps.db, page),
         next_cursor: rows.length > page.length ? (page.at(-1)?.id ?? null) : null,
       }
     },
   }
 }
 
+/** Records a deployment whole, its plan as it is, and begins its first step. */
 async function createDeployment(
   deps: DeploymentDeps,
   tx: Transaction,
   context: RequestContext,
-  functionIdOrName: string,
-  body: DeploymentCreation,
+  {
+    plan,
+    kind,
+    message,
+  }: {
+    readonly plan: DeploymentPlan
+    readonly kind: RolloutRow['kind']
+    readonly message: string
+  },
 ) {
-  const found = await deps.functions.resolve(tx, functionIdOrName)
-  const ready = await deps.functions.version(tx, found.id, body.version ?? null)
-  const nodeIds = await selectNodes(tx, body.target)
+  const { settings, function_id } = plan
+  const id = Bun.randomUUIDv7() as DeploymentId
+  const superseded = await endActive(deps, tx, function_id, id)
+  const revision = await deps.nextRevision(tx)
   const now = new Date().toISOString()
   const row: DeploymentRow = {
-    id: Bun.randomUUIDv7() as DeploymentId,
-    function_id: found.id,
-    function_name: found.name,
-    version: ready.version,
-    target: body.target,
-    strategy: body.strategy,
-    status: 'pending',
-    message: body.message,
-    revision: await deps.nextRevision(tx),
-    created_by: actorOf(context.caller),
-    created_at: now,
-    updated_at: now,
+    ...{ id, function_id, function_name: plan.function_name, version: plan.version },
+    ...{ split: plan.split, target: plan.target, strategy: plan.strategy, status: 'pending' },
+    ...{ message, revision, created_by: actorOf(context.caller), created_at: now, updated_at: now },
+    ...{ driven: settings.driven, active: settings.driven, whole: false },
   }
   await insertDeployment(tx, row)
-  await insertTargets(tx, row.id, nodeIds, now)
-  const overtaken = await takeOver(tx, found.id, nodeIds, row)
-  await deps.enqueueNotices(tx, {
-    node_ids: nodeIds,
-    revision: row.revision,
-    type: 'deploy',
-    function_id: found.id,
-    deployment_id: row.id,
+  const { driven, steps, max_failed, pause_ms, step_timeout_ms, on_failure } = settings
+  await insertRollout(tx, {
+    ...{ deployment_id: id, function_id, kind, driven, revision },
+    ...{ steps, max_failed, pause_ms, step_timeout_ms, on_failure },
+    phase: driven ? 'running' : 'ended',
   })
-  const events = await settle(tx, overtaken)
+  const targets = plan.nodes.flatMap(({ node_id, step, back_to: previous }) =>
+    step === null ? [] : [{ node_id, step, previous }],
+  )
+  await insertRolloutTargets(tx, id, targets)
+  const events = [...superseded, ...(await beginStep(deps, tx, row, 1, revision))]
   await deps.audit(tx, context, {
     resource_type: 'deployment',
-    resource_id: row.id,
-    operation: 'deploy',
+    resource_id: id,
+    operation: kind === 'rollback' ? 'rollback' : 'deploy',
     before: null,
-    after: { ...row, node_ids: nodeIds },
+    after: { ...row, settings, node_ids: targets.map((target) => target.node_id) },
   })
-  return { view: toView(row, await targetsOf(tx, [row.id])), events }
-}
-
-/** Offline nodes are selected too: they get the version when they return. */
-async function selectNodes(tx: Transaction, target: string): Promise<NodeId[]> {
-  const selector = target === 'all' ? null : target
-  const nodes = await allNodePops(tx)
-  const selected = nodes.filter((node) => selectsPop(selector, node.pop_id))
-  if (selected.length === 0) {
-    throw new EdgefnError('no_edge_nodes', 'No edge nodes available in target POP', {
-      details: { target },
-    })
-  }
-  return selected.map((node) => node.id)
-}
-
-async function takeOver(
-  tx: Transaction,
-  functionId: FunctionId,
-  nodeIds: readonly NodeId[],
-  row: DeploymentRow,
-): Promise<DeploymentId[]> {
-  await assign(tx, nodeIds, {
-    function_id: functionId,
-    version: row.version,
-    deployment_id: row.id,
-    revision: row.revision,
-  })
-  return supersedeTargets(tx, functionId, nodeIds, row.id, row.created_at)
+  const view = await viewOf(tx, row)
+  return { view, tell: await recordEvents(deps.recordEvent, tx, events) }
 }

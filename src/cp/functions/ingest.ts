@@ -2,14 +2,16 @@
 
 import { EdgefnError } from '../../errors.ts'
 import type { VersionView } from '../../protocol/api.ts'
+import type { Compatibility } from '../../protocol/compatibility.ts'
 import type { FunctionId, Sha256 } from '../../protocol/ids.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { RecordAudit } from '../audit/audit.ts'
 import type { RequestContext } from '../context.ts'
 import type { Database, Transaction } from '../db/database.ts'
+import { comparedWithBefore, factsOf } from './facts.ts'
 import type { Location } from './lookup.ts'
 import { moduleMissing, requireVersion, versionView } from './lookup.ts'
-import type { CheckModule, ModuleStore, SignArtifact, UploadKey } from './modules.ts'
+import type { CheckModule, InspectModule, ModuleStore, SignArtifact, UploadKey } from './modules.ts'
 import type { CheckedModule, StoredVersion } from './store.ts'
 import { deleteEmptyFunction, deleteWaitingVersion, setVersionReady } from './store.ts'
 
@@ -18,6 +20,7 @@ export interface IngestDeps {
   readonly audit: RecordAudit
   readonly modules: ModuleStore
   readonly checkModule: CheckModule
+  readonly inspectModule: InspectModule
   readonly sign: SignArtifact
   readonly location: Location
 }
@@ -27,7 +30,7 @@ export interface IngestDeps {
  * run at once one writes and both get the same answer.
  *
  * Throws `module_missing` before an upload. A module that is refused (`module_invalid`, `module_unsupported`,
- * `body_too_large`) leaves nothing: its bytes and its version go, and so does a function that has no version and no
+ * `body_too_large`, `incompatible_version`) leaves nothing: its bytes and its version go, and so does a function that has no version and no
  * route left. The version number may then be used again.
  */
 export type CompleteVersion = (
@@ -44,18 +47,20 @@ export function createCompleteVersion(deps: IngestDeps): CompleteVersion {
     if (stored.state === 'ready') return versionView(stored, location)
     const key = { function_id: functionId, version }
     let checked: { module: CheckedModule; normalised: Uint8Array<ArrayBuffer> }
+    let compatibility: Compatibility
     try {
       const bytes = await modules.takeUpload(key)
       // Another completion may have finished between the two looks, and taken the upload away.
       if (bytes === null) return answerWithoutUpload(functionId, version)
       checked = await check(deps, stored, bytes)
+      compatibility = await comparedWithBefore(deps, stored, checked.module)
     } catch (error) {
       if (isRefusal(error)) await refuse(deps, stored, key, context, error)
       throw error
     }
     // Kept before it is recorded: a crash in between leaves bytes that nothing names, never a name without bytes.
     await modules.put(checked.module.sha256, checked.normalised)
-    await db.write((tx) => makeReady(deps, tx, stored, checked.module, context))
+    await db.write((tx) => makeReady(deps, tx, stored, checked.module, compatibility, context))
     await modules.deleteUpload(key)
     return versionView(await requireVersion(db, functionId, version), location)
   }
@@ -77,8 +82,8 @@ async function check(
 ): Promise<{ module: CheckedModule; normalised: Uint8Array<ArrayBuffer> }> {
   const { memory_pages } = stored
   const expected = { entrypoint: stored.entrypoint, memory_pages, abi: stored.abi }
-  const { normalised: checked, abi, entrypoint } = await deps.checkModule(bytes, expected)
-  const normalised = new Uint8Array(checked)
+  const checked = await deps.checkModule(bytes, expected)
+  const normalised = new Uint8Array(checked.normalised)
   if (normalised.byteLength > LIMITS.moduleBytesMax) {
     throw new EdgefnError(
       'body_too_large',
@@ -87,12 +92,13 @@ async function check(
   }
   const sha256 = sha256Of(normalised)
   const module = {
-    abi,
-    entrypoint,
+    abi: checked.abi,
+    entrypoint: checked.entrypoint,
     sha256,
     uploaded_sha256: sha256Of(bytes),
     size_bytes: normalised.byteLength,
     signature: await deps.sign(sha256),
+    facts: factsOf(checked.inspection),
   }
   return { module, normalised }
 }
@@ -103,18 +109,21 @@ async function makeReady(
   tx: Transaction,
   stored: StoredVersion,
   module: CheckedModule,
+  compatibility: Compatibility,
   context: RequestContext,
 ): Promise<void> {
   const { function_id, version } = stored
   // The function may have been deleted while its module was checked.
   await requireVersion(tx, function_id, version)
-  if (!(await setVersionReady(tx, function_id, version, module, new Date().toISOString()))) return
+  const now = new Date().toISOString()
+  if (!(await setVersionReady(tx, function_id, version, module, compatibility, now))) return
+  const { facts: _facts, ...recorded } = module
   await deps.audit(tx, context, {
     resource_type: 'version',
     resource_id: `${function_id}/${version}`,
     operation: 'update',
     before: { state: 'pending_upload' },
-    after: { state: 'ready', ...module },
+    after: { state: 'ready', ...recorded, forced: stored.forced, compatibility },
   })
 }
 
@@ -124,7 +133,7 @@ function isRefusal(error: unknown): error is EdgefnError {
     error instanceof EdgefnError &&
     error.fault === 'client' &&
     error.status !== 404 &&
-    error.status !== 409
+    (error.status !== 409 || error.code === 'incompatible_version')
   )
 }
 

@@ -42,7 +42,7 @@ export async function requireVersion(
 
 /** The version as the API shows it. */
 export function versionView(stored: StoredVersion, location: Location): VersionView {
-  const { signature: _signature, created_by: _createdBy, ...view } = stored
+  const { signature: _signature, created_by: _createdBy, facts: _facts, ...view } = stored
   return { ...view, artifact_url: view.sha256 === null ? null : location(view.sha256) }
 }
 
@@ -58,6 +58,13 @@ function readyVersion(stored: StoredVersion, location: Location): ReadyVersion {
   const { abi, sha256, size_bytes, signature } = stored
   if (abi === null || sha256 === null || size_bytes === null || signature === null) {
     throw moduleMissing(stored)
+  }
+  for (const [variable, { name, number, deleted }] of Object.entries(stored.secrets)) {
+    if (!deleted) continue
+    throw new EdgefnError(
+      'conflict',
+      `Version ${stored.version} of ${stored.name} needs secret ${name}@${number} for ${variable}, which was deleted.`,
+    )
   }
   return { ...versionView(stored, location), abi, sha256, size_bytes, signature }
 }

@@ -16,12 +16,23 @@ interface PresignedUrl {
 
 /** The part of the artifact store that functions use; see `artifacts/store.ts` for what each promises. */
 export interface ModuleStore {
+  open(sha256: Sha256): Promise<ReadableStream<Uint8Array> | null>
   put(sha256: Sha256, bytes: Uint8Array<ArrayBuffer>): Promise<void>
   presignDownload(sha256: Sha256, seconds: number): Promise<PresignedUrl>
   presignUpload(key: UploadKey, seconds: number): Promise<PresignedUrl>
   takeUpload(key: UploadKey): Promise<Uint8Array<ArrayBuffer> | null>
   deleteUpload(key: UploadKey): Promise<void>
 }
+
+/** What a module says of itself. */
+export interface ModuleInspection {
+  readonly imports: readonly { readonly module: string; readonly name: string }[]
+  readonly exports: readonly { readonly name: string }[]
+  readonly memory: { readonly min: number } | null
+}
+
+/** Looks at a module that was taken before. */
+export type InspectModule = (bytes: Uint8Array) => ModuleInspection
 
 /** Checks and normalises an uploaded module; rejects with an EdgefnError that says what is wrong with it. */
 export type CheckModule = (
@@ -36,6 +47,7 @@ export type CheckModule = (
   readonly abi: Abi
   /** The export that answers: the one asked for, or found where the ABI looks for it. */
   readonly entrypoint: string
+  readonly inspection: ModuleInspection
 }>
 
 /** Ed25519 by the control plane over an artifact's digest, base64url. */

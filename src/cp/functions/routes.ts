@@ -5,7 +5,6 @@ import { z } from 'zod'
 import {
   downloadViewSchema,
   functionDetailSchema,
-  functionRegistrationSchema,
   functionUpdateSchema,
   functionViewSchema,
   pageQuerySchema,
@@ -13,14 +12,19 @@ import {
   registrationViewSchema,
   versionViewSchema,
 } from '../../protocol/api.ts'
+import { functionRegistrationSchema } from '../../protocol/registration.ts'
 import { functionNameSchema, uuidSchema, versionSchema } from '../../protocol/ids.ts'
+import { versionDetailSchema } from '../../protocol/versions.ts'
 import type { Database } from '../db/database.ts'
 import type { Endpoint } from '../endpoint.ts'
 import { endpoint } from '../endpoint.ts'
 import type { FunctionLookup } from '../lookup.ts'
+import { storedFacts } from './facts.ts'
 import type { CompleteVersion } from './ingest.ts'
+import { liveIn } from './live.ts'
 import type { Location } from './lookup.ts'
 import { requireVersion, versionView } from './lookup.ts'
+import type { InspectModule, ModuleStore } from './modules.ts'
 import type { FunctionService } from './service.ts'
 import { listFunctions, listVersions } from './store.ts'
 
@@ -28,6 +32,8 @@ export interface FunctionRouteDeps {
   readonly db: Database
   readonly lookup: FunctionLookup
   readonly location: Location
+  readonly modules: Pick<ModuleStore, 'open'>
+  readonly inspectModule: InspectModule
   readonly service: FunctionService
   readonly completeVersion: CompleteVersion
 }
@@ -152,14 +158,22 @@ function versionEndpoints(deps: FunctionRouteDeps): Endpoint[] {
       method: 'GET',
       path: '/functions/:id/versions/:version',
       tag: 'versions',
-      summary: 'Shows one version of a function',
+      summary: 'Shows one version of a function: what its module is, and where it is live',
       access: 'viewer',
       params: versionParams,
       status: 200,
-      response: versionViewSchema,
+      response: versionDetailSchema,
       async handle({ params }) {
         const { id } = await lookup.resolve(db, params.id)
-        return versionView(await requireVersion(db, id, params.version), location)
+        const stored = await requireVersion(db, id, params.version)
+        const facts = await storedFacts(deps, stored)
+        return {
+          ...versionView(stored, location),
+          imports: facts === null ? null : [...facts.imports],
+          exports: facts === null ? null : [...facts.exports],
+          memory_min: facts?.memory_min ?? null,
+          live: await liveIn(db, id, params.version),
+        }
       },
     }),
     endpoint({

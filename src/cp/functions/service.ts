@@ -5,24 +5,25 @@ import type { z } from 'zod'
 import { EdgefnError } from '../../errors.ts'
 import type {
   FunctionDetail,
-  FunctionRegistration,
   FunctionView,
   RegistrationView,
   TroubleView,
   downloadViewSchema,
   functionUpdateSchema,
 } from '../../protocol/api.ts'
+import type { FunctionRegistration } from '../../protocol/registration.ts'
 import type { FunctionId } from '../../protocol/ids.ts'
 import { functionIdSchema, versionMax } from '../../protocol/ids.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { RequestContext } from '../context.ts'
 import type { Transaction } from '../db/database.ts'
 import { isUniqueViolation } from '../db/constraint.ts'
-import type { FunctionHooks, FunctionLookup } from '../lookup.ts'
+import type { FunctionHooks, FunctionLookup, SecretLinks } from '../lookup.ts'
 import type { IngestDeps } from './ingest.ts'
 import { requireVersion, versionView } from './lookup.ts'
 import {
   findFunction,
+  findVersion,
   insertFunction,
   insertVersion,
   markFunctionDeleted,
@@ -30,9 +31,10 @@ import {
   updateFunction,
 } from './store.ts'
 
-export interface ServiceDeps extends Omit<IngestDeps, 'checkModule' | 'sign'> {
+export interface ServiceDeps extends Omit<IngestDeps, 'checkModule' | 'inspectModule' | 'sign'> {
   readonly lookup: FunctionLookup
   readonly hooks: FunctionHooks
+  readonly secrets: SecretLinks
   /** Where a function is not well, as nodes report it. */
   readonly troubles: (functionId: FunctionId) => readonly TroubleView[]
   /** Without a slash at its end. */
@@ -109,9 +111,10 @@ export function createFunctionService(deps: ServiceDeps): FunctionService {
     },
 
     async remove(idOrName, context) {
-      await db.write(async function remove(tx) {
+      const afterCommit = await db.write(async function remove(tx) {
         const before = await lookup.resolve(tx, idOrName)
-        await hooks.removed(tx, context, before.id)
+        const tell = await hooks.removed(tx, context, before.id)
+        await deps.secrets.functionRemoved(tx, context, before.id)
         await markFunctionDeleted(tx, before.id, new Date().toISOString())
         await audit(tx, context, {
           resource_type: 'function',
@@ -120,7 +123,9 @@ export function createFunctionService(deps: ServiceDeps): FunctionService {
           before,
           after: null,
         })
+        return tell
       })
+      afterCommit()
     },
 
     async download(idOrName, version) {
@@ -168,15 +173,13 @@ async function register(
       `Function ${body.name} has version ${versionMax}, the highest there is; name a version that is free.`,
     )
   }
-  try {
-    await insertVersion(tx, id, version, body, creatorOf(context), at)
-  } catch (error) {
-    if (!isUniqueViolation(error)) throw error
+  if ((await findVersion(tx, id, version)) !== null) {
     throw new EdgefnError('version_exists', 'Function with name and version already exists', {
       details: { name: body.name, version },
-      cause: error,
     })
   }
+  await insertVersion(tx, id, version, body, creatorOf(context), at)
+  const secrets = await deps.secrets.bind(tx, id, version, body.secrets)
   const { env, name: _name, description: _description, ...limits } = body
   await deps.audit(tx, context, {
     resource_type: 'version',
@@ -184,7 +187,7 @@ async function register(
     operation: 'create',
     before: null,
     // Values of the environment may be secrets; their names are enough to see what changed.
-    after: { ...limits, version, env: Object.keys(env) },
+    after: { ...limits, version, env: Object.keys(env), secrets },
   })
   return { id, version }
 }

@@ -51,7 +51,7 @@ function joiningEndpoints(nodes: NodeService): Endpoint[] {
       params: nodeParams,
       status: 201,
       response: nodeCredentialsSchema,
-      handle: ({ params }) => nodes.renew(params.id),
+      handle: ({ params, context }) => nodes.renew(context, params.id),
     }),
   ]
 }

@@ -2,7 +2,7 @@
 
 import { z } from 'zod'
 
-import { pageQuerySchema } from '../../protocol/api.ts'
+import { nodeViewSchema, pageQuerySchema } from '../../protocol/api.ts'
 import { nodeIdSchema, popIdSchema, type NodeId, type PopId } from '../../protocol/ids.ts'
 import { nodeStatusSchema, type NodeStatus } from '../../protocol/messages.ts'
 
@@ -29,6 +29,18 @@ export interface NodeRow {
   readonly http_port: number
   readonly cpu_percent: number | null
   readonly mem_bytes: number | null
+  /** Deployments pass it by; 0 or 1. */
+  readonly cordoned: number
+  /** It refuses new calls; 0 or 1. */
+  readonly drained: number
+  readonly isolated_until: string | null
   readonly created_at: string
   readonly updated_at: string
 }
+
+export interface ShownNodeRow extends NodeRow {
+  /** JSON; null when it never had a command. */
+  readonly last_command: string | null
+}
+
+export const lastCommandSchema = nodeViewSchema.shape.last_command

@@ -8,14 +8,14 @@ import type {
   NodeRegistration,
   NodeView,
 } from '../../protocol/api.ts'
-import { LIMITS } from '../../protocol/limits.ts'
-import { nodeIdSchema, type FunctionId, type NodeId, type PopId } from '../../protocol/ids.ts'
-import type { FunctionStatus, Heartbeat, HeartbeatAnswer, Notice } from '../../protocol/messages.ts'
+import { nodeIdSchema, type NodeId, type PopId } from '../../protocol/ids.ts'
+import type { Heartbeat, HeartbeatAnswer, MqttPlace, Notice } from '../../protocol/messages.ts'
 import type { RecordAudit } from '../audit/audit.ts'
 import type { RequestContext } from '../context.ts'
 import type { Database, Sql, Transaction } from '../db/database.ts'
 import type { Liveness } from './liveness.ts'
-import type { NodeQuery, NodeRow } from './schema.ts'
+import { lastCommandSchema, type NodeQuery, type NodeRow, type ShownNodeRow } from './schema.ts'
+import { functionsOnNode } from './functions-on-node.ts'
 import {
   assignedFunctions,
   deleteNode,
@@ -24,6 +24,7 @@ import {
   listNodes,
   putNode,
   setNextTokenHash,
+  showNode,
 } from './store.ts'
 
 export interface NodeDeps {
@@ -34,7 +35,7 @@ export interface NodeDeps {
   /** The control plane's public key, base64url. */
   readonly signingKey: string
   /** Null when there is no broker. */
-  readonly mqttUrl: () => string | null
+  readonly mqtt: () => MqttPlace
   readonly publicUrl: () => string
   readonly issueNodeToken: (
     nodeId: NodeId,
@@ -60,8 +61,17 @@ export interface NodeDeps {
     nodeId: NodeId,
     remove: () => Promise<void>,
   ) => Promise<() => void>
+  /** Given by commands: an id that exists is registered again; what was handed to the machine before is not done by this one. */
+  readonly setUpAgain: (tx: Transaction, nodeId: NodeId) => Promise<void>
+  /** Given by commands: how many the node has not answered. */
+  readonly commandsWaiting: (nodeId: NodeId) => Promise<number>
   /** Given by the outbox: notices the node has not acknowledged. */
   readonly undelivered: (nodeId: NodeId) => Promise<Notice[]>
+  /** Given by the audit log: compares the head that the node has seen, and gives it the newest. */
+  readonly witness: (
+    nodeId: NodeId,
+    head: Heartbeat['audit_head'],
+  ) => Promise<HeartbeatAnswer['audit_head']>
   /** Ends the node's MQTT session, if it has one. */
   readonly disconnect: (nodeId: NodeId) => void
   /** The same for good: what the broker keeps for the node goes too. */
@@ -78,12 +88,14 @@ export interface NodeService {
    */
   register(context: RequestContext, body: NodeRegistration): Promise<NodeCredentials>
   /** A new JWT; the one before ends when this one is first used. */
-  renew(nodeId: NodeId): Promise<NodeCredentials>
+  renew(context: RequestContext, nodeId: NodeId): Promise<NodeCredentials>
   heartbeat(nodeId: NodeId, beat: Heartbeat): Promise<HeartbeatAnswer>
   list(query: NodeQuery): Promise<{ items: NodeView[]; next_cursor: string | null }>
   get(nodeId: NodeId): Promise<NodeDetail>
   /** Deletes a node: its token and its session end. */
   remove(context: RequestContext, nodeId: NodeId): Promise<void>
+  /** The same within a transaction; the result is to be run after its commit. */
+  leave(tx: Transaction, context: RequestContext, nodeId: NodeId): Promise<() => void>
   createJoinToken(
     context: RequestContext,
     body: { readonly pop_id: PopId; readonly ttl_seconds: number },
@@ -94,11 +106,20 @@ export function createNodes(deps: NodeDeps): NodeService {
   return {
     register: (context, body) => register(deps, context, body),
 
-    renew: async (nodeId) => {
+    renew: async (context, nodeId) => {
       const node = await requireNode(deps.db, nodeId)
       const issued = await deps.issueNodeToken(nodeId, node.pop_id)
       const now = new Date().toISOString()
-      await deps.db.write((tx) => setNextTokenHash(tx, nodeId, issued.token_hash, now))
+      await deps.db.write(async (tx) => {
+        await setNextTokenHash(tx, nodeId, issued.token_hash, now)
+        await deps.audit(tx, context, {
+          resource_type: 'node',
+          resource_id: nodeId,
+          operation: 'update',
+          before: null,
+          after: { token_expires_at: issued.expires_at },
+        })
+      })
       return credentials(deps, nodeId, node.pop_id, issued)
     },
 
@@ -112,10 +133,14 @@ export function createNodes(deps: NodeDeps): NodeService {
       }
       const node = await requireNode(deps.db, nodeId)
       deps.liveness.beat(beat)
+      const auditHead = await deps.witness(nodeId, beat.audit_head)
       return {
+        ...(auditHead === undefined ? {} : { audit_head: auditHead }),
         revision: node.desired_revision,
         notices: await deps.undelivered(nodeId),
+        commands: await deps.commandsWaiting(nodeId),
         server_time: new Date().toISOString(),
+        mqtt: deps.mqtt(),
       }
     },
 
@@ -134,7 +159,8 @@ export function createNodes(deps: NodeDeps): NodeService {
     },
 
     get: async (nodeId) => {
-      const node = await requireNode(deps.db, nodeId)
+      const node = await showNode(deps.db, nodeId)
+      if (node === null) throw noNode(nodeId)
       return {
         ...withLife(deps.liveness, node),
         functions: await functionsOf(deps, nodeId),
@@ -142,21 +168,11 @@ export function createNodes(deps: NodeDeps): NodeService {
     },
 
     remove: async (context, nodeId) => {
-      const afterCommit = await deps.db.write(async (tx) => {
-        const node = await requireNode(tx, nodeId)
-        await deps.audit(tx, context, {
-          resource_type: 'node',
-          resource_id: nodeId,
-          operation: 'delete',
-          before: node,
-          after: null,
-        })
-        return deps.nodeLeaving(tx, nodeId, () => deleteNode(tx, nodeId))
-      })
-      deps.liveness.forget(nodeId)
-      deps.forget(nodeId)
+      const afterCommit = await deps.db.write((tx) => leave(deps, tx, context, nodeId))
       afterCommit()
     },
+
+    leave: (tx, context, nodeId) => leave(deps, tx, context, nodeId),
 
     createJoinToken: async (context, body) => {
       const created = await deps.db.write((tx) => deps.createJoinToken(tx, context, body))
@@ -165,6 +181,28 @@ export function createNodes(deps: NodeDeps): NodeService {
         '--data-dir /var/lib/edgefn'
       return { ...created, pop_id: body.pop_id, command }
     },
+  }
+}
+
+async function leave(
+  deps: NodeDeps,
+  tx: Transaction,
+  context: RequestContext,
+  nodeId: NodeId,
+): Promise<() => void> {
+  const node = await requireNode(tx, nodeId)
+  await deps.audit(tx, context, {
+    resource_type: 'node',
+    resource_id: nodeId,
+    operation: 'delete',
+    before: node,
+    after: null,
+  })
+  const afterCommit = await deps.nodeLeaving(tx, nodeId, () => deleteNode(tx, nodeId))
+  return () => {
+    deps.liveness.forget(nodeId)
+    deps.forget(nodeId)
+    afterCommit()
   }
 }
 
@@ -205,6 +243,7 @@ async function register(
       after: node,
     })
     if (before === null) await deps.nodeJoined(tx, nodeId, pop_id)
+    else await deps.setUpAgain(tx, nodeId)
     return before !== null
   })
   // The session of the old credentials ends; what it knew of functions does not hold for the new one.
@@ -224,7 +263,7 @@ function credentials(
     pop_id: popId,
     token: issued.token,
     token_expires_at: issued.expires_at,
-    mqtt_url: deps.mqttUrl(),
+    ...deps.mqtt(),
     signing_key: deps.signingKey,
     heartbeat_seconds: deps.heartbeat_ms / 1000,
   }
@@ -238,57 +277,42 @@ function nameAfter(popId: PopId): NodeId {
 
 async function requireNode(sql: Sql, nodeId: NodeId): Promise<NodeRow> {
   const node = await getNode(sql, nodeId)
-  if (node === null) throw new EdgefnError('node_not_found', `No node is called ${nodeId}.`)
+  if (node === null) throw noNode(nodeId)
   return node
 }
 
+function noNode(nodeId: NodeId): EdgefnError {
+  return new EdgefnError('node_not_found', `No node is called ${nodeId}.`)
+}
+
+/** The later of two times as text. */
+function later(a: string | null, b: string | null): string | null {
+  return (a ?? '') > (b ?? '') ? a : b
+}
+
 /** What memory knows is newer than the row. */
-function withLife(liveness: Liveness, row: NodeRow): NodeView {
+function withLife(liveness: Liveness, row: ShownNodeRow): NodeView {
   const beat = liveness.lastBeat(row.id)
+  const until = row.isolated_until
   return {
     ...row,
-    status: liveness.status(row.id),
-    last_heartbeat: liveness.lastBeatAt(row.id) ?? row.last_heartbeat,
+    cordoned: row.cordoned === 1,
+    drained: row.drained === 1,
+    isolated_until: until !== null && Date.parse(until) > Date.now() ? until : null,
+    last_command: lastCommandSchema.parse(JSON.parse(row.last_command ?? 'null')),
+    status: liveness.statusIn(row),
+    last_heartbeat: later(liveness.lastBeatAt(row.id), row.last_heartbeat),
     version: beat?.version ?? row.version,
     cpu_percent: beat?.cpu_percent ?? row.cpu_percent,
     mem_bytes: beat?.mem_bytes ?? row.mem_bytes,
   }
 }
 
-/** What the node should serve beside what it says it holds; of several versions it holds, the one it serves. */
+/** What the node should serve beside what it says it holds. */
 async function functionsOf(deps: NodeDeps, nodeId: NodeId): Promise<NodeDetail['functions']> {
   const assigned = await assignedFunctions(deps.db, nodeId)
   const reported = deps.liveness.functions(nodeId)
   const names = await functionNames(deps.db, [...new Set(reported.map((item) => item.function_id))])
   for (const item of assigned) names.set(item.function_id, item.function_name)
-  const desired = new Map(assigned.map((item) => [item.function_id, item.version]))
-  const held = new Map<FunctionId, (typeof reported)[number]>()
-  for (const item of reported) {
-    const known = held.get(item.function_id)
-    if (known === undefined || (!isCurrent(known) && isCurrent(item))) {
-      held.set(item.function_id, item)
-    }
-  }
-  const ids = [...new Set([...desired.keys(), ...held.keys()])]
-  return ids.slice(0, LIMITS.functionsMax).flatMap((id) => {
-    const name = names.get(id)
-    if (name === undefined) return []
-    const item = held.get(id)
-    return {
-      function_id: id,
-      function_name: name,
-      desired_version: desired.get(id) ?? null,
-      version: item?.version ?? null,
-      state: item?.state ?? 'unknown',
-      breaker: item?.breaker ?? 'closed',
-      reason: item?.reason ?? null,
-      invocation_count: item?.invocation_count ?? 0,
-      avg_latency_ms: item?.avg_latency_ms ?? 0,
-    }
-  })
-}
-
-/** Whether a version is what the node answers requests with, be it by refusing them. */
-function isCurrent({ state }: FunctionStatus): boolean {
-  return state === 'serving' || state === 'quarantined'
+  return functionsOnNode(assigned, reported, names)
 }

@@ -3,16 +3,27 @@
 import type { FunctionId, NodeId, PopId } from '../../protocol/ids.ts'
 import type { NodeStatus } from '../../protocol/messages.ts'
 import type { Sql, SqlValue, Transaction } from '../db/database.ts'
-import type { NodeRow } from './schema.ts'
+import type { SplitView } from '../../protocol/split.ts'
+import { readSplit } from '../split-column.ts'
+import type { NodeRow, ShownNodeRow } from './schema.ts'
 
 /** Everything but the token's hash, which leaves the database only by comparison. */
 const COLUMNS = `id, pop_id, ip, status, last_heartbeat, desired_revision, applied_revision, version, os, arch,
-  http_port, cpu_percent, mem_bytes, created_at, updated_at`
+  http_port, cpu_percent, mem_bytes, cordoned, drained, isolated_until, created_at, updated_at`
+/** The newest command of a node, as JSON. */
+const LAST_COMMAND = `(SELECT json_object('id', c.id, 'type', c.type, 'state', c.state) FROM commands c
+  WHERE c.node_id = nodes.id ORDER BY c.rowid DESC LIMIT 1) AS last_command`
 
 export async function getNode(sql: Sql, id: NodeId): Promise<NodeRow | null> {
   return (await sql.get(`SELECT ${COLUMNS} FROM nodes WHERE id = ?`, [
     id,
   ])) as unknown as NodeRow | null
+}
+
+/** The same with what people are shown besides. */
+export async function showNode(sql: Sql, id: NodeId): Promise<ShownNodeRow | null> {
+  const row = await sql.get(`SELECT ${COLUMNS}, ${LAST_COMMAND} FROM nodes WHERE id = ?`, [id])
+  return row as unknown as ShownNodeRow | null
 }
 
 /** In order of id, which is also the cursor. */
@@ -24,7 +35,7 @@ export async function listNodes(
     readonly after: string | null
     readonly rows_max: number
   },
-): Promise<NodeRow[]> {
+): Promise<ShownNodeRow[]> {
   const where: string[] = ['true']
   const parameters: SqlValue[] = []
   const add = (condition: string, value: string | null) => {
@@ -36,10 +47,10 @@ export async function listNodes(
   add('status = ?', filter.status)
   add('id > ?', filter.after)
   const rows = await sql.all(
-    `SELECT ${COLUMNS} FROM nodes WHERE ${where.join(' AND ')} ORDER BY id LIMIT ?`,
+    `SELECT ${COLUMNS}, ${LAST_COMMAND} FROM nodes WHERE ${where.join(' AND ')} ORDER BY id LIMIT ?`,
     [...parameters, filter.rows_max],
   )
-  return rows as unknown as NodeRow[]
+  return rows as unknown as ShownNodeRow[]
 }
 
 export async function allNodes(sql: Sql): Promise<NodeRow[]> {
@@ -61,7 +72,7 @@ export async function putNode(
      VALUES (?, ?, ?, 'offline', ?, ?, ?, ?, ?, ?, ?)
      ON CONFLICT (id) DO UPDATE SET ip = excluded.ip, version = excluded.version, os = excluded.os,
        arch = excluded.arch, http_port = excluded.http_port, token_hash = excluded.token_hash,
-       next_token_hash = NULL, applied_revision = 0, updated_at = excluded.updated_at`,
+       next_token_hash = NULL, applied_revision = 0, drained = 0, isolated_until = NULL, updated_at = excluded.updated_at`,
     [
       node.id,
       node.pop_id,
@@ -98,6 +109,22 @@ export async function deleteNode(tx: Transaction, id: NodeId): Promise<void> {
   await tx.run('DELETE FROM nodes WHERE id = ?', [id])
 }
 
+/** Of a node's life, as the control plane that heard it last has written it. */
+export interface LifeRow {
+  readonly id: NodeId
+  readonly pop_id: PopId
+  readonly status: NodeStatus
+  readonly last_heartbeat: string | null
+}
+
+export async function lifeRows(sql: Sql, ids: readonly NodeId[]): Promise<LifeRow[]> {
+  const rows = await sql.all(
+    `SELECT id, pop_id, status, last_heartbeat FROM nodes WHERE id IN (SELECT value FROM json_each(?))`,
+    [JSON.stringify(ids)],
+  )
+  return rows as unknown as LifeRow[]
+}
+
 /** What is known of a node's life since the last write. */
 export interface LifeSigns {
   readonly id: NodeId
@@ -130,17 +157,20 @@ export interface AssignedFunctionRow {
   readonly function_id: FunctionId
   readonly function_name: string
   readonly version: number
+  readonly split: SplitView | null
 }
 
 /** What the node should serve. */
 export async function assignedFunctions(sql: Sql, id: NodeId): Promise<AssignedFunctionRow[]> {
   const rows = await sql.all(
-    `SELECT a.function_id, f.name AS function_name, a.version FROM assignments a
+    `SELECT a.function_id, f.name AS function_name, a.version, a.split FROM assignments a
      JOIN functions f ON f.id = a.function_id
      WHERE a.node_id = ? AND a.removed = 0 ORDER BY f.name`,
     [id],
   )
-  return rows as unknown as AssignedFunctionRow[]
+  return rows.map(
+    (row) => ({ ...row, split: readSplit(row['split']) }) as unknown as AssignedFunctionRow,
+  )
 }
 
 /** Names of functions by id, deleted ones too: a node may still report them. */

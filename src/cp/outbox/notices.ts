@@ -8,6 +8,7 @@ export interface NoticeRequest {
   readonly node_ids: readonly NodeId[]
   readonly revision: number
   readonly type: 'deploy' | 'routes' | 'undeploy'
+  /** Null for `routes`, which are about no function. */
   readonly function_id: FunctionId | null
   readonly deployment_id: DeploymentId | null
 }

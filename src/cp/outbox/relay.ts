@@ -15,6 +15,10 @@ import type { Outbox, OutboxRow } from './store.ts'
 /** Notices taken from the table at once, and of those for one node. */
 const pushesPerTickMax = 256
 const pushesPerNodeMax = 16
+/** Milliseconds between ticks: what nodes do together, a thousand acknowledgements, is looked at together. */
+const tickMsMin = 10
+/** Milliseconds between looks at whether another control plane has made a change. */
+const othersMs = 1000
 /** Milliseconds after which a tick that failed is tried again. */
 const tickRetryMs = 1000
 
@@ -46,6 +50,12 @@ export class Relay {
   #running: Promise<void> | null = null
   #again = false
   #open = false
+  /** When the last tick ended, and when the next is (performance.now). */
+  #tickedAt = 0
+  #lookAt = 0
+  #othersTimer: ReturnType<typeof setInterval> | null = null
+  /** The newest revision when it was last looked at. */
+  #revision = 0
 
   constructor(deps: RelayDeps) {
     this.#deps = deps
@@ -53,12 +63,14 @@ export class Relay {
 
   open(): void {
     this.#open = true
+    this.#othersTimer = setInterval(() => void this.#lookAtOthers(), othersMs)
     this.wake()
   }
 
   /** Waits for the tick under way; pushes not yet acknowledged are made again after the next open. */
   async close(): Promise<void> {
     this.#open = false
+    if (this.#othersTimer !== null) clearInterval(this.#othersTimer)
     if (this.#timer !== null) clearTimeout(this.#timer)
     this.#timer = null
     await this.#running
@@ -68,9 +80,21 @@ export class Relay {
   wake(): void {
     this.#again = true
     if (!this.#open || this.#running !== null) return
+    const restMs = this.#tickedAt + tickMsMin - performance.now()
+    this.#lookIn(Math.max(restMs, 0))
+  }
+
+  /** Sets when the next tick is; one that was further off is off. */
+  #lookIn(ms: number): void {
+    const at = performance.now() + ms
+    if (this.#timer !== null && this.#lookAt <= at) return
     if (this.#timer !== null) clearTimeout(this.#timer)
-    this.#timer = null
-    this.#running = this.#run()
+    this.#lookAt = at
+    this.#timer = setTimeout(() => {
+      this.#timer = null
+      this.#again = true
+      this.#running = this.#run()
+    }, ms)
   }
 
   /** The node can receive: whatever waits for it is due now. */
@@ -90,27 +114,39 @@ export class Relay {
     this.wake()
   }
 
+  /** A change that was made at another control plane concerns nodes that are connected here as well. */
+  async #lookAtOthers(): Promise<void> {
+    if (this.#nodes.size === 0) return
+    try {
+      const revision = await this.#deps.outbox.revision(this.#deps.db)
+      if (revision !== this.#revision) this.wake()
+      this.#revision = revision
+    } catch {
+      // The database is away; what this control plane itself does with it says so.
+    }
+  }
+
   async #run(): Promise<void> {
     let delayMs: number | null = null
     let failed = false
     try {
-      while (this.#again && this.#open) {
-        this.#again = false
-        await this.#writeAcks()
-        await this.#push()
-      }
+      this.#again = false
+      await this.#writeAcks()
+      if (this.#open && this.#nodes.size > 0) await this.#push()
       delayMs = await this.#delayMs()
     } catch (thrown) {
       this.#deps.log.failure('Pushing notices failed.', thrown)
       failed = true
     }
     this.#running = null
+    this.#tickedAt = performance.now()
     if (!this.#open) return
     if (this.#again && !failed) return this.wake()
     if (failed) delayMs = tickRetryMs
-    if (delayMs !== null) this.#timer = setTimeout(() => this.wake(), delayMs)
+    if (delayMs !== null) this.#lookIn(delayMs)
   }
 
+  /** Those that cannot be written are not kept: their notices are pushed again, and one at fault would hold up all pushes. */
   async #writeAcks(): Promise<void> {
     const acks = this.#acks
     if (acks.length === 0) return
@@ -132,18 +168,25 @@ export class Relay {
   async #push(): Promise<void> {
     const arrivals = this.#arrivals
     this.#arrivals = []
-    const idle = this.#idle()
-    if (idle.length === 0) return
     const { db, outbox, now, random } = this.#deps
-    const rows = await db.write(async (tx) => {
-      for (const nodeId of arrivals) await outbox.makeDue(tx, nodeId, now())
-      return outbox.claimDue(tx, {
-        node_ids: idle,
-        now_ms: now(),
-        rows_max: pushesPerTickMax,
-        rows_per_node_max: pushesPerNodeMax,
-        random,
+    const claim = async (): Promise<OutboxRow[]> => {
+      const waiting = await outbox.nodesWaiting(db)
+      const come = new Set(arrivals).intersection(new Set(waiting))
+      if (come.size === 0 && this.#idleOf(waiting).length === 0) return []
+      return db.write(async (tx) => {
+        for (const nodeId of come) await outbox.makeDue(tx, nodeId, now())
+        return outbox.claimDue(tx, {
+          node_ids: this.#idleOf(waiting),
+          now_ms: now(),
+          rows_max: pushesPerTickMax,
+          rows_per_node_max: pushesPerNodeMax,
+          random,
+        })
       })
+    }
+    const rows = await claim().catch((thrown: unknown) => {
+      this.#arrivals.unshift(...arrivals)
+      throw thrown
     })
     if (rows.length === 0) return
     if (rows.length === pushesPerTickMax) this.#again = true
@@ -188,14 +231,17 @@ export class Relay {
 
   /** Milliseconds until the next row of a node is due; null when none waits. A busy node wakes us when it is done. */
   async #delayMs(): Promise<number | null> {
-    const idle = this.#idle()
+    const { db, outbox } = this.#deps
+    if (this.#nodes.size === 0) return null
+    const idle = this.#idleOf(await outbox.nodesWaiting(db))
     if (idle.length === 0) return null
-    const due = await this.#deps.outbox.nextDueMs(this.#deps.db, idle)
+    const due = await outbox.nextDueMs(db, idle)
     if (due === null) return null
     return Math.min(Math.max(due - this.#deps.now(), 1), LIMITS.backoffMsMax)
   }
 
-  #idle(): NodeId[] {
-    return [...this.#nodes].filter(([, node]) => !node.pushing).map(([nodeId]) => nodeId)
+  /** Those that are connected and not being sent to. */
+  #idleOf(nodeIds: readonly NodeId[]): NodeId[] {
+    return nodeIds.filter((nodeId) => this.#nodes.get(nodeId)?.pushing === false)
   }
 }

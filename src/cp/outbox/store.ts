@@ -36,6 +36,8 @@ export interface Outbox {
    * [P15]. A row stays until it is acknowledged, so a push lost after the commit is made again.
    */
   claimDue(tx: Transaction, options: ClaimOptions): Promise<OutboxRow[]>
+  /** Nodes that have rows: of a fleet that is up to date none, or those that are away. */
+  nodesWaiting(sql: Sql): Promise<NodeId[]>
   /** Unix milliseconds of the earliest attempt for any of the nodes; null when they have no rows. */
   nextDueMs(sql: Sql, nodeIds: readonly NodeId[]): Promise<number | null>
   /** Makes every row of a node due at once: it has just connected. */
@@ -49,6 +51,8 @@ export interface Outbox {
   /** Drops notices that mean nothing any more. */
   discard(tx: Transaction, noticeIds: readonly string[]): Promise<void>
   length(sql: Sql): Promise<number>
+  /** The newest revision, whichever control plane gave it. */
+  revision(sql: Sql): Promise<number>
 }
 
 const COLUMNS = 'id, node_id, revision, type, function_id, deployment_id, attempts'
@@ -57,6 +61,8 @@ const COLUMNS = 'id, node_id, revision, type, function_id, deployment_id, attemp
 export function createOutbox(deps: { readonly wake: () => void }): Outbox {
   return {
     nextRevision,
+    nodesWaiting: async (sql) =>
+      (await sql.all('SELECT DISTINCT node_id FROM outbox')).map((row) => row['node_id'] as NodeId),
     claimDue,
     nextDueMs,
     makeDue,
@@ -73,6 +79,8 @@ export function createOutbox(deps: { readonly wake: () => void }): Outbox {
         `SELECT ${COLUMNS} FROM outbox WHERE node_id = ? ORDER BY revision, id LIMIT ?`,
         [nodeId, rowsMax],
       )) as unknown as OutboxRow[],
+    revision: async (sql) =>
+      Number((await sql.get('SELECT revision FROM revision_counter WHERE id = 1'))?.['revision']),
     length: async (sql) => Number((await sql.get('SELECT count(*) AS rows FROM outbox'))?.['rows']),
   }
 }
@@ -90,7 +98,8 @@ async function enqueue(tx: Transaction, request: NoticeRequest): Promise<void> {
   const now = new Date().toISOString()
   if (request.type === 'routes') {
     await tx.run(
-      `DELETE FROM outbox WHERE type = 'routes' AND node_id IN (SELECT value FROM json_each(?))`,
+      `DELETE FROM outbox WHERE type = 'routes' AND function_id IS NULL
+       AND node_id IN (SELECT value FROM json_each(?))`,
       [nodes],
     )
   } else {
@@ -124,13 +133,14 @@ async function enqueue(tx: Transaction, request: NoticeRequest): Promise<void> {
 async function claimDue(tx: Transaction, options: ClaimOptions): Promise<OutboxRow[]> {
   if (options.node_ids.length === 0) return []
   const now = new Date(options.now_ms).toISOString()
-  // A time further ahead than any backoff was written before the clock was set back: due as well.
+  // Due as well: what nobody has tried, perhaps written by a clock that is ahead, and a time further ahead than any backoff, which
+  // was written before the clock was set back.
   const beyond = new Date(options.now_ms + LIMITS.backoffMsMax + 1).toISOString()
   const rows = (await tx.all(
     `SELECT ${COLUMNS} FROM (
        SELECT *, row_number() OVER (PARTITION BY node_id ORDER BY revision, id) AS place FROM outbox
        WHERE node_id IN (SELECT value FROM json_each(?))
-         AND (next_attempt_at <= ? OR next_attempt_at > ?)
+         AND (attempts = 0 OR next_attempt_at <= ? OR next_attempt_at > ?)
      ) WHERE place <= ? ORDER BY revision, id LIMIT ?`,
     [JSON.stringify(options.node_ids), now, beyond, options.rows_per_node_max, options.rows_max],
   )) as unknown as OutboxRow[]

@@ -3,7 +3,7 @@
 import { EdgefnError } from '../../errors.ts'
 import type { PathType } from '../../protocol/manifest.ts'
 
-/** Throws `invalid_field` for a pattern that the nodes' engine does not take. */
+/** Throws `invalid_field` for a pattern that the nodes' engine does not take, with its `position`. */
 export type ValidatePattern = (pattern: string) => void
 
 /**
@@ -16,7 +16,7 @@ export function checkPath(
   pathType: PathType,
   validatePattern: ValidatePattern,
 ): void {
-  if (pathType === 'regex') return validatePattern(path)
+  if (pathType === 'regex') return checkPattern(path, validatePattern)
   if (!path.startsWith('/')) throw refused(`must start with /, got ${JSON.stringify(path)}.`)
   if (/[?#]/.test(path)) {
     throw refused(
@@ -35,6 +35,16 @@ export function checkPath(
       ? `is not the path of a URL: ${JSON.stringify(path)}.`
       : `must be written as ${JSON.stringify(parsed.pathname)}, got ${JSON.stringify(path)}.`,
   )
+}
+
+function checkPattern(path: string, validatePattern: ValidatePattern): void {
+  try {
+    validatePattern(path)
+  } catch (thrown) {
+    if (!(thrown instanceof EdgefnError)) throw thrown
+    const details = { ...thrown.details, field: 'path' }
+    throw new EdgefnError('invalid_field', `Field path of the body: ${thrown.message}`, { details })
+  }
 }
 
 function refused(what: string): EdgefnError {

@@ -6,6 +6,7 @@ import {
   routeUpdateSchema,
   routeViewSchema,
 } from '../../protocol/api.ts'
+import { routeDetailSchema } from '../../protocol/syncs.ts'
 import { endpoint, type Endpoint } from '../endpoint.ts'
 import { routeParams, routeQuery } from './schema.ts'
 import type { RouteService } from './service.ts'
@@ -38,11 +39,11 @@ export function routeEndpoints(routes: RouteService): Endpoint[] {
       method: 'GET',
       path: '/routes/:id',
       tag: 'routes',
-      summary: 'Show a route',
+      summary: 'Show a route, and the nodes that should have it',
       access: 'viewer',
       params: routeParams,
       status: 200,
-      response: routeViewSchema,
+      response: routeDetailSchema,
       handle: ({ params }) => routes.get(params.id),
     }),
     endpoint({

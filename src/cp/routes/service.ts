@@ -6,13 +6,16 @@ import type { FunctionId, NodeId, RouteId } from '../../protocol/ids.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import { HTTP_METHODS } from '../../protocol/http-methods.ts'
 import type { Method } from '../../protocol/manifest.ts'
-import { selectsPop } from '../../protocol/selector.ts'
+import { overlapsPops, selectsPop } from '../../protocol/selector.ts'
+import type { RouteDetail } from '../../protocol/syncs.ts'
 import type { RecordAudit } from '../audit/audit.ts'
 import type { RequestContext } from '../context.ts'
 import type { Database, Sql, Transaction } from '../db/database.ts'
 import type { FunctionLookup } from '../lookup.ts'
 import type { EnqueueNotices, NextRevision } from '../outbox/notices.ts'
+import { nodesServing } from '../serving-nodes.ts'
 import { checkPath, type ValidatePattern } from './path.ts'
+import { readDelivery } from './delivery.ts'
 import type { RouteQuery, StoredRouteRow } from './schema.ts'
 import {
   buryRoute,
@@ -20,10 +23,9 @@ import {
   getRoute,
   listRoutes,
   liveRoutesOf,
-  nodesServing,
   putRoute,
   sameSpot,
-  toView,
+  toFields,
 } from './store.ts'
 
 export interface RouteDeps {
@@ -40,7 +42,7 @@ export interface RouteService {
   create(context: RequestContext, body: RouteCreation): Promise<RouteView>
   list(query: RouteQuery): Promise<{ items: RouteView[]; next_cursor: string | null }>
   /** Throws `route_not_found`. */
-  get(id: RouteId): Promise<RouteView>
+  get(id: RouteId): Promise<RouteDetail>
   update(context: RequestContext, id: RouteId, body: RouteUpdate): Promise<RouteView>
   remove(context: RequestContext, id: RouteId): Promise<void>
   /** For the deletion of a function: buries its routes under a revision; the caller sends the notices. */
@@ -67,12 +69,16 @@ export function createRoutes(deps: RouteDeps): RouteService {
       })
       const page = rows.slice(0, query.limit)
       return {
-        items: page.map(toView),
+        items: await toViews(deps.db, page),
         next_cursor: rows.length > page.length ? (page.at(-1)?.id ?? null) : null,
       }
     },
 
-    get: async (id) => toView(await requireRoute(deps.db, id)),
+    get: async (id) => {
+      const row = await requireRoute(deps.db, id)
+      const delivery = await readDelivery(deps.db, [row.function_id])
+      return { ...toFields(row), delivery: delivery.countOf(row), nodes: delivery.nodesOf(row) }
+    },
 
     update: (context, id, body) => deps.db.write((tx) => updateRoute(deps, tx, context, id, body)),
 
@@ -124,7 +130,7 @@ async function createRoute(
   await putRoute(tx, row)
   await record(deps, tx, context, 'create', null, row)
   await notify(deps, tx, row.revision, [row])
-  return toView(row)
+  return toView(tx, row)
 }
 
 async function updateRoute(
@@ -157,7 +163,18 @@ async function updateRoute(
   await putRoute(tx, row)
   await record(deps, tx, context, 'update', old, row)
   await notify(deps, tx, row.revision, [old, row])
-  return toView(row)
+  return toView(tx, row)
+}
+
+async function toViews(sql: Sql, rows: readonly StoredRouteRow[]): Promise<RouteView[]> {
+  const functionIds = rows.map((row) => row.function_id)
+  const { countOf } = await readDelivery(sql, functionIds)
+  return rows.map((row) => ({ ...toFields(row), delivery: countOf(row) }))
+}
+
+async function toView(sql: Sql, row: StoredRouteRow): Promise<RouteView> {
+  const { countOf } = await readDelivery(sql, [row.function_id])
+  return { ...toFields(row), delivery: countOf(row) }
 }
 
 async function requireRoute(sql: Sql, id: RouteId): Promise<StoredRouteRow> {
@@ -171,11 +188,18 @@ function methodsJson(methods: readonly Method[]): string {
   return JSON.stringify(HTTP_METHODS.filter((method) => methods.includes(method)))
 }
 
-/** Two functions for the very same requests would be a matter of chance: refused, naming the other route. */
+/**
+ * Two functions for the very same requests on one node would be a matter of chance, and the same route twice would stay when
+ * one of them is deleted: refused, naming the other route.
+ */
 async function refuseConflict(tx: Transaction, row: StoredRouteRow): Promise<void> {
   const methods = JSON.parse(row.methods) as Method[]
   for (const other of await sameSpot(tx, row)) {
-    if (other.function_id === row.function_id) continue
+    if (!overlapsPops(row.pop_selector, other.pop_selector)) continue
+    if (other.function_id === row.function_id) {
+      const isTwin = other.methods === row.methods && other.pop_selector === row.pop_selector
+      if (!isTwin) continue
+    }
     const taken = JSON.parse(other.methods) as Method[]
     const overlap =
       methods.length === 0 || taken.length === 0 || methods.some((method) => taken.includes(method))
@@ -223,7 +247,7 @@ async function record(
     resource_type: 'route',
     resource_id: (after ?? before)?.id ?? '',
     operation,
-    before: before === null ? null : toView(before),
-    after: after === null ? null : toView(after),
+    before: before === null ? null : toFields(before),
+    after: after === null ? null : toFields(after),
   })
 }

@@ -1,7 +1,7 @@
 /** Statements on routes. */
 
 import type { RouteView } from '../../protocol/api.ts'
-import type { FunctionId, NodeId, RouteId } from '../../protocol/ids.ts'
+import type { FunctionId, RouteId } from '../../protocol/ids.ts'
 import type { Method } from '../../protocol/manifest.ts'
 import type { Sql, SqlValue, Transaction } from '../db/database.ts'
 import type { StoredRouteRow } from './schema.ts'
@@ -60,8 +60,9 @@ export async function liveRoutesOf(sql: Sql, functionId: FunctionId): Promise<St
   ])) as unknown as StoredRouteRow[]
 }
 
+/** Those that are not deleted, as triggers keep count of them. */
 export async function countRoutes(sql: Sql): Promise<number> {
-  const row = await sql.get('SELECT count(*) AS routes FROM routes WHERE deleted_at IS NULL')
+  const row = await sql.get('SELECT routes FROM route_counter WHERE id = 1')
   return Number(row?.['routes'])
 }
 
@@ -105,19 +106,7 @@ export async function buryRoute(
   ])
 }
 
-/** Nodes that should serve the function, with the POP they are in. */
-export async function nodesServing(
-  sql: Sql,
-  functionId: FunctionId,
-): Promise<{ readonly node_id: NodeId; readonly pop_id: string }[]> {
-  const rows = await sql.all(
-    `SELECT a.node_id, n.pop_id FROM assignments a JOIN nodes n ON n.id = a.node_id
-     WHERE a.function_id = ? AND a.removed = 0`,
-    [functionId],
-  )
-  return rows as unknown as { node_id: NodeId; pop_id: string }[]
-}
-
-export function toView(row: StoredRouteRow): RouteView {
+/** What a route is by itself, without where it is live. */
+export function toFields(row: StoredRouteRow): Omit<RouteView, 'delivery'> {
   return { ...row, methods: JSON.parse(row.methods) as Method[] }
 }

@@ -2,8 +2,9 @@
 
 import { z } from 'zod'
 
-import { nodeIdSchema } from '../../protocol/ids.ts'
-import { planSchema, syncAckSchema } from '../../protocol/plan.ts'
+import { nodeIdSchema, uuidSchema } from '../../protocol/ids.ts'
+import { syncHistorySchema, syncRecordsPerNodeMax } from '../../protocol/syncs.ts'
+import { planSchema, syncAckSchema, type Plan } from '../../protocol/plan.ts'
 import { endpoint, type Endpoint } from '../endpoint.ts'
 import type { SyncService } from './service.ts'
 
@@ -12,7 +13,15 @@ const planQuery = z.strictObject({
   revision: z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER).default(0),
 })
 
-export function syncEndpoints(sync: SyncService): Endpoint[] {
+const historyQuery = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(syncRecordsPerNodeMax).default(syncRecordsPerNodeMax),
+  cursor: uuidSchema.optional(),
+})
+
+/** Puts the values of secrets into a plan; `secrets/reveal.ts`. */
+type RevealPlan = (plan: Plan) => Promise<Plan>
+
+export function syncEndpoints(sync: SyncService, reveal: RevealPlan): Endpoint[] {
   return [
     endpoint({
       method: 'GET',
@@ -24,7 +33,11 @@ export function syncEndpoints(sync: SyncService): Endpoint[] {
       query: planQuery,
       status: 200,
       response: planSchema,
-      handle: ({ params, query }) => sync.plan(params.id, query.revision),
+      async handle({ params, query, context }) {
+        const plan = await sync.plan(params.id, query.revision)
+        // Users may look at plans, not at secrets.
+        return context.caller.kind === 'node' ? reveal(plan) : plan
+      },
     }),
     endpoint({
       method: 'POST',
@@ -39,6 +52,19 @@ export function syncEndpoints(sync: SyncService): Endpoint[] {
         await sync.acknowledge(params.id, body)
         return undefined
       },
+    }),
+    endpoint({
+      method: 'GET',
+      path: '/nodes/:id/syncs',
+      tag: 'sync',
+      summary: "What became of a node's syncs, newest first, with figures over all that are kept",
+      access: 'viewer',
+      params: nodeParams,
+      query: historyQuery,
+      status: 200,
+      response: syncHistorySchema,
+      handle: ({ params, query }) =>
+        sync.history(params.id, { limit: query.limit, before: query.cursor ?? null }),
     }),
   ]
 }

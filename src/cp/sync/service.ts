@@ -4,14 +4,22 @@ import { EdgefnError } from '../../errors.ts'
 import type { FunctionId, NodeId } from '../../protocol/ids.ts'
 import type { Manifest } from '../../protocol/manifest.ts'
 import type { FunctionResult, Plan, SyncAck } from '../../protocol/plan.ts'
+import type { SyncHistory } from '../../protocol/syncs.ts'
 import type { Database, Sql, Transaction } from '../db/database.ts'
 import type { ManifestSource } from '../manifest-source.ts'
-import { needsFullPlan, planSteps, toPlan } from './plan.ts'
+import { needsFullPlan, planSteps, toPlan, type PlanInput } from './plan.ts'
+import { syncHistory } from './history.ts'
+import { lacksTombstones } from './tombstones.ts'
 import {
   assignmentsOf,
+  assignmentsSince,
+  hasSucceeded,
   insertSyncRecord,
+  recordSchemaResults,
   routesOf,
   routesSince,
+  schemasOf,
+  schemasSince,
   setApplied,
   syncNode,
   type SyncNodeRow,
@@ -20,6 +28,8 @@ import {
 export interface SyncDeps {
   readonly db: Database
   readonly manifests: ManifestSource
+  /** Where versions are previewed by host name; null: nowhere. */
+  readonly preview_domain: string | null
   /** Given by the outbox: the node has everything up to a revision. */
   readonly acknowledgeUpTo: (tx: Transaction, nodeId: NodeId, revision: number) => Promise<void>
   /** Given by deployments: records what became of functions; the result is run after the commit. */
@@ -40,6 +50,11 @@ export interface SyncService {
    * revision that was never asked of it.
    */
   acknowledge(nodeId: NodeId, ack: SyncAck): Promise<void>
+  /** The records that are kept of the node, newest first; `before` is the last of the page before. Throws `node_not_found`. */
+  history(
+    nodeId: NodeId,
+    page: { readonly limit: number; readonly before: string | null },
+  ): Promise<SyncHistory>
 }
 
 export function createSync(deps: SyncDeps): SyncService {
@@ -64,13 +79,20 @@ export function createSync(deps: SyncDeps): SyncService {
             `Revision ${ack.revision} is newer than the revision ${node.desired_revision} asked of node ${nodeId}.`,
           )
         }
-        await insertSyncRecord(tx, nodeId, ack, new Date().toISOString())
+        const now = new Date().toISOString()
+        await insertSyncRecord(tx, nodeId, ack, now)
+        await recordSchemaResults(tx, nodeId, ack.schemas ?? [], now)
         await setApplied(tx, nodeId, ack.revision, ack.base_revision === 0)
         await deps.acknowledgeUpTo(tx, nodeId, ack.revision)
         return deps.report(tx, nodeId, ack.results)
       })
-      deps.countSync(ack.results.every((result) => result.state === 'deployed'))
+      deps.countSync(hasSucceeded(ack))
       afterCommit()
+    },
+
+    history: async (nodeId, page) => {
+      await requireNode(deps.db, nodeId)
+      return syncHistory(deps.db, nodeId, page)
     },
   }
 }
@@ -82,23 +104,50 @@ async function requireNode(sql: Sql, nodeId: NodeId): Promise<SyncNodeRow> {
 }
 
 async function makePlan(deps: SyncDeps, nodeId: NodeId, base: number): Promise<Plan> {
+  const plan = await planFrom(deps, nodeId, base)
+  // Nothing has changed for the node since: the answer to most polls.
+  if (plan.full || base === plan.revision) return plan
+  return (await lacksTombstones(deps.db, nodeId, base)) ? planFrom(deps, nodeId, 0) : plan
+}
+
+async function planFrom(deps: SyncDeps, nodeId: NodeId, base: number): Promise<Plan> {
   // The revision is read before the rows, so the plan is never newer than what it carries; rows that are newer than
   // the plan come again with the next one, and doing them twice changes nothing.
   const node = await requireNode(deps.db, nodeId)
   const full = needsFullPlan({ ...node, base_revision: base })
-  const head = { node_id: nodeId, base_revision: base, revision: node.desired_revision }
+  const { preview_domain: domain } = deps
+  const head = {
+    ...{ node_id: nodeId, base_revision: base, revision: node.desired_revision },
+    // Nodes of an older release refuse fields that they do not know.
+    ...(domain === null ? {} : { preview_domain: domain }),
+  }
   // Nothing that concerns the node has changed: the answer to most polls.
   if (!full && base === node.desired_revision) return toPlan(head, false, [], new Map())
-  const since = full ? 0 : base
-  const assignments = await assignmentsOf(deps.db, nodeId, since)
-  const routes = full ? await routesOf(deps.db, nodeId) : await routesSince(deps.db, nodeId, since)
-  const input = { pop_id: node.pop_id, base_revision: base, full, assignments, routes }
-  const steps = planSteps(input)
+  const rows = full ? await allRows(deps.db, nodeId) : await rowsSince(deps.db, nodeId, base)
+  const steps = planSteps({ pop_id: node.pop_id, base_revision: base, full, ...rows })
   const manifests = new Map<FunctionId, Manifest>()
   for (const step of steps) {
     if (step.action !== 'put_function') continue
-    const { function_id, version, deployment_id } = step.assignment
-    manifests.set(function_id, await deps.manifests(deps.db, function_id, version, deployment_id))
+    const { assignment } = step
+    manifests.set(assignment.function_id, await deps.manifests(deps.db, assignment))
   }
   return toPlan(head, full, steps, manifests)
+}
+
+type PlanRows = Pick<PlanInput, 'assignments' | 'routes' | 'schemas'>
+
+async function allRows(sql: Sql, nodeId: NodeId): Promise<PlanRows> {
+  return {
+    assignments: await assignmentsOf(sql, nodeId),
+    routes: await routesOf(sql, nodeId),
+    schemas: await schemasOf(sql, nodeId),
+  }
+}
+
+async function rowsSince(sql: Sql, nodeId: NodeId, since: number): Promise<PlanRows> {
+  const routes = await routesSince(sql, nodeId, since)
+  const schemas = await schemasSince(sql, nodeId, since)
+  const functionIds = new Set([...routes, ...schemas].map((row) => row.function_id))
+  const assignments = await assignmentsSince(sql, nodeId, since, functionIds)
+  return { assignments, routes, schemas }
 }

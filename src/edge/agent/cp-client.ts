@@ -3,12 +3,16 @@
 import { z } from 'zod'
 
 import { EdgefnError, errorMessage, isErrorCode } from '../../errors.ts'
+import type { CommandId, CommandResult } from '../../protocol/commands.ts'
+import { readPendingCommands, type CommandsAsRead } from '../../protocol/pending-commands.ts'
 import type { NodeCredentials, NodeRegistration } from '../../protocol/api.ts'
 import { errorBodySchema, nodeCredentialsSchema } from '../../protocol/api.ts'
-import type { Heartbeat, HeartbeatAnswer } from '../../protocol/messages.ts'
+import type { Heartbeat } from '../../protocol/messages.ts'
 import { heartbeatAnswerSchema } from '../../protocol/messages.ts'
-import type { Plan, SyncAck } from '../../protocol/plan.ts'
-import { planSchema } from '../../protocol/plan.ts'
+import { readAnswer, readPlan, type PlanAsRead } from '../../protocol/lenient.ts'
+import { manifestSchema, type Manifest } from '../../protocol/manifest.ts'
+import type { SyncAck } from '../../protocol/plan.ts'
+import { telemetryAckSchema, type TelemetryAck } from '../../protocol/telemetry.ts'
 
 /** How long the head of an answer may take, and a whole answer. */
 const requestMsMax = 10_000
@@ -20,6 +24,8 @@ interface CpClientDeps {
   readonly cp: string
   /** Throws `unauthenticated` when the node has none yet. */
   credentials(): NodeCredentials
+  /** Whether the node may talk to nobody at present; without it, never. */
+  isolated?(): boolean
   /** Aborted when the agent ends. */
   readonly closing: AbortSignal
   /** Told after every call whether the control plane answered at all. */
@@ -32,11 +38,29 @@ export interface CpClient {
   register(joinToken: string, registration: NodeRegistration): Promise<NodeCredentials>
   renewToken(): Promise<NodeCredentials>
   /** The plan from `revision`; from 0 it is full. */
-  plan(revision: number): Promise<Plan>
+  plan(revision: number): Promise<PlanAsRead>
   acknowledge(ack: SyncAck): Promise<void>
-  heartbeat(beat: Heartbeat): Promise<HeartbeatAnswer>
+  /** The manifest of the version that a preview token allows. */
+  preview(token: string): Promise<Manifest>
+  heartbeat(beat: Heartbeat): Promise<AnswerOfHeartbeat>
+  /** An upload, as JSON text; answers the batch up to which it is committed. */
+  telemetry(upload: string): Promise<TelemetryAck>
+  /** What the control plane asks of the node. */
+  pendingCommands(): Promise<CommandsAsRead>
+  commandResult(id: CommandId, result: CommandResult): Promise<void>
   /** Gives up the calls that nobody has begun to answer: after a partition their connections may stay silent for ever. */
   abandonUnanswered(): void
+}
+
+/** A notice only says that something changed, whatever it is: none of them need be understood. */
+const answerOfHeartbeatSchema = heartbeatAnswerSchema.extend({ notices: z.array(z.unknown()) })
+export type AnswerOfHeartbeat = z.infer<typeof answerOfHeartbeatSchema>
+
+/** Reads an answer: fields that this version does not know are left out. */
+type Reader<T> = (answer: unknown) => z.ZodSafeParseResult<T>
+
+function by<T>(schema: z.ZodType<T>): Reader<T> {
+  return (answer) => readAnswer(schema, answer)
 }
 
 interface Call<T> {
@@ -44,7 +68,9 @@ interface Call<T> {
   readonly path: string
   readonly bearer: string
   readonly body?: unknown
-  readonly answer: z.ZodType<T>
+  /** The body as text, in place of `body`. */
+  readonly json?: string
+  readonly answer: Reader<T>
   readonly ms_max?: number
 }
 
@@ -54,6 +80,10 @@ export function createCpClient(deps: CpClientDeps): CpClient {
   const unanswered = new Set<AbortController>()
 
   async function call<T>(options: Call<T>): Promise<T> {
+    if (deps.isolated?.() === true) {
+      deps.onOutcome(false)
+      throw new EdgefnError('cp_unreachable', 'The node is isolated.')
+    }
     const waiting = new AbortController()
     unanswered.add(waiting)
     const whole = AbortSignal.timeout(options.ms_max ?? requestMsMax)
@@ -88,21 +118,21 @@ export function createCpClient(deps: CpClientDeps): CpClient {
         path: '/nodes/register',
         bearer: joinToken,
         body: registration,
-        answer: nodeCredentialsSchema,
+        answer: by(nodeCredentialsSchema),
       }),
     renewToken: () =>
       call({
         method: 'POST',
         path: own('/token'),
         bearer: bearer(),
-        answer: nodeCredentialsSchema,
+        answer: by(nodeCredentialsSchema),
       }),
     plan: (revision) =>
       call({
         method: 'GET',
         path: own(`/sync?revision=${revision}`),
         bearer: bearer(),
-        answer: planSchema,
+        answer: readPlan,
         ms_max: planMsMax,
       }),
     acknowledge: async (ack) => {
@@ -111,17 +141,49 @@ export function createCpClient(deps: CpClientDeps): CpClient {
         path: own('/sync/ack'),
         bearer: bearer(),
         body: ack,
-        answer: z.unknown(),
+        answer: by(z.unknown()),
       })
     },
+    preview: (token) =>
+      call({
+        method: 'POST',
+        path: own('/previews'),
+        bearer: bearer(),
+        body: { token },
+        answer: by(manifestSchema),
+      }),
     heartbeat: (beat) =>
       call({
         method: 'POST',
         path: own('/heartbeat'),
         bearer: bearer(),
         body: beat,
-        answer: heartbeatAnswerSchema,
+        answer: by(answerOfHeartbeatSchema),
       }),
+    telemetry: (upload) =>
+      call({
+        method: 'POST',
+        path: own('/telemetry'),
+        bearer: bearer(),
+        json: upload,
+        answer: by(telemetryAckSchema),
+      }),
+    pendingCommands: () =>
+      call({
+        method: 'GET',
+        path: own('/commands/pending'),
+        bearer: bearer(),
+        answer: readPendingCommands,
+      }),
+    commandResult: async (id, result) => {
+      await call({
+        method: 'POST',
+        path: own(`/commands/${id}/result`),
+        bearer: bearer(),
+        body: result,
+        answer: by(z.unknown()),
+      })
+    },
     abandonUnanswered: () => {
       for (const waiting of unanswered) waiting.abort()
     },
@@ -131,7 +193,7 @@ export function createCpClient(deps: CpClientDeps): CpClient {
 /** One request. `waiting` is aborted when the head of the answer does not come in time; `onHead` is told when it does. */
 async function send<T>(
   url: string,
-  { method, bearer, body }: Call<T>,
+  { method, bearer, body, json }: Call<T>,
   signal: AbortSignal,
   waiting: AbortController,
   onHead: () => void,
@@ -141,6 +203,7 @@ async function send<T>(
     const response = await fetch(url, {
       method,
       headers: { authorization: `Bearer ${bearer}`, 'content-type': 'application/json' },
+      ...(json === undefined ? {} : { body: json }),
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       signal,
     })
@@ -154,7 +217,9 @@ async function send<T>(
 
 function parseAnswer<T>(cp: string, call: Call<T>, text: string): T {
   try {
-    return call.answer.parse(text === '' ? undefined : JSON.parse(text))
+    const read = call.answer(text === '' ? undefined : JSON.parse(text))
+    if (read.success) return read.data
+    throw read.error
   } catch (thrown) {
     throw new EdgefnError(
       'cp_unreachable',
@@ -177,7 +242,7 @@ function answeredError<T>(cp: string, call: Call<T>, status: number, text: strin
 
 function parseErrorBody(text: string): { code: string; message: string } | null {
   try {
-    return errorBodySchema.parse(JSON.parse(text)).error
+    return readAnswer(errorBodySchema, JSON.parse(text)).data?.error ?? null
   } catch {
     return null
   }

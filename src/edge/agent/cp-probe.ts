@@ -11,14 +11,16 @@ const answerMsMax = 2_000
 export class CpProbe {
   readonly #url: string
   readonly #onReachable: () => void
+  readonly #isolated: () => boolean
   readonly #closing = new AbortController()
   #timer: ReturnType<typeof setTimeout> | null = null
   #probing = false
 
-  /** `cp` is `http://host:port`. */
-  constructor(cp: string, onReachable: () => void) {
+  /** `cp` is `http://host:port`; while `isolated` nobody is asked. */
+  constructor(cp: string, onReachable: () => void, isolated: () => boolean = () => false) {
     this.#url = `${cp.replace(/\/+$/, '')}/health`
     this.#onReachable = onReachable
+    this.#isolated = isolated
   }
 
   /** A call got no answer. Begins to probe; does nothing when it does already, or when there is an answer at once. */
@@ -37,7 +39,8 @@ export class CpProbe {
     const answers = await this.#answers()
     if (this.#closing.signal.aborted) return
     if (!answers) {
-      const jittered = probeMs * (0.75 + 0.5 * Math.random())
+      // Wide, so that a fleet that lost its control plane in one instant does not find it in one.
+      const jittered = probeMs * (0.5 + Math.random())
       this.#timer = setTimeout(() => void this.#probe(true), jittered)
       return
     }
@@ -48,6 +51,7 @@ export class CpProbe {
 
   /** On a connection of its own: a kept one may be dead. */
   async #answers(): Promise<boolean> {
+    if (this.#isolated()) return false
     const signal = AbortSignal.any([AbortSignal.timeout(answerMsMax), this.#closing.signal])
     try {
       const response = await fetch(this.#url, { keepalive: false, signal })

@@ -1,22 +1,14 @@
 /** `credentials.json`: who this node is and how it proves it. Readable by its owner only, replaced as a whole. */
 
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from 'node:fs'
-import { dirname } from 'node:path'
+import { existsSync, readFileSync } from 'node:fs'
 
 import type { z } from 'zod'
 
 import { EdgefnError } from '../../errors.ts'
 import { nodeCredentialsSchema } from '../../protocol/api.ts'
+import { readAnswer } from '../../protocol/lenient.ts'
 import { timestampSchema } from '../../protocol/ids.ts'
+import { writePrivately } from './private-file.ts'
 
 export const storedCredentialsSchema = nodeCredentialsSchema.extend({
   /** When the token was obtained: with its expiry, its whole life. */
@@ -28,7 +20,10 @@ export type StoredCredentials = z.infer<typeof storedCredentialsSchema>
 export function readCredentials(path: string): StoredCredentials | null {
   if (!existsSync(path)) return null
   try {
-    return storedCredentialsSchema.parse(JSON.parse(readFileSync(path, 'utf8')))
+    // A newer version may have written it.
+    const read = readAnswer(storedCredentialsSchema, JSON.parse(readFileSync(path, 'utf8')))
+    if (read.success) return read.data
+    throw read.error
   } catch (thrown) {
     throw new EdgefnError(
       'invalid_config',
@@ -40,20 +35,5 @@ export function readCredentials(path: string): StoredCredentials | null {
 
 /** Writes the file so that after any crash the old or the new one is there, whole. */
 export function writeCredentials(path: string, credentials: StoredCredentials): void {
-  const temporary = `${path}.tmp`
-  rmSync(temporary, { force: true })
-  const file = openSync(temporary, 'wx', 0o600)
-  try {
-    writeSync(file, `${JSON.stringify(credentials, null, 2)}\n`)
-    fsyncSync(file)
-  } finally {
-    closeSync(file)
-  }
-  renameSync(temporary, path)
-  const directory = openSync(dirname(path), 'r')
-  try {
-    fsyncSync(directory)
-  } finally {
-    closeSync(directory)
-  }
+  writePrivately(path, `${JSON.stringify(credentials, null, 2)}\n`)
 }

@@ -4,10 +4,13 @@ import { rmSync } from 'node:fs'
 import { arch, platform, release } from 'node:os'
 import { dirname, join } from 'node:path'
 
+import { z } from 'zod'
+
 import type { EdgeConfig } from '../../config/modes.ts'
 import { EdgefnError, toEdgefnError } from '../../errors.ts'
 import type { NodeCredentials, NodeRegistration } from '../../protocol/api.ts'
 import { nodeIdSchema, popIdSchema } from '../../protocol/ids.ts'
+import type { MqttPlace } from '../../protocol/messages.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { VERSION } from '../../version.ts'
 import type { CpClient } from './cp-client.ts'
@@ -25,12 +28,16 @@ interface EnrolmentDeps {
   readonly path: string
   readonly cp: Pick<CpClient, 'register' | 'renewToken'>
   readonly log: Log
+  /** The node is about to become another one: what it was told before is to be forgotten. */
+  onEnrolling(): void
   retryDelayMs(attempt: number): number
 }
 
 export class Enrolment {
   readonly #deps: EnrolmentDeps
   #credentials: StoredCredentials | null = null
+  /** When the token was obtained (performance.now), or when this agent found it. */
+  #heldSinceMs = performance.now()
   #timer: ReturnType<typeof setTimeout> | null = null
   #closed = false
 
@@ -56,7 +63,10 @@ export class Enrolment {
         )
       }
       const noncePath = join(dirname(path), 'enrolment-nonce')
-      this.#keep(await this.#register(config.token, takeNonce(noncePath)))
+      const credentials = await this.#register(config.token, takeNonce(noncePath))
+      // Before the credentials: an agent that is killed in between registers again, with the same nonce.
+      this.#deps.onEnrolling()
+      this.#keep(credentials)
       rmSync(noncePath, { force: true })
       log.info('The node is enrolled.', { context: { pop: this.current().pop_id } })
     }
@@ -75,6 +85,32 @@ export class Enrolment {
       throw new EdgefnError('unauthenticated', 'This node is not enrolled yet.')
     }
     return this.#credentials
+  }
+
+  /**
+   * The broker may have moved. Whether it is news. Kept on the disk, so that a restart finds it; a disk that is full hinders no
+   * heartbeat: the next renewal or move writes it, and a node that is started before asks for it.
+   */
+  takeMqttPlace({ mqtt_url, mqtt_auth }: MqttPlace): boolean {
+    const stored = this.#credentials
+    if (stored === null) return false
+    if (stored.mqtt_url === mqtt_url && stored.mqtt_auth === mqtt_auth) return false
+    const moved = { ...stored, mqtt_url, mqtt_auth }
+    this.#credentials = moved
+    const { path, log } = this.#deps
+    try {
+      writeCredentials(path, moved)
+    } catch (thrown) {
+      log.failure('Where the broker is now cannot be written down.', thrown, { context: { path } })
+    }
+    log.info('The broker is elsewhere now.', { context: { mqtt_url, mqtt_auth } })
+    return true
+  }
+
+  /** Forgets on the disk who the node is; this agent knows until it ends. */
+  erase(): void {
+    this.close()
+    rmSync(this.#deps.path, { force: true })
   }
 
   close(): void {
@@ -103,7 +139,7 @@ export class Enrolment {
   /** Renews when less than a third of the token's life is left. A failure is tried again at the next check. */
   async #check(): Promise<void> {
     const { cp, log } = this.#deps
-    if (needsRenewal(this.#credentials, Date.now())) {
+    if (needsRenewal(this.#credentials, Date.now(), performance.now() - this.#heldSinceMs)) {
       try {
         this.#keep(await cp.renewToken())
         log.info('The token of the node was renewed.')
@@ -122,9 +158,10 @@ export class Enrolment {
     const stored = { ...credentials, obtained_at: new Date().toISOString() }
     writeCredentials(this.#deps.path, stored)
     this.#credentials = stored
+    this.#heldSinceMs = performance.now()
   }
 
-  /** A life that is over when it begins says that a clock is wrong, and every new token would look as old. */
+  /** A token that is old when it is obtained says that a clock is wrong, and every new one would look as old. */
   #checkMs(): number {
     const life = this.#credentials === null ? 0 : lifeMs(this.#credentials)
     if (life <= 0) return renewalCheckMsMax
@@ -132,14 +169,36 @@ export class Enrolment {
   }
 }
 
-function lifeMs(credentials: StoredCredentials): number {
-  return Date.parse(credentials.token_expires_at) - Date.parse(credentials.obtained_at)
+/** As the control plane has signed it, by one clock; of a token that does not say, by the clocks of both. */
+function lifeMs({ token, token_expires_at, obtained_at }: StoredCredentials): number {
+  return signedLifeMs(token) ?? Date.parse(token_expires_at) - Date.parse(obtained_at)
 }
 
-/** Whether less than a third of the token's life is left at `now` (Unix ms). */
-export function needsRenewal(credentials: StoredCredentials | null, now: number): boolean {
+const claimsSchema = z.object({ iat: z.number(), exp: z.number() })
+
+/** The token is the control plane's to check; here only its own word is taken of how long it lives. */
+function signedLifeMs(token: string): number | null {
+  const [, claims = ''] = token.split('.')
+  try {
+    const { iat, exp } = claimsSchema.parse(JSON.parse(Buffer.from(claims, 'base64url').toString()))
+    return (exp - iat) * 1000
+  } catch {
+    return null
+  }
+}
+
+/**
+ * Whether less than a third of the token's life is left. Its age is that by this node's clock (`now`, Unix ms), which may differ
+ * from the control plane's, and no less than the `heldMs` for which the agent has held it, because the clock may be set back.
+ */
+export function needsRenewal(
+  credentials: StoredCredentials | null,
+  now: number,
+  heldMs: number,
+): boolean {
   if (credentials === null) return false
-  return Date.parse(credentials.token_expires_at) - now < lifeMs(credentials) / 3
+  const age = now - Date.parse(credentials.obtained_at)
+  return age < 0 || Math.max(age, heldMs) > (lifeMs(credentials) * 2) / 3
 }
 
 function registrationOf(config: EnrolmentDeps['config']): NodeRegistration {

@@ -1,6 +1,6 @@
 /** The agent of an edge node, put together: one per node, serves from its cache before it talks to anyone, runs no guest code. */
 
-import { mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 
 import type { EdgeConfig } from '../../config/modes.ts'
@@ -8,25 +8,33 @@ import { backoffMs } from '../../protocol/backoff.ts'
 import type { Log } from '../../telemetry/log.ts'
 import { lockDataDir } from './cache/agent-lock.ts'
 import { ArtifactCache } from './cache/artifact-cache.ts'
+import { createCommandStore } from './cache/command-store.ts'
 import type { IndexDatabase } from './cache/cache-index.ts'
 import { openCacheIndex } from './cache/cache-index.ts'
+import { NodeModes } from './commands/modes.ts'
 import { createCpClient, type CpClient } from './cp-client.ts'
 import { CpProbe } from './cp-probe.ts'
 import { Enrolment } from './enrol.ts'
-import type { ProcessCommands } from './node-runtime.ts'
 import { NodeRuntime } from './node-runtime.ts'
+import type { ProcessCommands } from './parts/node-parts.ts'
 import type { ReadyCheck } from './ops-server.ts'
 import { openOpsServer } from './ops-server.ts'
+import { statisticsFiles, sweepSharedFiles } from './shared-files.ts'
 import { WorkerRegister } from './supervise/orphans.ts'
+import { machineClock } from './supervise/proc.ts'
 import { assertPortFree } from './supervise/port.ts'
+import { Leftovers } from './telemetry/leftovers.ts'
+import { TelemetryStore } from './telemetry/store.ts'
 
-export type { ProcessCommands } from './node-runtime.ts'
+export type { ProcessCommands } from './parts/node-parts.ts'
 
 export interface Agent {
   readonly node_id: string
   /** Port the workers serve functions on. */
   readonly port: number
   readonly metrics_port: number
+  /** Resolves with why when the node has left its control plane and is to be closed. */
+  readonly left: Promise<string>
   /** Drains the workers and ends everything; resolves when the data directory is free. */
   close(): Promise<void>
 }
@@ -65,7 +73,8 @@ async function start(
   mkdirSync(runDir, { recursive: true, mode: 0o700 })
   const lock = lockDataDir(join(config.data_dir, 'agent.lock'))
   closers.push(() => lock.release())
-  sweepStatistics(runDir)
+  const kept = openTelemetry(config, runDir, log)
+  closers.push(() => kept.telemetry.close())
   const register = new WorkerRegister(join(runDir, 'workers.json'), log)
   // Before the join token is used up. Workers that an earlier agent left may hold the port: they are ours.
   if (!register.hasOrphans) assertPortFree(config.listen)
@@ -85,7 +94,9 @@ async function start(
   })
 
   const closing = new AbortController()
-  const { cp, enrolment, reach, probe } = openControl(config, log, closing.signal, () =>
+  const { command_store, modes } = createModes(config, log, database)
+  const left = Promise.withResolvers<string>()
+  const { cp, enrolment, reach, probe } = openControl(config, log, closing.signal, modes, () =>
     runtime?.controlPlaneIsBack(),
   )
   closers.push(() => {
@@ -101,13 +112,10 @@ async function start(
     log: nodeLog,
     run_dir: runDir,
     register,
-    database,
-    cache,
-    cp,
-    enrolment,
+    ...kept,
+    ...{ database, cache, cp, enrolment, modes, command_store, commands, retryDelayMs },
     closing: closing.signal,
-    retryDelayMs,
-    commands,
+    leave: () => left.resolve('the node was removed'),
     cpConnected: () => reach.connected,
   })
   closers.push(() => {
@@ -119,7 +127,14 @@ async function start(
   nodeLog.info('The node serves.', {
     context: { port, metrics_port: ops.port, workers: config.workers, pop: config.pop },
   })
-  return { node_id, port, metrics_port: ops.port, close }
+  return { node_id, port, metrics_port: ops.port, left: left.promise, close }
+}
+
+/** What was said to the node before this start, and still holds. */
+function createModes({ log_level }: EdgeConfig, log: Log, database: IndexDatabase) {
+  const store = createCommandStore(database)
+  const now = () => ({ ...machineClock(), wall_ms: Date.now() })
+  return { command_store: store, modes: new NodeModes({ store, log, log_level, now }) }
 }
 
 /** The way to the control plane: client, credentials, and the probe that looks whether it is back. */
@@ -127,20 +142,24 @@ function openControl(
   config: EdgeConfig,
   log: Log,
   closing: AbortSignal,
+  modes: NodeModes,
   controlPlaneIsBack: () => void,
 ): { cp: CpClient; enrolment: Enrolment; reach: { connected: boolean }; probe: CpProbe } {
   const enrolment = new Enrolment({
+    onEnrolling: () => modes.reset(),
     config,
     path: join(config.data_dir, 'credentials.json'),
     cp: { register: (...args) => cp.register(...args), renewToken: () => cp.renewToken() },
     log,
     retryDelayMs,
   })
-  const probe = new CpProbe(config.cp, controlPlaneIsBack)
+  const isolated = () => modes.isolated
+  const probe = new CpProbe(config.cp, controlPlaneIsBack, isolated)
   const reach = { connected: false }
   const cp = createCpClient({
     cp: config.cp,
     credentials: () => enrolment.current(),
+    isolated,
     closing,
     onOutcome: (reachable) => {
       reach.connected = reachable
@@ -155,6 +174,19 @@ const STARTING: ReadyCheck = {
   ok: false,
   required: true,
   detail: 'the node waits for the control plane to register it',
+}
+
+/** Opens the stored telemetry, and deletes what earlier agents shared with their workers, except what is to go there yet. */
+function openTelemetry(
+  { data_dir }: EdgeConfig,
+  runDir: string,
+  log: Log,
+): { telemetry: TelemetryStore; leftovers: Leftovers } {
+  const telemetry = new TelemetryStore({ path: join(data_dir, 'telemetry.db'), log })
+  const files = (stamp: string) => statisticsFiles(runDir, stamp)
+  const leftovers = new Leftovers({ store: telemetry, files, log })
+  sweepSharedFiles(runDir, leftovers.stamps)
+  return { telemetry, leftovers }
 }
 
 function openCache(
@@ -175,14 +207,6 @@ function openCache(
   } catch (thrown) {
     database.close()
     throw thrown
-  }
-}
-
-/** Statistics and quotas of an earlier agent: its orphans keep theirs mapped, nobody reads them any more. */
-function sweepStatistics(runDir: string): void {
-  for (const name of readdirSync(runDir)) {
-    if (/\.(?:stats|shared)$/.test(name))
-      rmSync(join(runDir, name), { recursive: true, force: true })
   }
 }
 

@@ -4,7 +4,7 @@ import type { MetricJson } from '../../telemetry/metrics.ts'
 import { LATENCY_BUCKETS, renderMetrics, Registry } from '../../telemetry/metrics.ts'
 import { DISPATCH_BUCKETS, DISPATCH_PARTS, FETCH_OUTCOMES } from '../stats.ts'
 import { COMPILE_LEVELS } from '../compiled.ts'
-import type { HistogramTotals, StatCell, StatsFile, WorkerStatCell } from '../stats.ts'
+import type { HistogramTotals, StatCell, StatsFile, Tally, WorkerStatCell } from '../stats.ts'
 import type { HealthFigures } from './blame/health-metrics.ts'
 import { healthMetrics } from './blame/health-metrics.ts'
 import type { CompileCounts } from './compile/compiler.ts'
@@ -12,8 +12,8 @@ import {
   cumulativeBuckets,
   dispatchTotals,
   functionTotals,
-  sumCell,
   sumWorkerCell,
+  type VersionTotals,
 } from './statistics.ts'
 
 type Values = MetricJson['values']
@@ -37,12 +37,16 @@ export interface AgentFigures {
   readonly cpu_seconds: number
   readonly resident_bytes: number
   readonly memory_pressure: number
+  /** Batches that wait for the control plane's acknowledgement, and those dropped since the start. */
+  readonly telemetry: { readonly batches: number; readonly bytes: number; readonly dropped: number }
 }
 
 interface AgentMetricsDeps {
   readonly stats: readonly StatsFile[]
-  /** Functions that hold a statistics slot. */
-  functions(): Iterable<readonly [string, number]>
+  /** Functions that are on the node, with what was counted of them so far. */
+  functions(): Iterable<readonly [string, Tally]>
+  /** The same of their versions. */
+  versions(): Iterable<VersionTotals>
   figures(): AgentFigures
   health(): HealthFigures
   /** The counters of the functions' guests, and what these keep on the disk. */
@@ -58,14 +62,17 @@ export function createAgentMetrics(deps: AgentMetricsDeps): AgentMetrics {
   return {
     render: () => {
       const functions = [...deps.functions()]
+      const figures = deps.figures()
       const metrics = [
-        ...invocationMetrics(deps.stats, functions),
-        ...functionSums(deps.stats, functions),
+        ...invocationMetrics(functions),
+        ...functionSums(functions),
+        ...versionSums(deps.versions()),
         ...workerSums(deps.stats),
         dispatchMetric(deps.stats),
         ...deps.guestMetrics(functions.map(([functionId]) => functionId)),
         fetchSums(deps.stats),
-        ...agentMetrics(deps.figures()),
+        ...agentMetrics(figures),
+        ...telemetryMetrics(figures),
         ...healthMetrics(deps.health()),
       ]
       return renderMetrics(registry, metrics)
@@ -73,18 +80,18 @@ export function createAgentMetrics(deps: AgentMetricsDeps): AgentMetrics {
   }
 }
 
-type Slots = readonly (readonly [string, number])[]
+type Tallies = readonly (readonly [string, Tally])[]
 
 function metric(name: string, type: MetricJson['type'], help: string, values: Values): MetricJson {
   return { name, type, help, aggregator: 'sum', values }
 }
 
-function invocationMetrics(stats: readonly StatsFile[], functions: Slots): MetricJson[] {
+function invocationMetrics(functions: Tallies): MetricJson[] {
   const counts: Values[number][] = []
   const errors: Values[number][] = []
   const latencies: Values[number][] = []
-  for (const [function_id, slot] of functions) {
-    const totals = functionTotals(stats, slot)
+  for (const [function_id, tally] of functions) {
+    const totals = functionTotals(tally)
     counts.push({ value: totals.invocations, labels: { function_id } })
     for (const [code, value] of totals.errors) errors.push({ value, labels: { function_id, code } })
     latencies.push(
@@ -95,7 +102,7 @@ function invocationMetrics(stats: readonly StatsFile[], functions: Slots): Metri
         {
           seconds_sum: totals.latency_seconds_sum,
           count: totals.latency_count,
-          buckets: cumulativeBuckets(stats, slot),
+          buckets: cumulativeBuckets(tally),
         },
       ),
     )
@@ -162,16 +169,43 @@ const FUNCTION_SUMS: readonly (readonly [StatCell, string, MetricJson['type'], s
   ['response_bytes', 'edgefn_response_bytes_total', 'counter', 'Bytes of response bodies.'],
   ['cache_hits', 'wasm_cache_hits_total', 'counter', 'Modules taken from the local cache.'],
   ['cache_misses', 'wasm_cache_misses_total', 'counter', 'Modules fetched for a request.'],
+  [
+    'server_errors',
+    'edgefn_server_errors_total',
+    'counter',
+    'Answers of 500 and above that the function gave itself.',
+  ],
 ]
 
-function functionSums(stats: readonly StatsFile[], functions: Slots): MetricJson[] {
+function functionSums(functions: Tallies): MetricJson[] {
   return FUNCTION_SUMS.map(([cell, name, type, help]) => {
-    const values = functions.map(([function_id, slot]) => ({
-      value: sumCell(stats, slot, cell),
+    const values = functions.map(([function_id, tally]) => ({
+      value: tally.get(cell),
       labels: { function_id },
     }))
     return metric(name, type, help, values)
   })
+}
+
+/** What tells the versions of a function apart that serve side by side; a version that leaves takes its series with it. */
+function versionSums(versions: Iterable<VersionTotals>): MetricJson[] {
+  const calls: Values[number][] = []
+  const failures: Values[number][] = []
+  for (const { function_id, version, invocations, errors, server_errors } of versions) {
+    const labels = { function_id, version }
+    const failed = errors.values().reduce((sum, count) => sum + count, server_errors)
+    calls.push({ value: invocations, labels })
+    failures.push({ value: failed, labels })
+  }
+  return [
+    metric('edgefn_version_calls_total', 'counter', 'Calls of a version.', calls),
+    metric(
+      'edgefn_version_failures_total',
+      'counter',
+      'Of those, the ones that failed or were answered with 500 and above.',
+      failures,
+    ),
+  ]
 }
 
 const WORKER_SUMS: readonly (readonly [WorkerStatCell, string, MetricJson['type'], string])[] = [
@@ -222,6 +256,24 @@ function fetchSums(stats: readonly StatsFile[]): MetricJson {
 
 function single(value: number, labels: Labels = {}): Values[number] {
   return { value, labels }
+}
+
+function telemetryMetrics({ telemetry }: AgentFigures): MetricJson[] {
+  return [
+    metric(
+      'edgefn_telemetry_stored_batches',
+      'gauge',
+      'Batches of telemetry that the control plane has not acknowledged.',
+      [single(telemetry.batches)],
+    ),
+    metric('edgefn_telemetry_stored_bytes', 'gauge', 'Bytes of those.', [single(telemetry.bytes)]),
+    metric(
+      'edgefn_telemetry_dropped_batches_total',
+      'counter',
+      'Batches of telemetry that were over the limits, or refused.',
+      [single(telemetry.dropped)],
+    ),
+  ]
 }
 
 function agentMetrics(figures: AgentFigures): MetricJson[] {

@@ -3,7 +3,7 @@
 import type { NodeId } from '../../protocol/ids.ts'
 import type { Heartbeat } from '../../protocol/messages.ts'
 import { VERSION } from '../../version.ts'
-import type { StatsFile } from '../stats.ts'
+import { type StatsFile, Tally } from '../stats.ts'
 import type { FunctionHealth } from './blame/function-health.ts'
 import type { ArtifactCache } from './cache/artifact-cache.ts'
 import type { CompiledStore } from './compile/compiled-store.ts'
@@ -11,17 +11,19 @@ import type { Compiler } from './compile/compiler.ts'
 import { buildHeartbeat } from './heartbeat/payload.ts'
 import type { NodeMemory } from './memory/node-memory.ts'
 import type { AgentFigures } from './metrics.ts'
-import type { FunctionTotals } from './statistics.ts'
-import { functionTotals } from './statistics.ts'
+import { artifactKey, servedArms } from './node-state.ts'
+import type { FunctionTotals, VersionTotals } from './statistics.ts'
+import { functionTotals, versionTotals } from './statistics.ts'
+import type { Arm, Arms } from './supervise/arms.ts'
 import { cpuPercent, cpuTimes, residentBytes } from './supervise/proc.ts'
-import type { SlotTable } from './supervise/slots.ts'
 import type { Supervisor } from './supervise/supervisor.ts'
 import type { Syncer } from './sync/syncer.ts'
+import type { TelemetryStore } from './telemetry/store.ts'
 
 interface NodeReportDeps {
   readonly workers_wanted: number
   readonly stats: readonly StatsFile[]
-  readonly slots: SlotTable
+  readonly arms: Arms
   readonly syncer: Syncer
   readonly supervisor: Supervisor
   readonly health: FunctionHealth
@@ -30,6 +32,7 @@ interface NodeReportDeps {
   readonly compiler: Compiler | null
   readonly compiledStore: CompiledStore
   readonly memory: NodeMemory
+  readonly telemetry: TelemetryStore
   identity(): { readonly node_id: NodeId; readonly pop_id: string }
   cpConnected(): boolean
   mqttConnected(): boolean
@@ -51,10 +54,10 @@ export class NodeReport {
       node_id: this.#deps.identity().node_id,
       state: this.#deps.syncer.state,
       cached: this.#deps.cache.rows(),
-      totals: this.totals(),
+      totals: new Map([...this.totals(), ...this.#splitTotals()]),
       health: (fn) => this.#deps.health.of(fn),
       cpu_percent: cpuPercent(before, this.#cpu),
-      mem_bytes: this.#residentBytes(),
+      mem_bytes: this.residentBytes(),
       version: VERSION,
       uptime_seconds: (performance.now() - this.#startedAt) / 1000,
       workers: this.#deps.supervisor.serving,
@@ -69,16 +72,48 @@ export class NodeReport {
     return new Map([...this.totals()].map(([id, { invocations }]) => [id, invocations]))
   }
 
-  /** Statistics of every function that has any. */
+  /** Statistics of every function that is on the node, whichever versions it had. */
   totals(): Map<string, FunctionTotals> {
     const totals = new Map<string, FunctionTotals>()
-    for (const [functionId, slot] of this.#deps.slots.entries()) {
-      totals.set(functionId, functionTotals(this.#deps.stats, slot))
+    for (const functionId of this.#deps.arms.functionIds()) {
+      totals.set(functionId, functionTotals(this.#deps.arms.tallyOf(functionId)))
     }
     return totals
   }
 
-  #residentBytes(): number {
+  /** Statistics of the versions between which traffic is split. */
+  #splitTotals(): [string, FunctionTotals][] {
+    const { arms, stats, syncer } = this.#deps
+    const served = [...syncer.state.functions.values()].map(servedArms)
+    return served.flatMap((manifests) =>
+      manifests.flatMap((manifest): [string, FunctionTotals][] => {
+        const slot = manifests.length > 1 ? (arms.find(manifest)?.slot ?? null) : null
+        if (slot === null) return []
+        return [[artifactKey(manifest), functionTotals(new Tally().add(stats, slot))]]
+      }),
+    )
+  }
+
+  /** Statistics of every version that was called or refused since the agent's start; of those that left too, which still end calls. */
+  versionTotals(): VersionTotals[] {
+    const { arms } = this.#deps
+    return this.#totalsOf(arms.everSeen()).filter(
+      ({ invocations, errors }) => invocations > 0 || errors.size > 0,
+    )
+  }
+
+  /** Statistics of the versions that are on the node. */
+  servedTotals(): VersionTotals[] {
+    return this.#totalsOf(this.#deps.arms.entries())
+  }
+
+  #totalsOf(arms: Iterable<readonly [Arm, number]>): VersionTotals[] {
+    const { stats } = this.#deps
+    return [...arms].map(([arm, slot]) => versionTotals(arm, new Tally().add(stats, slot)))
+  }
+
+  /** Of the agent and its workers. */
+  residentBytes(): number {
     const workers = this.#deps.supervisor.pids.map((pid) => residentBytes(pid) ?? 0)
     return workers.reduce((sum, bytes) => sum + bytes, residentBytes('self') ?? 0)
   }
@@ -100,8 +135,9 @@ export class NodeReport {
       compiles: this.#deps.compiler?.counts ?? null,
       compiled: this.#deps.compiledStore.usage(),
       cpu_seconds: (user + system) / 1e6,
-      resident_bytes: this.#residentBytes(),
+      resident_bytes: this.residentBytes(),
       memory_pressure: this.#deps.memory.pressure,
+      telemetry: this.#deps.telemetry.usage,
     }
   }
 }

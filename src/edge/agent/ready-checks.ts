@@ -12,6 +12,7 @@ interface ReadyParts {
   /** Null: switched off. */
   readonly mqtt_connected: boolean | null
   readonly memory: ReadyCheck
+  readonly drain: ReadyCheck
 }
 
 export function readyChecks(parts: ReadyParts): ReadyCheck[] {
@@ -42,5 +43,6 @@ export function readyChecks(parts: ReadyParts): ReadyCheck[] {
       detail: mqtt === null ? 'switched off' : 'without it the node polls',
     },
     parts.memory,
+    parts.drain,
   ]
 }

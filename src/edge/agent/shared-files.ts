@@ -1,5 +1,6 @@
 /** The files that the node's processes map into memory: made by the agent, opened by each worker (DESIGN section 1). */
 
+import { readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 
 import { BreakerFile } from '../breaker-file.ts'
@@ -19,13 +20,40 @@ export interface SharedFiles {
   readonly breakers: BreakerFile
   /** Where the worker in a seat finds them, and how many seats they are made for. */
   pathsOf(seat: number): Pick<WorkerOptions, SharedPath | 'workers'>
-  /** Forgets a function's record everywhere, before it is given to another one. */
+  /** Forgets a version's record everywhere, before it is given to another one. */
   clearSlot(slot: number): void
-  /** Forgets what a worker that is gone held: its gauges and the calls that it ran. */
-  clearSeat(seat: number, slots: readonly number[]): void
+  /** Forgets the quotas of a function, before their record is given to another one. */
+  clearQuotaSlot(slot: number): void
+  /** Forgets what a worker that is gone held: its gauges and the calls that it ran, which count as lost. */
+  clearSeat(seat: number, slots: UsedSlots): void
+}
+
+/** All records that were ever given. */
+export interface UsedSlots {
+  used(): readonly number[]
+  usedQuotaSlots(): readonly number[]
 }
 
 type SharedPath = 'stats_path' | 'quotas_path' | 'running_path' | 'verdicts_path' | 'breakers_path'
+
+/** The files of statistics that an agent with this stamp made. */
+export function statisticsFiles(dir: string, stamp: string): string[] {
+  return readdirSync(dir)
+    .filter((name) => name.startsWith('worker-') && name.endsWith(`.${stamp}.stats`))
+    .map((name) => join(dir, name))
+}
+
+/**
+ * Deletes the files of earlier agents: their orphans keep theirs mapped, nobody reads them any more. Statistics with one of the stamps in
+ * `kept` stay.
+ */
+export function sweepSharedFiles(dir: string, kept: ReadonlySet<string>): void {
+  for (const name of readdirSync(dir)) {
+    const match = /\.([^.]+)\.(stats|shared)$/.exec(name)
+    if (match === null || (match[2] === 'stats' && kept.has(match[1] ?? ''))) continue
+    rmSync(join(dir, name), { recursive: true, force: true })
+  }
+}
 
 /** Makes the files for `seats` workers, a spare included, with names that no earlier agent used: its workers may still write to theirs. */
 export function openSharedFiles(dir: string, seats: number): SharedFiles {
@@ -52,13 +80,14 @@ export function openSharedFiles(dir: string, seats: number): SharedFiles {
     pathsOf: (seat) => ({ stats_path: statsPaths[seat] ?? '', ...paths, workers: seats }),
     clearSlot(slot) {
       for (const file of stats) file.clear(slot)
-      quotas.clear(slot)
       verdicts.clear(slot)
       breakers.clear(slot)
     },
+    clearQuotaSlot: (slot) => quotas.clear(slot),
     clearSeat(seat, slots) {
-      stats[seat]?.clearGauges(slots)
-      quotas.clearWorker(seat, slots)
+      stats[seat]?.loseCalls(slots.used())
+      stats[seat]?.clearGauges(slots.used())
+      quotas.clearWorker(seat, slots.usedQuotaSlots())
     },
   }
 }

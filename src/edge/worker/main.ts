@@ -105,9 +105,17 @@ async function whenToServe(
 }
 
 function hostOptions(options: WorkerOptions): HostOptions {
-  const { node_id, index: worker, kv_dir, guest_metrics_dir, log_level, log_pretty } = options
+  const {
+    node_id,
+    index: worker,
+    kv_dir,
+    sql_dir,
+    guest_metrics_dir,
+    log_level,
+    log_pretty,
+  } = options
   const log = { level: log_level, pretty: log_pretty, fields: { node_id, worker } }
-  return { kv_dir, guest_metrics_dir, log }
+  return { kv_dir, sql_dir, guest_metrics_dir, log }
 }
 
 const keeperRestartMs = 1_000

@@ -1,8 +1,10 @@
 /** The life of a worker process: listen, take tables from the agent, serve, drain, end. */
 
 import { EdgefnError, toEdgefnError } from '../../errors.ts'
+import { functionIdSchema } from '../../protocol/ids.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { Log } from '../../telemetry/log.ts'
+import { armKey } from '../ipc.ts'
 import type { TablePart, ToWorker, WorkerFunction, WorkerOptions } from '../ipc.ts'
 import type { QuotaFile } from '../quota.ts'
 import type { StatsFile } from '../stats.ts'
@@ -12,7 +14,9 @@ import type { Guard } from './admit/guard.ts'
 import type { AgentLink } from './agent-link.ts'
 import type { Invoker } from './call.ts'
 import { type CallLog, createCallLog } from './ingress/call-log.ts'
+import { Gate } from './ingress/gate.ts'
 import { createHandler } from './ingress/handle.ts'
+import { createPreviewFlights, type PreviewFlights } from './ingress/preview-flights.ts'
 import { createOnDemand, type OnDemand } from './ingress/on-demand.ts'
 import { idleSeconds, type IngressServer, openServer } from './ingress/server.ts'
 import { buildTable, type ServingTable } from './ingress/table.ts'
@@ -52,7 +56,9 @@ export interface WorkerServiceDeps {
 export class WorkerService {
   readonly #deps: WorkerServiceDeps
   readonly #callLog: CallLog
+  readonly #gate: Gate
   readonly #onDemand: OnDemand
+  readonly #previewFlights: PreviewFlights
   readonly #ended = Promise.withResolvers<number>()
   /** Slots whose gauges this process has taken over from the one before it. */
   readonly #slotsTaken = new Set<number>()
@@ -68,6 +74,7 @@ export class WorkerService {
 
   constructor(deps: WorkerServiceDeps) {
     this.#deps = deps
+    this.#gate = new Gate(deps.stats)
     this.#callLog = createCallLog({
       log: deps.log,
       stats: deps.stats,
@@ -87,27 +94,41 @@ export class WorkerService {
       waitersMax: LIMITS.queueRequestsMax,
       failureMsKept: fetchFailureMsKept,
     })
+    this.#previewFlights = createPreviewFlights({
+      request: ({ function_id, version }, token) =>
+        deps.link.send({
+          type: 'preview',
+          function_id: functionIdSchema.parse(function_id),
+          ...{ version, token },
+        }),
+      waitMsMax: fetchWaitMsMax,
+      waitersMax: LIMITS.queueRequestsMax,
+      failureMsKept: fetchFailureMsKept,
+    })
   }
 
   /** Starts listening and tells the agent. Throws `invalid_config` when the address cannot be had. */
   open(): void {
     const { options, link, log, stats, admission, guard, invoker, engine, nowMs } = this.#deps
+    const handle = createHandler({
+      table: () => this.#table ?? this.#firstTable.promise,
+      admission,
+      guard,
+      invoker,
+      onDemand: this.#onDemand,
+      previewFlights: this.#previewFlights,
+      signingKey: options.signing_key,
+      stats,
+      log,
+      callLog: this.#callLog,
+      bodyBytesMax: options.request_body_bytes_max,
+      nowMs,
+      idleSeconds,
+    })
     this.#server = openServer({
       ...options.listen,
       log,
-      handle: createHandler({
-        table: () => this.#table ?? this.#firstTable.promise,
-        admission,
-        guard,
-        invoker,
-        onDemand: this.#onDemand,
-        stats,
-        log,
-        callLog: this.#callLog,
-        bodyBytesMax: options.request_body_bytes_max,
-        nowMs,
-        idleSeconds,
-      }),
+      handle: this.#gate.guard(handle),
     })
     stats.setWorker('started_at_seconds', Date.now() / 1000)
     this.#firstTable.promise.catch(() => {})
@@ -160,6 +181,12 @@ export class WorkerService {
         return this.#upgrade(message.function)
       case 'fetched':
         return this.#fetched(message)
+      case 'previewed':
+        return this.#previewFlights.previewed(message, message.error)
+      case 'part':
+        return this.#gate.part()
+      case 'drained':
+        return this.#gate.setDrained(message.on)
       case 'set_log_level':
         return this.#deps.log.setLevel(message.level)
       case 'memory_pressure':
@@ -221,25 +248,31 @@ export class WorkerService {
   }
 
   #upgradeNow(fn: WorkerFunction): void {
-    const served = this.#table?.functions.get(fn.function_id)
     const replaces = (row: WorkerFunction) => row.version === fn.version && row.sha256 === fn.sha256
-    this.#replace(fn.function_id, (row) => (replaces(row) ? fn : row))
+    const served = this.#table?.functions.get(fn.key)
+    const { path, compiled } = fn
+    this.#replace(fn, (row) => (replaces(row) ? { ...row, path, compiled } : row))
     if (served !== undefined && replaces(served)) this.#deps.invoker.upgrade(served, fn)
   }
 
   #fetched(message: ToWorker & { type: 'fetched' }): void {
     const { function_id: id, version, path, error } = message
     if (path !== null) {
-      this.#replace(id, (row) => (row.version === version ? { ...row, path } : row))
+      this.#replace(message, (row) => (row.version === version ? { ...row, path } : row))
     }
     this.#onDemand.fetched(id, version, path, error)
   }
 
-  /** Changes the row of a function in the table that serves and in the one that is coming. */
-  #replace(functionId: string, change: (row: WorkerFunction) => WorkerFunction): void {
+  /** Changes the rows of a version in the table that serves and in the one that is coming. */
+  #replace(
+    arm: { readonly function_id: string; readonly version: number },
+    change: (row: WorkerFunction) => WorkerFunction,
+  ): void {
     for (const functions of [this.#table?.functions, this.#rows.functions]) {
-      const row = functions?.get(functionId)
-      if (row !== undefined) functions?.set(functionId, change(row))
+      for (const key of [arm.function_id, armKey(arm)]) {
+        const row = functions?.get(key)
+        if (row !== undefined) functions?.set(key, change(row))
+      }
     }
   }
 

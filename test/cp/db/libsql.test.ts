@@ -8,8 +8,9 @@ import { expect, test } from 'bun:test'
 import { isUniqueViolation } from '../../../src/cp/db/constraint.ts'
 import type { Transaction } from '../../../src/cp/db/database.ts'
 import { openDatabase } from '../../../src/cp/db/libsql.ts'
+import { MIGRATIONS } from '../../../src/cp/db/migrations.ts'
 import { EdgefnError, errorMessage } from '../../../src/errors.ts'
-import { tempDatabase } from './temp-database.ts'
+import { tempDatabase, tempFolder } from './temp-database.ts'
 
 const INSERT =
   'INSERT INTO functions (id, name, description, created_at, updated_at) VALUES (?, ?, ?, ?, ?)'
@@ -187,4 +188,43 @@ test('a URL that the driver does not take is invalid_config', async () => {
   await using temp = await tempDatabase()
   const opening = openDatabase({ url: `${temp.url}?x=1`, auth_token: null, migrations: [] })
   expect(await codeOf(opening)).toBe('invalid_config')
+})
+
+test('a statement that is kept goes on after the schema changed, and after it failed', async () => {
+  await using temp = await tempDatabase()
+  const { db, url } = temp
+  const read = () => db.get('SELECT * FROM functions WHERE id = ?', ['a'])
+  await db.write((tx) => insert(tx, 'a'))
+  expect(await read()).not.toHaveProperty('added')
+  // By another process's hand, as far as the connections can tell.
+  await using other = await openDatabase({
+    url,
+    auth_token: null,
+    migrations: [
+      ...MIGRATIONS,
+      {
+        id: Math.max(...MIGRATIONS.map((migration) => migration.id)) + 1,
+        name: 'added',
+        sql: "ALTER TABLE functions ADD COLUMN added TEXT NOT NULL DEFAULT 'here'",
+      },
+    ],
+  }).then((opened) => ({ [Symbol.asyncDispose]: () => opened.close() }))
+  expect(other).toBeDefined()
+  expect(await read()).toMatchObject({ added: 'here' })
+  expect(await failure(db.write((tx) => insert(tx, 'a')))).toBeInstanceOf(Error)
+  await db.write((tx) => insert(tx, 'b'))
+  expect(await db.all('SELECT id FROM functions ORDER BY id')).toEqual([{ id: 'a' }, { id: 'b' }])
+})
+
+test('a database whose last write fails is closed none the less', async () => {
+  await using folder = await tempFolder()
+  const db = await openDatabase({
+    url: `file:${join(folder.path, 'edgefn.db')}`,
+    auth_token: null,
+    migrations: MIGRATIONS,
+  })
+  await db.write((tx) => tx.get('PRAGMA busy_timeout = 1'))
+  await using _lock = await holdLock(join(folder.path, 'edgefn.db'))
+  expect(await codeOf(db.close())).toBe('database_unavailable')
+  expect(errorMessage(await failure(db.get('SELECT 1')))).toBe('The database is closed.')
 })

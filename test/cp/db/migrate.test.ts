@@ -79,8 +79,7 @@ test('versions registered before there was an allow-list have an empty one, and 
   await db.close()
 })
 
-test('the embedded migrations count from 1 without gaps', () => {
-  expect(MIGRATIONS.map((migration) => migration.id)).toEqual(
-    MIGRATIONS.map((_, index) => index + 1),
-  )
+test('the embedded migrations are in ascending order, each number once', () => {
+  const ids = MIGRATIONS.map((migration) => migration.id)
+  expect(ids).toEqual([...new Set(ids)].sort((a, b) => a - b))
 })

@@ -4,6 +4,7 @@ import { describe, expect, spyOn, test } from 'bun:test'
 import fc from 'fast-check'
 
 import { deploymentStatus } from '../../../src/cp/deployments/status.ts'
+import { deploymentsInForce } from '../../../src/cp/deployments/store.ts'
 import { buildManifest } from '../../../src/cp/manifest-source.ts'
 import type { ReadyVersion } from '../../../src/cp/lookup.ts'
 import { noticeOf } from '../../../src/cp/outbox/payload.ts'
@@ -64,11 +65,9 @@ describe('POST /functions/:id/deploy', () => {
       status: 404,
       code: 'version_not_found',
     })
-    for (const strategy of ['canary', 'rolling']) {
-      const answer = await refused('/functions/hello/deploy', { strategy })
-      expect(answer).toMatchObject({ status: 400, code: 'invalid_field' })
-      expect(answer.message).toContain('immediate')
-    }
+    const unknown = await refused('/functions/hello/deploy', { strategy: 'blue-green' })
+    expect(unknown).toMatchObject({ status: 400, code: 'invalid_field' })
+    expect(unknown.message).toContain('strategy')
     await cp.must('POST', '/functions', { name: 'empty' })
     expect(await refused('/functions/empty/deploy', {})).toMatchObject({
       status: 409,
@@ -96,7 +95,7 @@ describe('POST /functions/:id/deploy', () => {
       `/deployments?limit=1&function=hello&cursor=${page.next_cursor}`,
     )
     expect(rest.items.map((item) => item.id)).toEqual([first.id])
-    expect(rest.items[0]?.status).toBe('completed')
+    expect(rest.items[0]?.status).toBe('superseded')
     expect(rest.items[0]?.targets.map((target) => target.state)).toEqual([
       'superseded',
       'superseded',
@@ -104,11 +103,16 @@ describe('POST /functions/:id/deploy', () => {
     expect(rest.next_cursor).toBeNull()
     const plan = await cp.syncNode(osaka, 0)
     expect(ackOf(plan).results[0]?.deployment_id).toBe(second.id)
-    const open = await cp.must<{ items: DeploymentView[] }>(
-      'GET',
-      '/deployments?status=in_progress',
-    )
-    expect(open.items.map((item) => item.id)).toEqual([second.id])
+    for (const [status, id] of [
+      ['in_progress', second.id],
+      ['superseded', first.id],
+    ] as const) {
+      const found = await cp.must<{ items: DeploymentView[] }>(
+        'GET',
+        `/deployments?status=${status}`,
+      )
+      expect(found.items.map((item) => item.id)).toEqual([id])
+    }
   })
 })
 
@@ -129,7 +133,8 @@ describe('the end of a deployment', () => {
     })
     await s.sync.acknowledge(a, ack(deployment, 'deployed'))
     expect(await status()).toBe('completed')
-    expect(s.events.map((event) => event.status)).toEqual(['in_progress', 'failed', 'completed'])
+    const statuses = s.events.flatMap((event) => (event.type === 'deployment' ? event.status : []))
+    expect(statuses).toEqual(['in_progress', 'failed', 'completed'])
   })
 
   test('a result of an overtaken deployment changes nothing', async () => {
@@ -183,7 +188,9 @@ describe('the end of a deployment', () => {
         const status = deploymentStatus('pending', targets)
         const waiting = targets.pending + targets.notified > 0
         const heard = targets.notified + targets.deployed + targets.failed > 0
+        const overtaken = targets.deployed + targets.failed === 0 && targets.superseded > 0
         if (waiting) expect(status).toBe(heard ? 'in_progress' : 'pending')
+        else if (overtaken) expect(status).toBe('superseded')
         else expect(status).toBe(targets.failed > 0 ? 'failed' : 'completed')
         expect(deploymentStatus('completed', targets)).toBe('completed')
       }),
@@ -219,6 +226,22 @@ describe('a node that joins', () => {
     expect((await s.deployments.get(good.id)).status).toBe('completed')
     const notices = await s.notices()
     expect(notices.map((row) => `${row.node_id} ${row.type}`)).toEqual(['b routes', 'c routes'])
+  })
+
+  test('is looked up in the newest deployments of each target, not in the whole history', async () => {
+    await using s = await slices()
+    await s.addNode('a', 'tokyo-1')
+    await s.addNode('o', 'osaka-1')
+    await s.addFunction('f', 6)
+    const deploy = (version: number, target: string) =>
+      s.deployments.deploy(developer, 'f', { ...immediate, version, target })
+    await deploy(1, 'osaka-*')
+    for (const version of [2, 3, 4, 5]) await deploy(version, 'all')
+    await deploy(6, 'tokyo-*')
+    const rows = await deploymentsInForce(s.db)
+    expect(rows.map((row) => row.version)).toEqual([6, 5, 4, 1])
+    const plan = await s.sync.plan(await s.addNode('b', 'osaka-2'), 0)
+    expect(plan.actions).toMatchObject([{ action: 'put_function', function: { version: 5 } }])
   })
 
   test('gets the newest deployment also when the clock was set back before it', async () => {
@@ -331,6 +354,7 @@ test('P3: every deploy notice carries id, version, URL, SHA-256, memory, time, a
           artifact_url: url,
           routes: [],
           ...ready,
+          secrets: {},
           function_id: ready.function_id as FunctionId,
           sha256: ready.sha256 as Sha256,
         } as typeof parsed)

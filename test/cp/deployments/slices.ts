@@ -4,6 +4,7 @@ import { createAuditStore } from '../../../src/cp/audit/store.ts'
 import type { RequestContext } from '../../../src/cp/context.ts'
 import { createDeploymentHooks } from '../../../src/cp/deployments/hooks.ts'
 import { createDeployments } from '../../../src/cp/deployments/service.ts'
+import type { RecordEvent } from '../../../src/cp/events.ts'
 import { createFunctionLookup } from '../../../src/cp/functions/lookup.ts'
 import { createManifestSource } from '../../../src/cp/manifest-source.ts'
 import { createOutbox, type OutboxRow } from '../../../src/cp/outbox/store.ts'
@@ -27,7 +28,8 @@ export async function slices() {
   const { nextRevision, enqueueNotices } = outbox
   const functions = createFunctionLookup((sha256) => `http://cp/${sha256}`)
   const events: EventMessage[] = []
-  const publishEvent = (event: EventMessage) => void events.push(event)
+  const recordEvent: RecordEvent = async (_tx, event) => () => void events.push(event)
+  const wakeRollouts = () => undefined
   const shared = { db, functions, audit: audit.record, nextRevision, enqueueNotices }
   const manifests = createManifestSource({
     functions,
@@ -40,11 +42,13 @@ export async function slices() {
     enqueueNotices,
     manifests,
     removeRoutes,
-    publishEvent,
+    recordEvent,
+    wakeRollouts,
   })
   const sync = createSync({
     db,
     manifests,
+    preview_domain: null,
     acknowledgeUpTo: outbox.acknowledgeUpTo,
     report: hooks.reported,
     countSync: () => undefined,
@@ -57,7 +61,7 @@ export async function slices() {
     sync,
     events,
     audit,
-    deployments: createDeployments({ ...shared, publishEvent }),
+    deployments: createDeployments({ ...shared, recordEvent, wakeRollouts }),
 
     async addNode(id: string, pop: string): Promise<NodeId> {
       await db.run(

@@ -15,6 +15,8 @@ import type { Endpoint } from '../../../src/cp/endpoint.ts'
 import type { Functions } from '../../../src/cp/functions/functions.ts'
 import { createFunctions } from '../../../src/cp/functions/functions.ts'
 import { createFunctionLookup } from '../../../src/cp/functions/lookup.ts'
+import { createSealing } from '../../../src/cp/sealing.ts'
+import { createSecrets } from '../../../src/cp/secrets/service.ts'
 import type { FunctionLookup } from '../../../src/cp/lookup.ts'
 import { readJsonBody } from '../../../src/http/body.ts'
 import { errorResponse } from '../../../src/http/error-response.ts'
@@ -22,6 +24,7 @@ import { validate } from '../../../src/http/validate.ts'
 import type { RegistrationView, VersionView } from '../../../src/protocol/api.ts'
 import { registrationViewSchema, versionViewSchema } from '../../../src/protocol/api.ts'
 import { createLog } from '../../../src/telemetry/log.ts'
+import { inspectModule } from '../../../src/wasm/check.ts'
 import { checkWholeModule } from '../../../src/wasm/validate.ts'
 import type { TempDatabase } from '../db/temp-database.ts'
 import { tempDatabase } from '../db/temp-database.ts'
@@ -72,12 +75,22 @@ export async function functionStack(): Promise<FunctionStack> {
     audit: createAuditStore().record,
     modules: store,
     checkModule: checkWholeModule,
+    inspectModule,
     sign: signing.signArtifact,
     location: (sha256) => store.location(sha256),
     lookup,
     troubles: () => [],
+    secrets: createSecrets({
+      db: temp.db,
+      audit: createAuditStore().record,
+      functions: lookup,
+      sealing: await createSealing(temp.dir),
+    }).links,
     hooks: {
-      removed: async (_tx, _context, id) => void hookCalls.push(`removed ${id}`),
+      removed: async (_tx, _context, id) => {
+        hookCalls.push(`removed ${id}`)
+        return () => undefined
+      },
       changed: async (_tx, _context, id) => void hookCalls.push(`changed ${id}`),
     },
     public_url,
@@ -138,6 +151,7 @@ function mountEndpoint(app: Hono, endpoint: Endpoint): void {
         query: validate(endpoint.query ?? none, c.req.query(), 'query'),
         body: validate(endpoint.body ?? none, body, 'body'),
         context,
+        header: (name) => c.req.header(name) ?? null,
       })
       if (endpoint.status === 204) return new Response(null, { status: 204 })
       return Response.json((endpoint.response ?? none).parse(result), { status: endpoint.status })

@@ -195,6 +195,7 @@ describe('being alive', () => {
     expect(writes).toBeLessThanOrEqual(2)
     nowMs = 2_000_000
     liveness.look()
+    await liveness.flush()
     nowMs = 3_000_000
     liveness.look()
     await liveness.flush()

@@ -181,6 +181,41 @@ test('a slow node delays no other, and one that comes back is served at once', a
   await relay.close()
 })
 
+test('a node that arrives while nothing can be written is served at once when it can', async () => {
+  await using temp = await tempDatabase()
+  const id = 'n-1' as NodeId
+  await insertNode(temp, id, '')
+  const outbox = createOutbox({ wake: () => undefined })
+  await temp.db.write((tx) => {
+    const what = { type: 'routes', function_id: null, deployment_id: null } as const
+    return outbox.enqueueNotices(tx, { node_ids: [id], revision: 1, ...what })
+  })
+  await temp.db.run('UPDATE outbox SET next_attempt_at = ?', [
+    new Date(Date.now() + 55_000).toISOString(),
+  ])
+  let failures = 1
+  const pushed: number[] = []
+  const relay = new Relay({
+    db: {
+      ...temp.db,
+      write: (work) =>
+        failures-- > 0 ? Promise.reject(new Error('The disk is full.')) : temp.db.write(work),
+    },
+    outbox,
+    deployContent: () => Promise.resolve(null),
+    publish: async (_nodeId, notice) => void pushed.push(notice.revision),
+    notified: async () => () => undefined,
+    log: silent,
+    now: Date.now,
+    random: () => 0,
+  })
+  relay.open()
+  relay.connected(id)
+  await eventually(() => pushed.length > 0, 'the notice')
+  expect(pushed).toEqual([1])
+  await relay.close()
+})
+
 test('a newer notice overtakes the older one of the same function, and an applied revision ends all before it', async () => {
   await using cp = await testPlane()
   const node = await cp.addNode('tokyo-1')

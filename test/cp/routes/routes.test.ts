@@ -76,6 +76,8 @@ describe('paths', () => {
     expect((await cp.call('POST', '/routes', { ...body, path: '/u/[0-9]+' })).status).toBe(201)
     const refused = await cp.call<ErrorAnswer>('POST', '/routes', { ...body, path: '/(a)\\1' })
     expect([refused.status, refused.body.error.code]).toEqual([400, 'invalid_field'])
+    expect(refused.body.error.message).toStartWith('Field path of the body: ')
+    expect(refused.body.error.details).toMatchObject({ field: 'path', position: 4 })
   })
 })
 
@@ -127,6 +129,20 @@ describe('the API', () => {
       expect([answer.status, answer.body.error.code]).toEqual([404, 'route_not_found'])
     }
     expect((await cp.call('PUT', `/routes/${other.id}`, {})).status).toBe(400)
+  })
+
+  test('takes all as a selector for every POP', async () => {
+    await using cp = await testPlane()
+    await cp.addFunction('hello')
+    const route = await cp.addRoute({ function: 'hello', path: '/a', pop_selector: 'all' })
+    expect(route.pop_selector).toBeNull()
+    const path = `/routes/${route.id}`
+    await cp.must('PUT', path, { pop_selector: 'tokyo-*' })
+    expect(await cp.must('PUT', path, { pop_selector: 'all' })).toMatchObject({
+      pop_selector: null,
+    })
+    const schema = { function: 'hello', sql: 'CREATE TABLE t (a)', pop_selector: 'all' }
+    expect(await cp.must('POST', '/schemas', schema)).toMatchObject({ pop_selector: null })
   })
 
   test('refuses two functions for the same requests, and names the other route', async () => {

@@ -61,7 +61,9 @@ function apply(stored: Stored, change: Change): void {
     const version = change.kind === 'deploy' ? change.version : (before?.version ?? 1)
     const removed = change.kind === 'undeploy'
     const deployment_id = `d${revision}` as DeploymentId
-    stored.assignments.set(function_id, { function_id, version, deployment_id, revision, removed })
+    stored.assignments.set(function_id, {
+      ...{ function_id, version, split: null, deployment_id, revision, removed },
+    })
     return
   }
   const id = `r${change.route}` as RouteId
@@ -112,7 +114,7 @@ function plan(stored: Stored, base: number, full: boolean): Step[] {
       ? !row.deleted && stored.assignments.get(row.function_id)?.removed === false
       : row.revision > since || (!row.deleted && touched.has(row.function_id)),
   )
-  return planSteps({ pop_id: pop, base_revision: base, full, assignments, routes })
+  return planSteps({ pop_id: pop, base_revision: base, full, assignments, routes, schemas: [] })
 }
 
 function perform(held: Held, steps: readonly Step[], full: boolean): Held {
@@ -126,7 +128,7 @@ function perform(held: Held, steps: readonly Step[], full: boolean): Held {
       expect(functions.has(function_id)).toBe(true)
       routes.set(id, `${function_id}:${priority}`)
     } else if (step.action === 'remove_route') routes.delete(step.route_id)
-    else functions.delete(step.function_id)
+    else if (step.action === 'remove_function') functions.delete(step.function_id)
   }
   return { functions, routes }
 }

@@ -3,8 +3,10 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-import { FunctionData, keptMsMax } from '../../../src/edge/agent/function-data.ts'
+import { FunctionData } from '../../../src/edge/agent/function-data.ts'
+import { keptMsMax } from '../../../src/edge/agent/kept-stores.ts'
 import { kvDamagedDir, kvStoreDir, kvStoreFile } from '../../../src/edge/kv-files.ts'
+import { sqlDamagedDir, sqlDatabaseDir, sqlDatabaseFile } from '../../../src/sql/database-files.ts'
 import { quietLog } from './fixtures/node.ts'
 
 const [A, B] = [1, 2].map((n) => `01890000-0000-7000-8000-00000000000${n}`) as [string, string]
@@ -18,10 +20,12 @@ function open() {
   const root = mkdtempSync(join(tmpdir(), 'edgefn-data-'))
   closers.push(() => rmSync(root, { recursive: true, force: true }))
   const kv = join(root, 'kv')
+  const sql = join(root, 'sql')
   const metrics = join(root, 'metrics')
   const clock = { ms: Date.now() }
   const data = new FunctionData({
     kv_dir: kv,
+    sql_dir: sql,
     guest_metrics_dir: metrics,
     log: quietLog,
     now: () => clock.ms,
@@ -32,7 +36,7 @@ function open() {
     for (const suffix of ['', '-wal', '-shm']) writeFileSync(`${kvStoreFile(dir)}${suffix}`, 'x')
     return dir
   }
-  return { data, kv, metrics, clock, store }
+  return { data, kv, sql, metrics, clock, store }
 }
 
 test('a deleted function takes its keys and counters along, whole, and nobody else’s', () => {
@@ -44,6 +48,18 @@ test('a deleted function takes its keys and counters along, whole, and nobody el
   expect([existsSync(a), existsSync(b)]).toEqual([false, true])
   expect(readdirSync(kv)).toEqual([B])
   expect(readdirSync(metrics)).toEqual([])
+})
+
+test('a deleted function takes its tables along', () => {
+  const { data, sql } = open()
+  for (const functionId of [A, B]) {
+    mkdirSync(sqlDatabaseDir(sql, functionId))
+    writeFileSync(sqlDatabaseFile(sqlDatabaseDir(sql, functionId)), 'xyz')
+  }
+  const gauge = data.metrics([A]).find(({ name }) => name === 'edgefn_sql_disk_bytes')
+  expect(gauge?.values).toEqual([{ value: 3, labels: { function_id: A } }])
+  data.remove([A])
+  expect(readdirSync(sql)).toEqual([B])
 })
 
 test('the disk that keys take is shown, of functions that have some', () => {
@@ -90,4 +106,16 @@ test('a directory that is gone is no reason to stop', () => {
   data.sweep(new Set())
   data.remove([A])
   expect(existsSync(kv)).toBe(false)
+})
+
+test('what was put aside as damaged goes with its function, though nothing else is left', () => {
+  const { data, kv, sql, clock } = open()
+  for (const functionId of [A, B]) mkdirSync(sqlDamagedDir(sql, functionId))
+  mkdirSync(kvDamagedDir(kv, A))
+  data.remove([A])
+  expect([readdirSync(kv), readdirSync(sql)]).toEqual([[], [`${B}.damaged`]])
+  data.sweep(new Set())
+  clock.ms += keptMsMax + 60_000
+  data.sweep(new Set())
+  expect(readdirSync(sql)).toEqual([])
 })

@@ -5,7 +5,12 @@ import { expect, test } from 'bun:test'
 import fc from 'fast-check'
 
 import { createAgentMetrics } from '../../../src/edge/agent/metrics.ts'
-import { CALL_ERROR_CODES, DISPATCH_BUCKETS, DISPATCH_PARTS } from '../../../src/edge/stats.ts'
+import {
+  CALL_ERROR_CODES,
+  DISPATCH_BUCKETS,
+  DISPATCH_PARTS,
+  Tally,
+} from '../../../src/edge/stats.ts'
 import type { Outcome } from '../../../src/edge/worker/call.ts'
 import { LATENCY_BUCKETS } from '../../../src/telemetry/metrics.ts'
 import { aFunction, answered, failed, openIngress } from '../worker/ingress/harness.ts'
@@ -27,6 +32,7 @@ const FIGURES = {
   cpu_seconds: 0,
   resident_bytes: 0,
   memory_pressure: 0,
+  telemetry: { batches: 0, bytes: 0, dropped: 0 },
 }
 
 type Ingress = ReturnType<typeof openIngress>
@@ -35,9 +41,11 @@ type Ingress = ReturnType<typeof openIngress>
 function openNode(workers: readonly IngressOptions[]) {
   const ingresses = workers.map((options) => openIngress(options))
   const slots = new Map(ingresses.map(({ fn }) => [fn.function_id as string, fn.slot]))
+  const stats = ingresses.map((ingress) => ingress.stats)
   const metrics = createAgentMetrics({
-    stats: ingresses.map(({ stats }) => stats),
-    functions: () => slots,
+    stats,
+    functions: () => slots.entries().map(([id, slot]) => [id, new Tally().add(stats, slot)]),
+    versions: () => [],
     guestMetrics: () => [],
     figures: () => FIGURES,
     health: () => ({ deaths: new Map(), blamed: new Map(), quarantines: [], breakers: [] }),
@@ -256,4 +264,16 @@ test('what edgefn takes before and after the guest is in the histogram of its pa
     }),
     { numRuns: 30 },
   )
+})
+
+test('answers of 500 and above that a guest gives itself are counted apart from calls that fail', async () => {
+  const statuses = [200, 404, 499, 500, 503, 599]
+  let status = 200
+  using node = openNode([{ fn: aFunction(), invoke: () => answered('x', { status }) }])
+  for (status of statuses) await node.call(0)
+  const samples = await node.scrape()
+  const label = `{function_id="${node.ingresses[0]?.fn.function_id}"}`
+  expect(samples.get(`edgefn_server_errors_total${label}`)).toBe(3)
+  expect(samples.get(`wasm_invoke_count_total${label}`)).toBe(6)
+  expect([...samples.keys()].some((name) => name.includes('code='))).toBe(false)
 })

@@ -63,3 +63,28 @@ export declare function http_response_body(handle: i32, buffer: usize, cap: i32)
 
 @external('edgefn', 'http_response_close')
 export declare function http_response_close(handle: i32): i32
+
+@external('edgefn', 'sql_query')
+export declare function sql_query(
+  sql: usize,
+  sqlLength: i32,
+  params: usize,
+  paramsLength: i32,
+  format: i32,
+  buffer: usize,
+  cap: i32,
+): i32
+
+@external('edgefn', 'sql_exec')
+export declare function sql_exec(
+  sql: usize,
+  sqlLength: i32,
+  params: usize,
+  paramsLength: i32,
+  format: i32,
+  buffer: usize,
+  cap: i32,
+): i32
+
+@external('edgefn', 'sql_result')
+export declare function sql_result(buffer: usize, cap: i32): i32

@@ -21,4 +21,8 @@ export namespace Result {
   /** Of a fetch: too many are open. */
   export const TooManyFetches: i32 = -10
   export const TooManyRedirects: i32 = -11
+  /** Others were writing to the tables all the time. */
+  export const Busy: i32 = -12
+  /** SQLite refuses the statement. */
+  export const SqlError: i32 = -13
 }

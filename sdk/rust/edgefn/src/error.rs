@@ -27,6 +27,10 @@ pub enum Error {
     TooManyFetches,
     /// Of a fetch (-11).
     TooManyRedirects,
+    /// Others were writing to the tables all the time (-12).
+    Busy,
+    /// SQLite refuses the statement; [`crate::sql::message`] has its words (-13).
+    Sql,
     /// A code that this crate does not know.
     Other(i32),
 }
@@ -46,6 +50,8 @@ impl Error {
             Error::Network => -9,
             Error::TooManyFetches => -10,
             Error::TooManyRedirects => -11,
+            Error::Busy => -12,
+            Error::Sql => -13,
             Error::Other(code) => code,
         }
     }
@@ -63,6 +69,8 @@ impl Error {
             -9 => Error::Network,
             -10 => Error::TooManyFetches,
             -11 => Error::TooManyRedirects,
+            -12 => Error::Busy,
+            -13 => Error::Sql,
             other => Error::Other(other),
         }
     }
@@ -82,6 +90,8 @@ impl fmt::Display for Error {
             Error::Network => f.write_str("the network failed"),
             Error::TooManyFetches => f.write_str("too many fetches are open"),
             Error::TooManyRedirects => f.write_str("too many redirects"),
+            Error::Busy => f.write_str("the tables are busy"),
+            Error::Sql => f.write_str("SQLite refuses the statement"),
             Error::Other(code) => write!(f, "code {code}"),
         }
     }

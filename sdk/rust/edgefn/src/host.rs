@@ -38,6 +38,25 @@ extern "C" {
     pub fn http_response_head(handle: i32, buffer: *mut u8, cap: i32) -> i32;
     pub fn http_response_body(handle: i32, buffer: *mut u8, cap: i32) -> i32;
     pub fn http_response_close(handle: i32) -> i32;
+    pub fn sql_query(
+        sql: *const u8,
+        sql_len: i32,
+        params: *const u8,
+        params_len: i32,
+        format: i32,
+        buffer: *mut u8,
+        cap: i32,
+    ) -> i32;
+    pub fn sql_exec(
+        sql: *const u8,
+        sql_len: i32,
+        params: *const u8,
+        params_len: i32,
+        format: i32,
+        buffer: *mut u8,
+        cap: i32,
+    ) -> i32;
+    pub fn sql_result(buffer: *mut u8, cap: i32) -> i32;
 }
 
 /// The result of a host function as a length, or why there is none.

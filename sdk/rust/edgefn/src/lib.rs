@@ -23,6 +23,7 @@ mod log;
 mod metrics;
 mod request;
 mod response;
+pub mod sql;
 
 pub use error::Error;
 pub use guest::{alloc, handle};

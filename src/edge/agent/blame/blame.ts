@@ -9,14 +9,14 @@ import { quarantineError } from '../../verdicts.ts'
 import type { BlameStore, Quarantine } from '../cache/blame-store.ts'
 import { artifactKey } from '../node-state.ts'
 import { mayBlame } from '../supervise/worker-process.ts'
-import type { SlotTable } from '../supervise/slots.ts'
+import type { Arm, Arms } from '../supervise/arms.ts'
 import type { Death, Separation, VersionKey } from './rule.ts'
 import { guilty, recent, separation } from './rule.ts'
 
 export interface BlameDeps {
   readonly running: RunningFile
   readonly verdicts: VerdictFile
-  readonly slots: () => SlotTable
+  readonly arms: () => Pick<Arms, 'find' | 'armAt'>
   readonly store: BlameStore
   readonly log: Log
   /** Milliseconds since the epoch. */
@@ -64,7 +64,7 @@ export class Blame {
   /** The quarantine that a version is in now. */
   quarantineOf(fn: { readonly function_id: string; readonly version: number }): Quarantine | null {
     const found = this.#quarantines.get(artifactKey(fn))
-    return found !== undefined && found.until > this.#deps.now() ? found : null
+    return found !== undefined && holds(found, this.#deps.now()) ? found : null
   }
 
   /** The same as an error with which a call of it, or a try to load it, is refused. */
@@ -80,12 +80,12 @@ export class Blame {
   /** Quarantines that hold now. */
   quarantines(): Quarantine[] {
     const now = this.#deps.now()
-    return [...this.#quarantines.values()].filter(({ until }) => until > now)
+    return [...this.#quarantines.values()].filter((quarantine) => holds(quarantine, now))
   }
 
   /** The process of a seat has ended; `reason` is null when it was to end. Nothing writes the seat's cells then. */
   workerEnded(seat: number, reason: string | null): void {
-    const { running, slots, now } = this.#deps
+    const { running, arms, now } = this.#deps
     const cells = running.read(seat)
     // It ended itself, because a guest in it could not be stopped.
     const why = running.hasLost(seat) && reason === 'exit' ? 'stuck' : reason
@@ -94,27 +94,22 @@ export class Blame {
     this.#counts.set(why, (this.#counts.get(why) ?? 0) + 1)
     if (!mayBlame(why)) return
     const keys = new Set<VersionKey>()
-    for (const { slot, version } of cells) {
-      const function_id = slots().functionOf(slot)
-      if (function_id !== null) keys.add(artifactKey({ function_id, version }))
+    for (const { slot } of cells) {
+      const arm = arms().armAt(slot)
+      if (arm !== null) keys.add(artifactKey(arm))
     }
     if (keys.size > 0) this.#judge(why, [...keys], now())
   }
 
-  /** A function has a slot from now on, which must say what was decided about it before. */
-  slotTaken(functionId: string, slot: number): void {
+  /** A version has a slot from now on, which must say what was decided about it before. */
+  slotTaken(arm: Arm, slot: number): void {
     const { verdicts } = this.#deps
-    // A function that returns has its slot as it left it, and what was decided may have ended while it was away.
+    // A version that returns has its slot as it left it, and what was decided may have ended while it was away.
     verdicts.clear(slot)
-    // Of several versions the last: an earlier one can only be served when its quarantine is over.
-    const held = this.quarantines()
-      .filter((each) => each.function_id === functionId)
-      .sort((a, b) => b.since - a.since)[0]
-    if (held !== undefined) verdicts.quarantine(slot, held)
+    const held = this.quarantineOf(arm)
+    if (held !== null) verdicts.quarantine(slot, held)
     const { apart, waitMs } = this.#separation
-    for (const key of apart) {
-      if (functionIdOf(key) === functionId) verdicts.keepApart(slot, versionOf(key), waitMs)
-    }
+    if (apart.has(artifactKey(arm))) verdicts.keepApart(slot, arm.version, waitMs)
   }
 
   #judge(reason: string, running: readonly VersionKey[], at: number): void {
@@ -145,7 +140,7 @@ export class Blame {
     this.#quarantines.set(key, quarantine)
     // Explained: they count against nobody else, and not again after this quarantine.
     this.#deaths = this.#deaths.filter(({ running }) => !running.includes(key))
-    const slot = this.#slotOf(function_id)
+    const slot = this.#slotOf(quarantine)
     if (slot !== null) verdicts.quarantine(slot, quarantine)
     this.#deps.onChange()
     log.error('A function version ends workers and is quarantined on this node.', {
@@ -166,26 +161,25 @@ export class Blame {
     const before = this.#separation.apart
     this.#separation = separation(this.#deaths)
     const { apart, waitMs } = this.#separation
-    const marks = new Map<string, number>()
-    for (const key of before) marks.set(functionIdOf(key), 0)
-    for (const key of apart) marks.set(functionIdOf(key), versionOf(key))
-    for (const [functionId, version] of marks) {
-      const slot = this.#slotOf(functionId)
-      if (slot !== null) verdicts.keepApart(slot, version, waitMs)
+    for (const key of new Set([...before, ...apart])) {
+      const version = versionOf(key)
+      const slot = this.#slotOf({ function_id: functionIdOf(key), version })
+      if (slot !== null) verdicts.keepApart(slot, apart.has(key) ? version : 0, waitMs)
     }
   }
 
-  #slotOf(functionId: string): number | null {
-    return this.#deps.slots().find(functionId)
+  #slotOf(arm: Arm): number | null {
+    return this.#deps.arms().find(arm)?.slot ?? null
   }
 
   /** Ends the quarantines that are over, and lets suspicions lapse. */
   #review(): void {
     const { now, verdicts, log, onChange } = this.#deps
     const at = now()
-    for (const [, { function_id, version, until }] of this.#quarantines) {
-      const slot = this.#slotOf(function_id)
-      if (until > at || slot === null) continue
+    for (const quarantine of this.#quarantines.values()) {
+      const { function_id, version } = quarantine
+      const slot = this.#slotOf({ function_id, version })
+      if (holds(quarantine, at) || slot === null) continue
       if (verdicts.refusal({ slot, version, name: '' }) === null) continue
       verdicts.release(slot)
       onChange()
@@ -232,6 +226,11 @@ export class Blame {
     this.#timer = setTimeout(() => this.#review(), Math.min(Math.max(next - at, 0) + 1, 60_000))
     this.#timer.unref()
   }
+}
+
+/** One that would last longer than it was made for was made before the clock was set back: it is over. */
+function holds({ until, times }: Pick<Quarantine, 'until' | 'times'>, now: number): boolean {
+  return until > now && until - now <= quarantineMs(times)
 }
 
 /** How long the `times`-th quarantine of a version lasts. */

@@ -8,7 +8,7 @@ import type { IndexDatabase } from '../cache/cache-index.ts'
 import { createBlameStore } from '../cache/blame-store.ts'
 import type { SharedFiles } from '../shared-files.ts'
 import { mayBlame } from '../supervise/worker-process.ts'
-import type { SlotTable } from '../supervise/slots.ts'
+import type { Arm, Arms } from '../supervise/arms.ts'
 import { Blame } from './blame.ts'
 import type { HealthFigures } from './health-metrics.ts'
 
@@ -17,7 +17,7 @@ const lookMs = 1_000
 
 export interface HealthDeps {
   readonly shared: SharedFiles
-  readonly slots: () => SlotTable
+  readonly arms: () => Arms
   readonly database: IndexDatabase
   readonly log: Log
   /** Milliseconds since the epoch, of the clock that workers use for the breakers. */
@@ -34,26 +34,23 @@ export interface Health {
   readonly reason: string | null
 }
 
-interface Version {
-  readonly function_id: string
-  readonly version: number
-}
-
 export class FunctionHealth {
   readonly #deps: HealthDeps
   readonly #blame: Blame
-  /** How often each breaker had opened at the last look. */
-  readonly #opened = new Map<string, number>()
-  #tripped = new Set<string>()
+  /** How often each breaker had opened at the last look, by slot. */
+  readonly #opened = new Map<number, number>()
+  /** How often breakers of a function opened whose records belong to other versions now. */
+  readonly #openedBefore = new Map<string, number>()
+  #tripped = new Map<number, Arm>()
   #timer: ReturnType<typeof setInterval> | null = null
 
   constructor(deps: HealthDeps) {
-    const { shared, slots, database, log, now, onChange } = deps
+    const { shared, arms, database, log, now, onChange } = deps
     this.#deps = deps
     this.#blame = new Blame({
       running: shared.running,
       verdicts: shared.verdicts,
-      slots,
+      arms,
       store: createBlameStore(database),
       log,
       now,
@@ -70,9 +67,16 @@ export class FunctionHealth {
     this.#blame.close()
   }
 
-  /** Told by the slot table, before anybody uses the slot. */
-  slotTaken(functionId: string, slot: number): void {
-    this.#blame.slotTaken(functionId, slot)
+  /** Told before anybody uses the slot. */
+  slotTaken(arm: Arm, slot: number): void {
+    this.#blame.slotTaken(arm, slot)
+  }
+
+  /** Told before the record of a version is cleared. */
+  slotLeaving({ function_id }: Arm, slot: number): void {
+    const before = this.#openedBefore.get(function_id) ?? 0
+    this.#openedBefore.set(function_id, before + this.#deps.shared.breakers.opened(slot))
+    this.#opened.delete(slot)
   }
 
   /** A worker's process has ended; `reason` is null when it was to end. */
@@ -87,14 +91,14 @@ export class FunctionHealth {
   }
 
   /** Why a version may not be loaded or run now; null when it may. */
-  refusal(fn: Version & { readonly name: string }): EdgefnError | null {
+  refusal(fn: Arm & { readonly name: string }): EdgefnError | null {
     return this.#blame.refusal(fn)
   }
 
   /** How a function does that is served in this version. */
-  of(fn: Version & { readonly name: string }): Health {
+  of(fn: Arm & { readonly name: string }): Health {
     const quarantine = this.#blame.refusal(fn)
-    const breaker = this.#breakerOf(fn.function_id)
+    const breaker = this.#breakerOf(fn)
     const reason =
       quarantine?.message ??
       (breaker === 'closed' ? null : 'Its circuit breaker is open: too many of its calls failed.')
@@ -102,46 +106,60 @@ export class FunctionHealth {
   }
 
   figures(): HealthFigures {
-    const { shared, slots } = this.#deps
-    const breakers = [...slots().entries()].map(([function_id, slot]) => ({
-      function_id,
-      state: this.#breakerOf(function_id),
-      opened: shared.breakers.opened(slot),
-    }))
     const { deaths, blamed } = this.#blame
-    return { deaths, blamed, quarantines: this.#blame.quarantines(), breakers }
+    return { deaths, blamed, quarantines: this.#blame.quarantines(), breakers: this.#breakers() }
+  }
+
+  /** Of each function the breaker of the version that does worst, and how often any of them opened. */
+  #breakers(): HealthFigures['breakers'] {
+    const { shared, arms } = this.#deps
+    const states = new Map<string, BreakerState>()
+    for (const [arm] of arms().entries()) {
+      const state = this.#breakerOf(arm)
+      const worst = states.get(arm.function_id) ?? 'closed'
+      states.set(arm.function_id, worst === 'open' || state === 'closed' ? worst : state)
+    }
+    return [...states].map(([function_id, state]) => {
+      let opened = this.#openedBefore.get(function_id) ?? 0
+      for (const slot of arms().slotsOf(function_id)) opened += shared.breakers.opened(slot)
+      return { function_id, state, opened }
+    })
   }
 
   /** Closed when it keeps no call away: also when its time is over and nobody has called since. */
-  #breakerOf(functionId: string): BreakerState {
-    const { shared, slots, now } = this.#deps
-    const slot = slots().find(functionId)
-    if (slot === null) return 'closed'
-    const breaker = shared.breakers.read(slot)
-    return isTripped(breaker, now()) ? breaker.state : 'closed'
+  #breakerOf(arm: Arm): BreakerState {
+    const slots = this.#deps.arms().find(arm)
+    return slots === null ? 'closed' : this.#breakerIn(slots.slot)
+  }
+
+  #breakerIn(slot: number): BreakerState {
+    const breaker = this.#deps.shared.breakers.read(slot)
+    return isTripped(breaker, this.#deps.now()) ? breaker.state : 'closed'
   }
 
   #look(): void {
-    const { shared, slots, log, onChange } = this.#deps
-    const tripped = new Set<string>()
+    const { shared, arms, log, onChange } = this.#deps
+    const tripped = new Map<number, Arm>()
     let changed = false
-    for (const [functionId, slot] of slots().entries()) {
+    for (const [arm, slot] of arms().entries()) {
+      const { function_id, version } = arm
       const opened = shared.breakers.opened(slot)
-      if (opened > (this.#opened.get(functionId) ?? 0)) {
+      if (opened > (this.#opened.get(slot) ?? 0)) {
         const { until } = shared.breakers.read(slot)
         log.warn('The circuit breaker of a function opened: too many of its calls failed.', {
-          function_id: functionId,
+          function_id,
           error_type: 'circuit_open',
-          context: { opened, until: new Date(until).toISOString() },
+          context: { version, opened, until: new Date(until).toISOString() },
         })
         changed = true
       }
-      this.#opened.set(functionId, opened)
-      if (this.#breakerOf(functionId) !== 'closed') tripped.add(functionId)
+      this.#opened.set(slot, opened)
+      if (this.#breakerIn(slot) !== 'closed') tripped.set(slot, arm)
     }
-    for (const functionId of this.#tripped) {
-      if (tripped.has(functionId)) continue
-      log.info('The circuit breaker of a function is closed again.', { function_id: functionId })
+    for (const [slot, { function_id, version }] of this.#tripped) {
+      if (tripped.has(slot)) continue
+      const context = { version }
+      log.info('The circuit breaker of a function is closed again.', { function_id, context })
       changed = true
     }
     this.#tripped = tripped

@@ -3,7 +3,7 @@
 import type { Manifest } from '../../../protocol/manifest.ts'
 import type { Log } from '../../../telemetry/log.ts'
 import type { NodeState } from '../node-state.ts'
-import { artifactKey } from '../node-state.ts'
+import { artifactKey, servedArms } from '../node-state.ts'
 import type { ArtifactCache, ArtifactRow } from './artifact-cache.ts'
 
 interface CacheCareDeps {
@@ -30,9 +30,9 @@ export class CacheCare {
   noteUses(): void {
     const { cache, log, state, invocations } = this.#deps
     const counts = invocations()
-    for (const [functionId, { serving }] of state().functions) {
+    for (const [functionId, entry] of state().functions) {
       const used = (counts.get(functionId) ?? 0) !== (this.#uses.get(functionId) ?? 0)
-      if (used && serving !== null) cache.touch(artifactKey(serving))
+      if (used) for (const arm of servedArms(entry)) cache.touch(artifactKey(arm))
     }
     this.#uses = counts
     try {

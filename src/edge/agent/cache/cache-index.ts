@@ -1,7 +1,7 @@
 /** The node's own database `index.db`: which artifacts are cached, and the desired state as last applied. */
 
 import { Database } from 'bun:sqlite'
-import { renameSync, rmSync } from 'node:fs'
+import { chmodSync, renameSync, rmSync } from 'node:fs'
 
 import type { Log } from '../../../telemetry/log.ts'
 
@@ -26,6 +26,16 @@ const MIGRATIONS = [
      unacknowledged TEXT
    ) STRICT;`,
   'CREATE TABLE blame (id INTEGER PRIMARY KEY CHECK (id = 1), record TEXT NOT NULL) STRICT;',
+  'ALTER TABLE node_state ADD COLUMN unread_by TEXT;',
+  `CREATE TABLE commands (
+     command_id TEXT PRIMARY KEY,
+     command TEXT NOT NULL,
+     result TEXT,
+     acknowledged INTEGER NOT NULL DEFAULT 0,
+     begun_at INTEGER NOT NULL
+   ) STRICT, WITHOUT ROWID;
+   CREATE TABLE modes (id INTEGER PRIMARY KEY CHECK (id = 1), modes TEXT NOT NULL) STRICT;`,
+  'CREATE TABLE schemas (function_id TEXT PRIMARY KEY, entries TEXT NOT NULL) STRICT, WITHOUT ROWID;',
 ]
 
 /**
@@ -49,6 +59,8 @@ export function openCacheIndex(path: string, log: Log): IndexDatabase {
 function open(path: string, locking: 'shared' | 'exclusive' = 'shared'): Database {
   const database = new Database(path, { create: true, strict: true })
   try {
+    // It tells what the node serves, and the files beside it take the same mode.
+    chmodSync(path, 0o600)
     database.run('PRAGMA busy_timeout = 5000')
     if (locking === 'exclusive') database.run('PRAGMA locking_mode = EXCLUSIVE')
     database.run('PRAGMA journal_mode = WAL')

@@ -60,7 +60,7 @@ interface CompilerDeps {
 export interface CompileCounts {
   readonly compiled: Readonly<Record<CompileLevel, number>>
   readonly failed: Readonly<Record<CompileLevel, number>>
-  /** Functions that are served at each level; the others are interpreted. */
+  /** Versions of functions that are served at each level; the others are interpreted. */
   readonly served: Readonly<Record<CompileLevel, number>>
   readonly functions: number
 }
@@ -74,7 +74,7 @@ interface Machine {
 
 export class Compiler {
   readonly #deps: CompilerDeps
-  /** What is to be compiled, by function. */
+  /** What is to be compiled, by version. */
   #wanted = new Map<string, Manifest>()
   #order: readonly Manifest[] = []
   /** Where among them it is: what comes before has been looked at. Of 10 000, looking at all for each took longer than the rest. */
@@ -130,10 +130,10 @@ export class Compiler {
 
   /** Says what is served; what is not any more is forgotten. */
   want(manifests: Iterable<Manifest>): void {
-    this.#wanted = new Map([...manifests].map((manifest) => [manifest.function_id, manifest]))
+    this.#wanted = new Map([...manifests].map((manifest) => [keyOf(manifest), manifest]))
     this.#order = [...this.#wanted.values()]
     this.#place = firstOf(0)
-    const keys = new Set([...this.#wanted.values()].map(keyOf))
+    const keys = this.#wanted
     for (const key of this.#forms.keys()) if (!keys.has(key)) this.#forms.delete(key)
     for (const key of this.#notBefore.keys()) {
       if (!keys.has(key.slice(0, key.lastIndexOf('/')))) this.#notBefore.delete(key)

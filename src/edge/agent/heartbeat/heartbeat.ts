@@ -1,7 +1,8 @@
 /** Sends a heartbeat every `heartbeat_ms`: over MQTT when it is connected, else over HTTP [R7.1–R7.4]. */
 
 import { toEdgefnError } from '../../../errors.ts'
-import type { Heartbeat, HeartbeatAnswer } from '../../../protocol/messages.ts'
+import type { Heartbeat, MqttPlace } from '../../../protocol/messages.ts'
+import type { AnswerOfHeartbeat } from '../cp-client.ts'
 import type { Log } from '../../../telemetry/log.ts'
 
 /**
@@ -9,6 +10,8 @@ import type { Log } from '../../../telemetry/log.ts'
  * messages and passes none on could otherwise hide from the node that it is behind.
  */
 const httpBeatEvery = 4
+/** Milliseconds that the clocks of node and control plane may differ without a word. */
+const clocksApartMs = 30_000
 
 interface HeartbeatDeps {
   readonly heartbeat_ms: number
@@ -17,9 +20,13 @@ interface HeartbeatDeps {
     readonly connected: boolean
     publish(channel: 'heartbeat', payload: string): Promise<void>
   } | null
-  postHttp(beat: Heartbeat): Promise<HeartbeatAnswer>
+  postHttp(beat: Heartbeat): Promise<AnswerOfHeartbeat>
   /** The control plane has something for this node. */
   onBehind(): void
+  /** Where the control plane says that the broker is. */
+  onMqttPlace(place: MqttPlace): void
+  /** The control plane waits for the node to do something. */
+  onCommands(): void
   readonly log: Log
   retryDelayMs(attempt: number): number
 }
@@ -28,11 +35,14 @@ export class HeartbeatSender {
   readonly #deps: HeartbeatDeps
   #timer: ReturnType<typeof setTimeout> | null = null
   #running: Promise<void> | null = null
-  #beats = 0
+  /** Not the same beats for all nodes of a fleet that was started, or lost its control plane, at one time. */
+  #beats = Math.floor(Math.random() * httpBeatEvery)
   #failures = 0
   /** A beat was asked for while one was under way. */
   #again = false
   #closed = false
+  /** By how much the node's clock was ahead when that was last said. */
+  #saidAheadMs = 0
 
   constructor(deps: HeartbeatDeps) {
     this.#deps = deps
@@ -65,7 +75,9 @@ export class HeartbeatSender {
   /** After failures 1 s to 60 s until one arrives [R7.4]. */
   #nextMs(): number {
     const { heartbeat_ms, retryDelayMs } = this.#deps
-    return this.#failures === 0 ? heartbeat_ms : retryDelayMs(this.#failures)
+    // A little early, each time otherwise: a fleet that began to beat together does not go on so.
+    const jittered = heartbeat_ms * (0.9 + 0.1 * Math.random())
+    return this.#failures === 0 ? jittered : retryDelayMs(this.#failures)
   }
 
   async #beat(): Promise<void> {
@@ -105,6 +117,20 @@ export class HeartbeatSender {
 
   async #posted(beat: Heartbeat): Promise<void> {
     const answer = await this.#deps.postHttp(beat)
+    if (answer.mqtt !== undefined) this.#deps.onMqttPlace(answer.mqtt)
     if (answer.revision !== beat.revision || answer.notices.length > 0) this.#deps.onBehind()
+    if (answer.commands > 0) this.#deps.onCommands()
+    this.#compareClocks(Date.parse(answer.server_time))
+  }
+
+  /** Nothing that a node does for the control plane goes by its clock; previews, logs and what guests are told do. */
+  #compareClocks(serverMs: number): void {
+    const aheadMs = Date.now() - serverMs
+    if (Math.abs(aheadMs - this.#saidAheadMs) < clocksApartMs) return
+    this.#saidAheadMs = Math.abs(aheadMs) < clocksApartMs ? 0 : aheadMs
+    const context = { ahead_seconds: Math.round(aheadMs / 1000) }
+    if (this.#saidAheadMs === 0)
+      this.#deps.log.info('The clock of the node is right again.', { context })
+    else this.#deps.log.warn('The clocks of the node and of the control plane differ.', { context })
   }
 }

@@ -3,7 +3,7 @@
 import type { NodeId } from '../../../protocol/ids.ts'
 import type { FunctionStatus, Heartbeat } from '../../../protocol/messages.ts'
 import type { ArtifactRow } from '../cache/artifact-cache.ts'
-import type { Manifest } from '../../../protocol/manifest.ts'
+import { armsOf, type Manifest } from '../../../protocol/manifest.ts'
 import type { Health } from '../blame/function-health.ts'
 import { functionIdSchema } from '../../../protocol/ids.ts'
 import type { NodeState } from '../node-state.ts'
@@ -17,7 +17,7 @@ export interface HeartbeatParts {
   readonly node_id: NodeId
   readonly state: NodeState
   readonly cached: readonly ArtifactRow[]
-  /** Statistics of the functions that have any, by function id. */
+  /** Statistics of the functions that have any, by function id; of the versions of a split by `artifactKey`. */
   readonly totals: ReadonlyMap<string, FunctionTotals>
   health(fn: Manifest): Health
   readonly cpu_percent: number
@@ -60,21 +60,23 @@ function functionStatuses(parts: HeartbeatParts): FunctionStatus[] {
   const failed: FunctionStatus[] = []
   const named = new Set<string>()
   for (const [functionId, entry] of parts.state.functions) {
-    const manifest = visibleManifest(entry)
-    named.add(artifactKey(manifest))
-    const { quarantined, breaker, reason } = parts.health(manifest)
-    const status = {
-      function_id: manifest.function_id,
-      version: manifest.version,
-      breaker,
-      reason: reason === null ? null : reason.slice(0, 500),
-      ...usage(parts.totals.get(functionId)),
+    for (const manifest of armsOf(visibleManifest(entry))) {
+      named.add(artifactKey(manifest))
+      const { quarantined, breaker, reason } = parts.health(manifest)
+      const totals = parts.totals.get(artifactKey(manifest)) ?? parts.totals.get(functionId)
+      const status = {
+        function_id: manifest.function_id,
+        version: manifest.version,
+        breaker,
+        reason: reason === null ? null : reason.slice(0, 500),
+        ...usage(totals),
+      }
+      const held = entry.serving === null ? 'failed' : 'serving'
+      const state = quarantined ? 'quarantined' : held
+      if (reason !== null) unwell.push({ ...status, state })
+      else if (entry.serving === null) failed.push({ ...status, state })
+      else serving.push({ ...status, state })
     }
-    const held = entry.serving === null ? 'failed' : 'serving'
-    const state = quarantined ? 'quarantined' : held
-    if (reason !== null) unwell.push({ ...status, state })
-    else if (entry.serving === null) failed.push({ ...status, state })
-    else serving.push({ ...status, state })
   }
   const cached = parts.cached
     .filter((row) => !named.has(artifactKey(row)))

@@ -39,6 +39,14 @@ export function processStart(pid: number): string | null {
   return `${boot?.trim() ?? ''}:${ticks}`
 }
 
+/** A clock of the machine that nobody can set: the boot it belongs to, and milliseconds since then. */
+export function machineClock(): { readonly boot: string; readonly uptime_ms: number } {
+  const boot = read('/proc/sys/kernel/random/boot_id')?.trim()
+  const seconds = Number(read('/proc/uptime')?.split(' ')[0])
+  if (boot !== undefined && seconds > 0) return { boot, uptime_ms: seconds * 1000 }
+  return { boot: `process ${process.pid}`, uptime_ms: performance.now() }
+}
+
 export interface CpuTimes {
   readonly busy: number
   readonly total: number

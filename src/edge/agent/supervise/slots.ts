@@ -1,78 +1,78 @@
-/** Gives each function its record in the files that the node's processes share (`edge/stats.ts` and its neighbours). */
+/** Gives each of many keys its record in the files that the node's processes share (`edge/stats.ts` and its neighbours). */
 
-import { LIMITS } from '../../../protocol/limits.ts'
+export interface SlotTableOptions {
+  /** Records of a file. */
+  readonly slots_max: number
+  /** Zeroes a slot in every file that has one; `key` is whose it was. */
+  clear(slot: number, key: string): void
+  /** Told whose a slot is before anybody else is. */
+  taken?(key: string, slot: number): void
+}
 
 export class SlotTable {
-  readonly #clear: (slot: number) => void
-  readonly #taken: (functionId: string, slot: number) => void
+  readonly #options: SlotTableOptions
   readonly #slots = new Map<string, number>()
-  /** Functions that left, oldest first. Their counters stay until the slot is needed, so a function that returns goes on counting. */
+  /** Keys that left, oldest first. Their records stay until the slot is needed, so a key that returns goes on counting. */
   readonly #released = new Map<string, number>()
-  #used = 0
+  /** Whose each slot is, or was last. */
+  readonly #keys: string[] = []
 
-  /** `clear` zeroes a slot in every file that has one; `taken` is told whose it is before anybody else is. */
-  constructor(
-    clear: (slot: number) => void,
-    taken: (functionId: string, slot: number) => void = () => {},
-  ) {
-    this.#clear = clear
-    this.#taken = taken
+  constructor(options: SlotTableOptions) {
+    this.#options = options
   }
 
   /**
-   * The slot of a function, given on first use. Slots never used come first, so a freed one rests as long as possible
-   * and a call that still ends in it writes to nobody else's record. Null when all `functionsMax` are held.
+   * The slot of a key, given on first use. Slots never used come first, so a freed one rests as long as possible and a call
+   * that still ends in it writes to nobody else's record. Null when all are held.
    */
-  take(functionId: string): number | null {
-    const held = this.#slots.get(functionId)
+  take(key: string): number | null {
+    const held = this.#slots.get(key)
     if (held !== undefined) return held
-    const slot = this.#released.get(functionId) ?? this.#fresh()
+    const slot = this.#released.get(key) ?? this.#fresh()
     if (slot === null) return null
-    this.#released.delete(functionId)
-    this.#slots.set(functionId, slot)
-    this.#taken(functionId, slot)
+    this.#released.delete(key)
+    this.#slots.set(key, slot)
+    this.#keys[slot] = key
+    this.#options.taken?.(key, slot)
     return slot
   }
 
-  /** The slot that a function holds now. */
-  find(functionId: string): number | null {
-    return this.#slots.get(functionId) ?? null
+  /** The slot that a key holds now. */
+  find(key: string): number | null {
+    return this.#slots.get(key) ?? null
   }
 
-  /** The function that a slot belongs to, or did last. */
-  functionOf(slot: number): string | null {
-    for (const slots of [this.#slots, this.#released]) {
-      for (const [functionId, held] of slots) if (held === slot) return functionId
-    }
-    return null
+  /** The key that a slot belongs to, or did last. */
+  keyOf(slot: number): string | null {
+    return this.#keys[slot] ?? null
   }
 
-  /** Frees the slots of all functions but these. */
-  keepOnly(functionIds: { has(functionId: string): boolean }): void {
-    for (const [functionId, slot] of this.#slots) {
-      if (functionIds.has(functionId)) continue
-      this.#slots.delete(functionId)
-      this.#released.set(functionId, slot)
+  /** Frees the slots of all keys but these. */
+  keepOnly(keys: { has(key: string): boolean }): void {
+    for (const [key, slot] of this.#slots) {
+      if (keys.has(key)) continue
+      this.#slots.delete(key)
+      this.#released.set(key, slot)
     }
   }
 
-  /** Functions that hold a slot now. */
+  /** Keys that hold a slot now. */
   entries(): IterableIterator<[string, number]> {
     return this.#slots.entries()
   }
 
-  /** All slots that were ever given, those of functions that left included. */
+  /** All slots that were ever given, those of keys that left included. */
   used(): number[] {
-    return Array.from({ length: this.#used }, (_, slot) => slot)
+    return Array.from(this.#keys.keys())
   }
 
   #fresh(): number | null {
-    if (this.#used < LIMITS.functionsMax) return this.#used++
+    if (this.#keys.length < this.#options.slots_max) return this.#keys.length
     const oldest = this.#released.entries().next().value
     if (oldest === undefined) return null
-    const [functionId, slot] = oldest
-    this.#released.delete(functionId)
-    this.#clear(slot)
+    const [key, slot] = oldest
+    this.#released.delete(key)
+    this.#options.clear(slot, key)
     return slot
   }
 }

@@ -2,10 +2,17 @@
 
 import { EdgefnError, toEdgefnError } from '../../../errors.ts'
 import type { Log } from '../../../telemetry/log.ts'
-import type { IpcError, MemoryPressure, WorkerFunction, WorkerOptions } from '../../ipc.ts'
+import { armKey } from '../../ipc.ts'
+import type {
+  IpcError,
+  MemoryPressure,
+  ToWorker,
+  WorkerFunction,
+  WorkerOptions,
+} from '../../ipc.ts'
 import type { Assignment } from '../../table-parts.ts'
 import { WorkerPlace } from './worker-place.ts'
-import type { FetchRequest, WorkerProcess } from './worker-process.ts'
+import type { FetchRequest, PreviewRequest, WorkerProcess } from './worker-process.ts'
 import { WorkerSource } from './worker-source.ts'
 
 /** How often the workers' memory is looked at; a guest can take some 300 MB in this time. */
@@ -14,6 +21,9 @@ export const memoryCheckMs = 100
 const startDeathsMax = 5
 /** How long `prepare` waits for a worker when none serves at the moment. */
 const servingMsMax = 15_000
+
+/** What holds for all workers until something else is said. */
+export type ModeMessage = Extract<ToWorker, { type: 'drained' | 'set_log_level' }>
 
 export type WorkerCommand = (options: WorkerOptions) => string[]
 
@@ -28,6 +38,8 @@ export interface SupervisorOptions {
   command(seat: number, port: number, spare: boolean): string[]
   /** Answers a worker that lacks an artifact with the path, or throws. */
   onFetch(request: FetchRequest): Promise<string>
+  /** Brings a version into service for previews, or throws. */
+  onPreview(request: PreviewRequest): Promise<void>
   onStarted(seat: number, pid: number): void
   /**
    * The process in a seat has ended; nothing writes its part of the shared memory until another is started. `reason` is
@@ -48,6 +60,8 @@ export class Supervisor {
   #memoryTimer: ReturnType<typeof setInterval> | null = null
   #servingWaiters: (() => void)[] = []
   #closed = false
+  /** What every worker is told, and each later one. */
+  readonly #modes = new Map<ModeMessage['type'], ModeMessage>()
 
   /** `table` is what the first workers serve. */
   constructor(options: SupervisorOptions, table: Assignment) {
@@ -136,15 +150,32 @@ export class Supervisor {
     for (const place of this.#places) place.serving?.send({ type: 'memory_pressure', level })
   }
 
+  /** Tells every worker, now and each later one: to refuse requests or to serve, at which level to log. */
+  setMode(message: ModeMessage): void {
+    this.#modes.set(message.type, message)
+    for (const place of this.#places) place.tell(message)
+  }
+
+  /** Replaces all workers, one after the other, each by one that serves already. Throws `worker_lost` when one could not be. */
+  async renew(): Promise<void> {
+    for (const place of this.#places) {
+      await place.renew()
+      if (this.#closed) throw new EdgefnError('shutting_down', 'The node is shutting down.')
+    }
+  }
+
   /**
    * Sends the calls of a function to another form of the version that is served. Nothing happens when that version is no
    * longer the one in the table.
    */
   upgrade(fn: WorkerFunction): void {
-    const served = this.#table.functions.get(fn.function_id)
-    if (served === undefined || !isSameVersion(served, fn)) return
-    this.#table.functions.set(fn.function_id, fn)
-    for (const place of this.#places) place.upgrade(fn)
+    for (const key of [fn.function_id, armKey(fn)]) {
+      const served = this.#table.functions.get(key)
+      if (served === undefined || !isSameVersion(served, fn)) continue
+      const row = { ...served, path: fn.path, compiled: fn.compiled }
+      this.#table.functions.set(key, row)
+      for (const place of this.#places) place.upgrade(row)
+    }
   }
 
   /** Drains and ends all workers. */
@@ -162,6 +193,7 @@ export class Supervisor {
       ...{ workers, spare, log, onStarted, onExit },
       command: (seat, isSpare) => command(seat, this.#port, isSpare),
       onFetch: (request, worker) => void this.#answerFetch(request, worker),
+      onPreview: (request, worker) => void this.#answerPreview(request, worker),
     })
   }
 
@@ -174,6 +206,7 @@ export class Supervisor {
       source: this.#source,
       port: () => this.#port,
       table: () => this.#table,
+      greeting: () => [...this.#modes.values()],
       onServing: (port) => {
         this.#port = port
         this.#started.resolve(port)
@@ -245,6 +278,18 @@ export class Supervisor {
       error = { code: failure.code, message: failure.message }
     }
     worker.send({ type: 'fetched', function_id, version, path, error })
+  }
+
+  async #answerPreview(request: PreviewRequest, worker: WorkerProcess): Promise<void> {
+    const { function_id, version } = request
+    let error: IpcError | null = null
+    try {
+      await this.#options.onPreview(request)
+    } catch (thrown) {
+      const { code, message } = toEdgefnError(thrown)
+      error = { code, message }
+    }
+    worker.send({ type: 'previewed', function_id, version, error })
   }
 
   #checkMemory(): void {

@@ -2,7 +2,7 @@
 
 import { EdgefnError, errorMessage, toEdgefnError } from '../../../errors.ts'
 import type { Log } from '../../../telemetry/log.ts'
-import type { WorkerFunction } from '../../ipc.ts'
+import type { ToWorker, WorkerFunction } from '../../ipc.ts'
 import { pause } from '../pause.ts'
 import type { Assignment } from '../../table-parts.ts'
 import { residentBytes } from './proc.ts'
@@ -12,6 +12,9 @@ import type { WorkerSource } from './worker-source.ts'
 
 /** A worker that dies younger than this died of its start. */
 const youngMs = 5_000
+/** How long a worker that has a successor sends its clients elsewhere before it stops listening. */
+const partMs = 1_000
+
 interface WorkerPlaceOptions {
   readonly index: number
   readonly log: Log
@@ -21,6 +24,8 @@ interface WorkerPlaceOptions {
   port(): number
   /** The table a new worker gets; asked at the moment it is ready. */
   table(): Assignment
+  /** What a new worker is told before it gets its first table. */
+  greeting(): readonly ToWorker[]
   /** The worker listens and has the table. */
   onServing(port: number): void
   /** Whether a function may be run; asked before a new worker warms it. */
@@ -69,6 +74,11 @@ export class WorkerPlace {
     if (this.#ready) this.#process?.send({ type: 'upgrade', function: fn })
   }
 
+  /** Says something that the greeting says from now on too; one that is only starting gets it so. */
+  tell(message: ToWorker): void {
+    if (this.#ready) this.#process?.send(message)
+  }
+
   /** Replaces a worker whose resident memory is over the limit. */
   checkMemory(): void {
     const { memory_bytes_max: limit, log, index } = this.#options
@@ -79,6 +89,35 @@ export class WorkerPlace {
       context: { worker: index, pid: this.#process?.pid, bytes, bytes_max: limit },
     })
     this.#process?.kill('memory_limit')
+  }
+
+  /**
+   * Another process takes the place; the one before serves until then, and ends when its calls have. Throws `worker_lost` when
+   * the new one cannot serve, and the old one stays; resolves at once in a place that is getting a new one anyway.
+   */
+  async renew(): Promise<void> {
+    const old = this.serving
+    if (old === null) return
+    const { source, table, onServing } = this.#options
+    const successor = source.start()
+    try {
+      await this.#seat(successor)
+      await this.#warm(successor, table(), () => this.#process === old)
+      if (this.#process !== old) throw new EdgefnError('worker_lost', 'The worker ended meanwhile.')
+    } catch (thrown) {
+      successor.kill('start_failed')
+      await successor.exited
+      source.ended(successor, null)
+      throw thrown
+    }
+    this.#process = successor
+    // What changed while it was brought up.
+    for (const message of this.#options.greeting()) successor.send(message)
+    await this.assign(table())
+    old.send({ type: 'part' })
+    await pause(partMs, this.#closing.signal)
+    await old.stop()
+    onServing(this.#options.port())
   }
 
   async close(): Promise<void> {
@@ -114,14 +153,19 @@ export class WorkerPlace {
     const { source, onFailed } = this.#options
     const startedAt = performance.now()
     try {
-      const worker = source.start()
+      let worker = source.start()
       this.#process = worker
       void this.#bringUp(worker).catch((thrown) => {
         onFailed(toEdgefnError(thrown), youngDeaths + 1)
         worker.kill('start_failed')
       })
-      const exit = await worker.exited
+      let exit = await worker.exited
       source.ended(worker, this.#closing.signal.aborted ? null : exit.reason)
+      while (this.#process !== null && this.#process !== worker) {
+        worker = this.#process
+        exit = await worker.exited
+        source.ended(worker, this.#closing.signal.aborted ? null : exit.reason)
+      }
       // Since it has the place: it may have been a spare for days.
       return { ...exit, lived_ms: performance.now() - startedAt }
     } catch (thrown) {
@@ -137,20 +181,26 @@ export class WorkerPlace {
 
   /** Table first, so that the worker serves at once; then one warm instance of each function. */
   async #bringUp(worker: WorkerProcess): Promise<void> {
-    await worker.serve(this.#options.port())
-    const { port } = await worker.ready
-    this.#ready = true
-    const table = this.#options.table()
-    await worker.assign(table)
+    const port = await this.#seat(worker, () => (this.#ready = true))
     if (this.#process !== worker) return
     this.#serving = true
     this.#options.onServing(port)
-    await this.#warm(worker, table)
+    await this.#warm(worker, this.#options.table(), () => this.#process === worker)
   }
 
-  async #warm(worker: WorkerProcess, table: Assignment): Promise<void> {
+  /** Has a process listen with the table of the moment; returns its port. */
+  async #seat(worker: WorkerProcess, onReady: () => void = () => undefined): Promise<number> {
+    await worker.serve(this.#options.port())
+    const { port } = await worker.ready
+    onReady()
+    for (const message of this.#options.greeting()) worker.send(message)
+    await worker.assign(this.#options.table())
+    return port
+  }
+
+  async #warm(worker: WorkerProcess, table: Assignment, isWanted: () => boolean): Promise<void> {
     for (const fn of table.functions.values()) {
-      if (this.#process !== worker || this.#closing.signal.aborted) return
+      if (!isWanted() || this.#closing.signal.aborted) return
       if (fn.path === null || !this.#options.mayRun(fn)) continue
       try {
         await worker.prepare(fn)

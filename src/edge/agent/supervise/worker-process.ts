@@ -21,6 +21,7 @@ const terminateMsMax = 2_000
 
 export type WorkerReady = Extract<ToAgent, { type: 'ready' }>
 export type FetchRequest = Extract<ToAgent, { type: 'fetch' }>
+export type PreviewRequest = Extract<ToAgent, { type: 'preview' }>
 
 export interface WorkerExit {
   readonly code: number | null
@@ -52,6 +53,7 @@ interface WorkerProcessOptions {
   readonly spare: boolean
   readonly log: Log
   onFetch(request: FetchRequest, worker: WorkerProcess): void
+  onPreview(request: PreviewRequest, worker: WorkerProcess): void
 }
 
 interface Waiter<T> {
@@ -234,6 +236,8 @@ export class WorkerProcess {
         return this.#assigns.get(String(message.revision))?.shift()?.resolve(null)
       case 'fetch':
         return options.onFetch(message, this)
+      case 'preview':
+        return options.onPreview(message, this)
     }
   }
 

@@ -7,7 +7,7 @@ import { errorMessage } from '../../../errors.ts'
 import type { Log } from '../../../telemetry/log.ts'
 import { restartDelayMs } from './restart-delay.ts'
 import { Seats } from './seats.ts'
-import type { FetchRequest, WorkerExit } from './worker-process.ts'
+import type { FetchRequest, PreviewRequest, WorkerExit } from './worker-process.ts'
 import { WorkerProcess } from './worker-process.ts'
 
 /** A spare that lives as long was not killed by its own start. */
@@ -20,6 +20,7 @@ export interface WorkerSourceOptions {
   readonly log: Log
   command(seat: number, spare: boolean): readonly string[]
   onFetch(request: FetchRequest, worker: WorkerProcess): void
+  onPreview(request: PreviewRequest, worker: WorkerProcess): void
   onStarted(seat: number, pid: number): void
   /** A process has ended; nothing writes its seat's shared memory until another is started. */
   onExit(seat: number, reason: string | null): void
@@ -35,7 +36,8 @@ export class WorkerSource {
 
   constructor(options: WorkerSourceOptions) {
     this.#options = options
-    this.#seats = new Seats(options.workers + Number(options.spare))
+    // One more for the spare, or for the successor of one that serves still.
+    this.#seats = new Seats(options.workers + 1)
   }
 
   /** The spare's process; null while there is none. */
@@ -79,10 +81,12 @@ export class WorkerSource {
   }
 
   #spawn(spare: boolean): WorkerProcess {
-    const { command, log, onFetch, onStarted } = this.#options
+    const { command, log, onFetch, onPreview, onStarted } = this.#options
     const seat = this.#seats.take()
     try {
-      const worker = new WorkerProcess({ command: command(seat, spare), seat, spare, log, onFetch })
+      const worker = new WorkerProcess({
+        ...{ command: command(seat, spare), seat, spare, log, onFetch, onPreview },
+      })
       onStarted(seat, worker.pid)
       return worker
     } catch (thrown) {

@@ -2,10 +2,14 @@
 
 import { LIMITS } from '../../../protocol/limits.ts'
 import type { Manifest } from '../../../protocol/manifest.ts'
-import type { FunctionResult, Plan, SyncAck } from '../../../protocol/plan.ts'
+import type { PlanAsRead } from '../../../protocol/lenient.ts'
+import type { FunctionResult, SyncAck } from '../../../protocol/plan.ts'
+import type { SchemaResult } from '../../../protocol/schemas.ts'
+import { VERSION } from '../../../version.ts'
 import type { EdgefnError } from '../../../errors.ts'
 import type { FunctionEntry, NodeState } from '../node-state.ts'
 import { sameManifest } from '../node-state.ts'
+import { keepNamed, putSchema } from '../schemas/schema-state.ts'
 
 /** `stale`: the node is further already. `gap`: the plan starts after where the node is; it needs a full one. */
 export type Reconciled =
@@ -15,14 +19,20 @@ export type Reconciled =
  * Applies a plan to a state. Never goes a step backwards, except by a full plan, which is the whole truth (a control plane
  * restored from a backup). Functions that must be loaded become `pending` beside what is served.
  */
-export function reconcile(state: NodeState, plan: Plan): Reconciled {
+export function reconcile(state: NodeState, plan: PlanAsRead): Reconciled {
   if (!plan.full && plan.revision < state.revision) return { outcome: 'stale' }
   if (!plan.full && plan.base_revision > state.revision) return { outcome: 'gap' }
   const functions = new Map(state.functions)
   const routes = new Map(state.routes)
+  const schemas = plan.full ? keepNamed(state.schemas, plan) : new Map(state.schemas)
   if (plan.full) dropUnnamed(plan, functions, routes)
   for (const action of plan.actions) {
     switch (action.action) {
+      case 'put_schema': {
+        const { function_id } = action.schema
+        schemas.set(function_id, putSchema(schemas.get(function_id) ?? [], action.schema))
+        break
+      }
       case 'put_function': {
         const { function_id } = action.function
         functions.set(function_id, putFunction(functions.get(function_id), action.function))
@@ -38,15 +48,20 @@ export function reconcile(state: NodeState, plan: Plan): Reconciled {
         break
       case 'remove_function':
         functions.delete(action.function_id)
+        schemas.delete(action.function_id)
         break
     }
   }
-  const next = { ...state, synced: true, revision: plan.revision, functions, routes }
+  const unread = (plan.unread ?? []).length > 0
+  const unread_by = unread ? VERSION : plan.full ? null : state.unread_by
+  const { revision } = plan
+  const next = { ...state, synced: true, revision, functions, routes, schemas, unread_by }
   return { outcome: 'next', state: next }
 }
 
+/** What an action that could not be read is about is named as well: it stays as it is. */
 function dropUnnamed(
-  plan: Plan,
+  plan: PlanAsRead,
   functions: Map<string, unknown>,
   routes: Map<string, unknown>,
 ): void {
@@ -55,6 +70,7 @@ function dropUnnamed(
     if (action.action === 'put_function') named.add(action.function.function_id)
     if (action.action === 'put_route') named.add(action.route.route_id)
   }
+  for (const { subject } of plan.unread ?? []) if (subject !== null) named.add(subject)
   for (const id of functions.keys()) if (!named.has(id)) functions.delete(id)
   for (const id of routes.keys()) if (!named.has(id)) routes.delete(id)
 }
@@ -113,6 +129,9 @@ export function resultOf(entry: FunctionEntry): FunctionResult | null {
   return { ...of, state: 'failed', error }
 }
 
+/** Kinds of actions in one acknowledgement. */
+export const skippedMax = 100
+
 /** Adds results to those not yet confirmed; the newer result of a function replaces the older. */
 export function mergeAck(earlier: SyncAck | null, later: SyncAck): SyncAck {
   if (earlier === null) return later
@@ -120,26 +139,46 @@ export function mergeAck(earlier: SyncAck | null, later: SyncAck): SyncAck {
   for (const result of [...earlier.results, ...later.results]) {
     results.set(result.function_id, result)
   }
+  const skipped = [...new Set([...(earlier.skipped ?? []), ...(later.skipped ?? [])])]
   return {
     base_revision: Math.min(earlier.base_revision, later.base_revision),
     revision: later.revision,
     results: [...results.values()],
+    ...(skipped.length === 0 ? {} : { skipped: skipped.slice(0, skippedMax) }),
+    ...mergedSchemas(earlier, later),
     duration_ms: earlier.duration_ms + later.duration_ms,
   }
 }
 
+function mergedSchemas(earlier: SyncAck, later: SyncAck): Pick<SyncAck, 'schemas'> {
+  const schemas = new Map<string, SchemaResult>()
+  for (const result of [...(earlier.schemas ?? []), ...(later.schemas ?? [])]) {
+    schemas.set(`${result.function_id}/${result.number}`, result)
+  }
+  return schemas.size === 0 ? {} : { schemas: [...schemas.values()] }
+}
+
 /** Splits an acknowledgement whose body would be over `bytesMax` into several of the same revision. */
 export function splitAck(ack: SyncAck, bytesMax: number): SyncAck[] {
-  const parts: FunctionResult[][] = [[]]
+  interface Part {
+    readonly results: FunctionResult[]
+    readonly schemas: SchemaResult[]
+  }
+  const parts: Part[] = [{ results: [], schemas: [] }]
   let bytes = 0
-  for (const result of ack.results) {
+  const room = (result: unknown): Part => {
     const size = Buffer.byteLength(JSON.stringify(result)) + 1
     if (bytes + size > bytesMax && bytes > 0) {
-      parts.push([])
+      parts.push({ results: [], schemas: [] })
       bytes = 0
     }
-    parts.at(-1)?.push(result)
     bytes += size
+    return parts.at(-1) as Part
   }
-  return parts.map((results) => ({ ...ack, results }))
+  for (const result of ack.results) room(result).results.push(result)
+  for (const result of ack.schemas ?? []) room(result).schemas.push(result)
+  const { schemas: _schemas, ...head } = ack
+  return parts.map(({ results, schemas }) => {
+    return { ...head, results, ...(schemas.length === 0 ? {} : { schemas }) }
+  })
 }

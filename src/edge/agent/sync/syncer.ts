@@ -5,8 +5,9 @@
 
 import { EdgefnError, toEdgefnError } from '../../../errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
-import type { Manifest } from '../../../protocol/manifest.ts'
-import type { FunctionResult, Plan, SyncAck } from '../../../protocol/plan.ts'
+import { armsOf, type Manifest } from '../../../protocol/manifest.ts'
+import type { PlanAsRead } from '../../../protocol/lenient.ts'
+import type { FunctionResult } from '../../../protocol/plan.ts'
 import type { Log } from '../../../telemetry/log.ts'
 import type { CompiledModule } from '../../compiled.ts'
 import type { WorkerFunction } from '../../ipc.ts'
@@ -15,11 +16,23 @@ import { isDiskFull } from '../cache/blobs.ts'
 import type { StateStore } from '../cache/state-store.ts'
 import type { CpClient } from '../cp-client.ts'
 import type { Assignment } from '../../table-parts.ts'
-import type { NodeState } from '../node-state.ts'
+import type { NodeState, PreviewSource } from '../node-state.ts'
 import { keysInUse, tableOf, workerFunction, WorkerRows } from '../node-state.ts'
-import type { SlotTable } from '../supervise/slots.ts'
+import type { SchemaKeeper } from '../schemas/schema-keeper.ts'
+import { schemaResults } from '../schemas/schema-state.ts'
+import type { Arms } from '../supervise/arms.ts'
 import { mapBounded } from './bounded.ts'
-import { isSettled, mergeAck, reconcile, resultOf, settle, splitAck } from './reconcile.ts'
+import { changed } from './changes.ts'
+import { kindsOf, nothingNew, refusal, removedBy, type Due } from './plan-parts.ts'
+import {
+  isSettled,
+  mergeAck,
+  reconcile,
+  resultOf,
+  settle,
+  skippedMax,
+  splitAck,
+} from './reconcile.ts'
 
 /** Functions loaded at the same time. */
 const loadingMax = 4
@@ -33,8 +46,9 @@ const ACK_REFUSED = new Set(['bad_request', 'invalid_field', 'conflict'])
 interface SyncerDeps {
   readonly cp: Pick<CpClient, 'plan' | 'acknowledge'>
   readonly store: StateStore
-  readonly cache: ArtifactCache
-  readonly slots: SlotTable
+  readonly cache: Pick<ArtifactCache, 'setInService' | 'path' | 'freeSpace'>
+  readonly arms: Pick<Arms, 'take' | 'keepOnly'>
+  readonly previews: PreviewSource
   readonly workers: {
     prepare(fn: WorkerFunction): Promise<void>
     assign(table: Assignment): Promise<void>
@@ -42,6 +56,8 @@ interface SyncerDeps {
   ensureArtifact(manifest: Manifest): Promise<string>
   /** The compiled form in which a version is served; null while it is interpreted. */
   compiledOf(manifest: Manifest): CompiledModule | null
+  /** What becomes of schemas, which functions wait for. */
+  readonly schemas: Pick<SchemaKeeper, 'advance' | 'waits' | 'refusal' | 'nextRetryMs'>
   /** The workers have another table. */
   onAssigned(): void
   /** Functions that the control plane says were deleted; no worker has them in its table any more. */
@@ -51,9 +67,6 @@ interface SyncerDeps {
   /** Delay before retry number `attempt`, normally `backoffMs` with jitter. */
   retryDelayMs(attempt: number): number
 }
-
-/** A function and the version of it to bring into service. */
-type Due = readonly [string, Manifest]
 
 export interface SyncCounts {
   readonly succeeded: number
@@ -148,17 +161,19 @@ export class Syncer {
   #schedule(): void {
     if (this.#closed) return
     const now = performance.now()
-    const nextRetry = Math.min(...this.#retryAt.values())
+    const retryMs = Math.min(...this.#retryAt.values()) - now
+    const nextMs = Math.max(0, Math.min(retryMs, this.#deps.schemas.nextRetryMs()))
     const ms =
       this.#failures > 0
         ? this.#deps.retryDelayMs(this.#failures)
-        : Math.min(this.#deps.sync_ms * (0.9 + 0.1 * Math.random()), Math.max(0, nextRetry - now))
+        : Math.min(this.#deps.sync_ms * (0.9 + 0.1 * Math.random()), nextMs)
     this.#timer = setTimeout(() => this.poke(), ms)
   }
 
   async #pass(): Promise<void> {
     const startedAt = performance.now()
     const plan = await this.#plan()
+    this.#warnOfUnread(plan)
     const reconciled = reconcile(this.#state, plan)
     if (reconciled.outcome === 'next') {
       await this.#apply(reconciled.state, plan, startedAt)
@@ -167,26 +182,40 @@ export class Syncer {
     await this.#acknowledge()
   }
 
+  #warnOfUnread({ unread = [] }: PlanAsRead): void {
+    if (unread.length === 0) return
+    const actions = kindsOf(unread)
+    this.#deps.log.warn(
+      'Parts of the plan are left out, because this version cannot read them: upgrade the node.',
+      { context: { actions, left_out: unread.length } },
+    )
+  }
+
   /** The plan from here, or the full one when the control plane's starts after where the node is. */
-  async #plan(): Promise<Plan> {
+  async #plan(): Promise<PlanAsRead> {
     const { cp } = this.#deps
     const plan = await cp.plan(this.#state.revision)
     return reconcile(this.#state, plan).outcome === 'gap' ? cp.plan(0) : plan
   }
 
   /** fetch → verify → cache → warm → store → swap; the old version serves until the swap. */
-  async #apply(planned: NodeState, plan: Plan, startedAt: number): Promise<void> {
-    const { cache, workers, slots } = this.#deps
+  async #apply(planned: NodeState, plan: PlanAsRead, startedAt: number): Promise<void> {
+    const { cache, workers, arms, schemas } = this.#deps
     const before = this.#state
-    const due = this.#due(planned)
-    cache.setInService(keysInUse(before).union(keysInUse(planned)))
+    const ready = await schemas.advance(planned)
+    const due = this.#due(ready).filter(([functionId]) => !schemas.waits(ready, functionId))
+    const { previews } = this.#deps
+    cache.setInService(keysInUse(before).union(keysInUse(planned)).union(previews.keys()))
     const tries = await mapBounded(due, loadingMax, async ([functionId, manifest]) => {
-      return [functionId, await this.#bringUp(manifest)] as const
+      return [
+        functionId,
+        await this.#bringUp(manifest, schemas.refusal(ready, functionId)),
+      ] as const
     })
     // What was cut short by the end of the agent says nothing about the functions.
     if (this.#closed) throw new EdgefnError('shutting_down', 'The agent is shutting down.')
     const outcomes = new Map(tries)
-    const settled = settle(planned, outcomes)
+    const settled = settle(ready, outcomes)
     const next = this.#withResults(settled, plan, outcomes, performance.now() - startedAt)
     if (changed(before, next)) {
       await this.#save(next, before, due)
@@ -194,21 +223,29 @@ export class Syncer {
       await workers.assign(this.table())
       this.#deps.onAssigned()
     }
-    cache.setInService(keysInUse(this.#state))
-    slots.keepOnly(this.#state.functions)
+    const keys = keysInUse(this.#state).union(previews.keys())
+    cache.setInService(keys)
+    arms.keepOnly(keys)
     this.#planRetries(outcomes)
+  }
+
+  /** Gives the workers the table anew, because what is served beside the desired state has changed. */
+  async retable(): Promise<void> {
+    const { cache, previews, workers } = this.#deps
+    cache.setInService(keysInUse(this.#state).union(previews.keys()))
+    await workers.assign(this.table())
   }
 
   /** The routing table of the present state. */
   table(): Assignment {
-    const { slots, cache } = this.#deps
-    return tableOf(
-      this.#state,
-      (functionId) => slots.take(functionId),
-      (manifest) => cache.path(manifest),
-      (manifest) => this.#deps.compiledOf(manifest),
-      this.#rows,
-    )
+    const { arms, cache } = this.#deps
+    return tableOf(this.#state, {
+      slotsOf: (manifest) => arms.take(manifest),
+      pathOf: (manifest) => cache.path(manifest),
+      compiledOf: (manifest) => this.#deps.compiledOf(manifest),
+      rows: this.#rows,
+      previews: this.#deps.previews,
+    })
   }
 
   /** What to try in this pass: new manifests, and failed ones that may have got better and whose time has come. */
@@ -223,18 +260,33 @@ export class Syncer {
     return due
   }
 
-  /** One try to have a manifest loaded in every worker; null when it is, else why not. */
-  async #bringUp(manifest: Manifest): Promise<EdgefnError | null> {
-    const { slots, workers, ensureArtifact, log } = this.#deps
+  /** One try to have a function loaded in every worker, all versions of it; null when it is, else why not. */
+  async #bringUp(
+    manifest: Manifest,
+    schemaFailure: EdgefnError | null,
+  ): Promise<EdgefnError | null> {
+    if (schemaFailure !== null) return schemaFailure
+    for (const arm of armsOf(manifest)) {
+      const error = await this.#bringUpArm(arm)
+      if (error === null) continue
+      if (manifest.split === undefined) return error
+      const { code, message, cause } = error
+      return new EdgefnError(code, `Version ${arm.version} of the split: ${message}`, { cause })
+    }
+    return null
+  }
+
+  async #bringUpArm(manifest: Manifest): Promise<EdgefnError | null> {
+    const { arms, workers, ensureArtifact, compiledOf, log } = this.#deps
     try {
-      const slot = slots.take(manifest.function_id)
-      if (slot === null) {
+      const slots = arms.take(manifest)
+      if (slots === null) {
         const message = `A node holds at most ${LIMITS.functionsMax} functions.`
         throw new EdgefnError('overloaded', message)
       }
       const path = await ensureArtifact(manifest)
-      // Interpreted, because that is always possible; compiling comes when it serves.
-      await workers.prepare(workerFunction(manifest, slot, path, null))
+      // Interpreted, because that is always possible; compiling comes when it serves. One that serves has its form already.
+      await workers.prepare(workerFunction(manifest, slots, path, compiledOf(manifest)))
       return null
     } catch (thrown) {
       const error = toEdgefnError(thrown)
@@ -251,7 +303,7 @@ export class Syncer {
   /** Adds to the state what has to be reported: every settled function that the plan names or that was tried. */
   #withResults(
     state: NodeState,
-    plan: Plan,
+    plan: PlanAsRead,
     outcomes: ReadonlyMap<string, EdgefnError | null>,
     durationMs: number,
   ): NodeState {
@@ -271,12 +323,19 @@ export class Syncer {
       const result = entry === undefined ? null : resultOf(entry)
       if (result !== null) results.push(result)
     }
+    const unread = plan.unread ?? []
+    results.push(...unread.flatMap(({ result }) => result ?? []))
+    const kinds = kindsOf(unread).slice(0, skippedMax)
     // An empty full plan of revision 0 is what a control plane without changes answers for ever.
     const news = plan.revision !== this.#state.revision || (plan.full && plan.revision > 0)
-    if (!news && results.length === 0) return state
+    const told = schemaResults(this.#state.schemas, state.schemas)
+    if (!news && results.length === 0 && told.length === 0) return state
     const { revision } = plan
     const base_revision = plan.full ? 0 : plan.base_revision
-    const ack = { base_revision, revision, results, duration_ms: Math.round(durationMs) }
+    const skipped = kinds.length === 0 ? {} : { skipped: kinds }
+    const schemas = told.length === 0 ? {} : { schemas: told }
+    const duration_ms = Math.round(durationMs)
+    const ack = { base_revision, revision, results, ...skipped, ...schemas, duration_ms }
     return { ...state, unacknowledged: mergeAck(state.unacknowledged, ack) }
   }
 
@@ -332,41 +391,4 @@ export class Syncer {
     store.save(next, this.#state)
     this.#state = next
   }
-}
-
-/** Reports that none of the functions could be taken on, by a node that stays at `revision`. */
-function refusal(revision: number, due: readonly Due[], error: EdgefnError): SyncAck {
-  const { code, message } = error
-  const results = due.map(([, { function_id, version, deployment_id }]): FunctionResult => {
-    return { function_id, version, deployment_id, state: 'failed', error: { code, message } }
-  })
-  return { base_revision: revision, revision, results, duration_ms: 0 }
-}
-
-function removedBy(plan: Plan): string[] {
-  return plan.actions.flatMap((action) =>
-    action.action === 'remove_function' ? [action.function_id] : [],
-  )
-}
-
-/** What a plan from before the node's own revision has to say. */
-function nothingNew(plan: Plan, state: NodeState): Plan {
-  const { revision } = state
-  return { ...plan, base_revision: revision, revision, full: false, actions: [] }
-}
-
-function changed(before: NodeState, next: NodeState): boolean {
-  return (
-    before.synced !== next.synced ||
-    before.revision !== next.revision ||
-    before.unacknowledged !== next.unacknowledged ||
-    differs(before.functions, next.functions) ||
-    differs(before.routes, next.routes)
-  )
-}
-
-function differs(a: ReadonlyMap<string, unknown>, b: ReadonlyMap<string, unknown>): boolean {
-  if (a.size !== b.size) return true
-  for (const [key, value] of a) if (b.get(key) !== value) return true
-  return false
 }

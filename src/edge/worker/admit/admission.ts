@@ -25,19 +25,19 @@ export interface AdmissionDeps {
 }
 
 export function createAdmission({ quotas, worker, nowMs }: AdmissionDeps): Admission {
-  function release({ slot, quotas: { concurrency } }: WorkerFunction): void {
-    if (concurrency !== null) quotas.leave(slot, worker)
+  function release({ quota_slot, quotas: { concurrency } }: WorkerFunction): void {
+    if (concurrency !== null) quotas.leave(quota_slot, worker)
   }
 
   return {
     release,
     admit(fn) {
       const { concurrency, requests_per_second: rate } = fn.quotas
-      if (concurrency !== null && !quotas.enter(fn.slot, worker, concurrency)) {
+      if (concurrency !== null && !quotas.enter(fn.quota_slot, worker, concurrency)) {
         const message = `The function runs at most ${concurrency} calls at a time on this node.`
         throw refusal(message, 'concurrency', concurrency, concurrencyRetryMs)
       }
-      const waitMs = rate === null ? 0 : quotas.takeRate(fn.slot, fn.quotas, nowMs())
+      const waitMs = rate === null ? 0 : quotas.takeRate(fn.quota_slot, fn.quotas, nowMs())
       if (waitMs === 0 || rate === null) return
       release(fn)
       const message = `The function takes at most ${rate} requests per second on this node.`

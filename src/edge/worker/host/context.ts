@@ -43,6 +43,8 @@ export class CallContext {
   head: { readonly status: number; readonly lines: Uint8Array<ArrayBuffer> } | null = null
   /** Responses of `http_fetch` that are open; null until the first. */
   fetches: CallFetches | null = null
+  /** What `sql_result` gives: of the last statement, or why it failed. */
+  sqlResult: Uint8Array = EMPTY
   /** Response bytes so far, with room to grow: one buffer, because a guest may write byte by byte. */
   #output: Uint8Array<ArrayBuffer> = EMPTY
   #outputBytes = 0
@@ -110,6 +112,7 @@ export class CallContext {
     this.exitCode = 0
     this.stdinOffset = 0
     this.head = null
+    this.sqlResult = EMPTY
     this.#outputBytes = 0
     this.#streams = null
   }

@@ -8,6 +8,7 @@ import { GuestMetrics } from './guest-metrics.ts'
 import type { Host, HostOptions } from './host.ts'
 import { KvStores } from './kv/open-stores.ts'
 import { NodeLog } from './node-log.ts'
+import { SqlDatabases } from './sql/open-databases.ts'
 
 /** Opens nothing yet: a thread has files only of functions that use them. */
 export function createHost(options: HostOptions, libc: Libc, memory: GuestMemory): Host {
@@ -18,6 +19,10 @@ export function createHost(options: HostOptions, libc: Libc, memory: GuestMemory
     memory,
     kv: new KvStores({
       ...{ dir: options.kv_dir, log, nowMs },
+      sleeping: (leftMs, wait) => host.sleeping(leftMs, wait),
+    }),
+    sql: new SqlDatabases({
+      ...{ dir: options.sql_dir, log, libc },
       sleeping: (leftMs, wait) => host.sleeping(leftMs, wait),
     }),
     metrics: new GuestMetrics(options.guest_metrics_dir, log),

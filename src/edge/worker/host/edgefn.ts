@@ -10,6 +10,7 @@ import { FETCH_FUNCTIONS } from './http-fetch.ts'
 import type { Host, HostFunctionBody, HostFunctionTable } from './host.ts'
 import { KV_FUNCTIONS } from './kv/functions.ts'
 import { fill, RESULTS } from './result.ts'
+import { SQL_FUNCTIONS } from './sql/functions.ts'
 
 const LEVELS: readonly GuestLogLevel[] = ['debug', 'info', 'warn', 'error']
 
@@ -72,4 +73,5 @@ export const EDGEFN_FUNCTIONS: HostFunctionTable = {
   ...KV_FUNCTIONS,
   metrics_increment: metricsIncrement,
   ...FETCH_FUNCTIONS,
+  ...SQL_FUNCTIONS,
 }

@@ -8,10 +8,12 @@ import type { FetchLine } from '../fetch/line.ts'
 import type { CallContext } from './context.ts'
 import type { GuestMetrics } from './guest-metrics.ts'
 import type { KvStores } from './kv/open-stores.ts'
+import type { SqlDatabases } from './sql/open-databases.ts'
 
 /** What a thread must be told to make its host: plain data, for it is sent to the thread. */
 export interface HostOptions {
   readonly kv_dir: string
+  readonly sql_dir: string
   readonly guest_metrics_dir: string
   /** For what concerns the node and not the guest. */
   readonly log: {
@@ -25,6 +27,7 @@ export interface Host {
   readonly libc: Libc
   readonly memory: GuestMemory
   readonly kv: KvStores
+  readonly sql: SqlDatabases
   readonly metrics: GuestMetrics
   /** The call that runs now. Host functions are only ever called during one. */
   current: CallContext | null

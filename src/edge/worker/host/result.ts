@@ -13,6 +13,10 @@ export const RESULTS = {
   quotaFull: -4,
   /** The node cannot do it now: its disk is full or ill. */
   unavailable: -5,
+  /** Others were writing all the time; -6 to -11 are of fetches. */
+  busy: -12,
+  /** SQLite refuses the statement or what it does; `sql_result` has its words. */
+  sqlError: -13,
 } as const
 
 /** Copies as much of `value` as fits into the guest's buffer and returns its full length. */

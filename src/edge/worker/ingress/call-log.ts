@@ -47,7 +47,7 @@ export function createCallLog({ log, stats, quotas, nowMs }: CallLogDeps): CallL
   })
 
   function linesLeft(fn: WorkerFunction): number {
-    return quotas.logLinesLeft(fn.slot, LIMITS.logMessagesPerSecondMax, nowMs())
+    return quotas.logLinesLeft(fn.quota_slot, LIMITS.logMessagesPerSecondMax, nowMs())
   }
 
   function guest(fn: WorkerFunction, requestId: string, measures: CallMeasures): void {

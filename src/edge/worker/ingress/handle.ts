@@ -4,7 +4,9 @@ import { EdgefnError, toEdgefnError } from '../../../errors.ts'
 import { errorResponse } from '../../../http/error-response.ts'
 import { RequestIds } from '../../../http/request-id.ts'
 import { HTTP_METHODS } from '../../../protocol/http-methods.ts'
+import { PREVIEW_VERSION_FIELD } from '../../../protocol/preview.ts'
 import type { Log } from '../../../telemetry/log.ts'
+import { armKey, type SplitRow, type WorkerFunction } from '../../ipc.ts'
 import type { Match } from '../router/router.ts'
 import { discardBody } from './body.ts'
 import { HostNames } from './host.ts'
@@ -13,12 +15,18 @@ import { fieldIn, headerRecord, readHead } from './request.ts'
 import { methodRefusal } from './respond.ts'
 import { Call, createServe } from './serve.ts'
 import type { ServeDeps } from './serve.ts'
+import { createPreviewDoor } from './preview-door.ts'
+import type { PreviewFlights } from './preview-flights.ts'
+import { pointOf, seedOf, userOf, versionAt } from './sticky.ts'
 import type { ServingTable } from './table.ts'
 
 export interface HandlerDeps extends ServeDeps {
   /** The table in service at the moment of the call; a promise of it while there is none yet. */
   readonly table: () => ServingTable | Promise<ServingTable>
   readonly log: Log
+  readonly previewFlights: PreviewFlights
+  /** The control plane's Ed25519 key, which signs preview tokens: base64url of the raw 32 bytes. */
+  readonly signingKey: string
 }
 
 /** Answers a request. Never throws or rejects. */
@@ -29,6 +37,10 @@ export function createHandler(deps: HandlerDeps): Handler {
   const hosts = new HostNames()
   const ids = new RequestIds()
   const serve = createServe(deps)
+  const { previewFlights: flights, signingKey, table, idleSeconds } = deps
+  const previews = createPreviewDoor({
+    ...{ serve, flights, table, signingKey, idleSeconds, now: Date.now },
+  })
 
   function handle(request: Request, connection: Connection): Response | Promise<Response> {
     const readMs = nowMs()
@@ -65,13 +77,22 @@ export function createHandler(deps: HandlerDeps): Handler {
     head: RequestHead,
     table: ServingTable,
   ): Response | Promise<Response> {
+    const suffix = table.preview_suffix
+    if (suffix !== null && head.host.endsWith(suffix)) {
+      const answered = previews.onHost(identified, head, table)
+      if (answered !== null) return answered
+    }
     const match = table.router.match(head.host, head.path, head.method)
     if (match.kind !== 'found') return unrouted(match, head, identified.requestId)
     const { route } = match
     identified.functionId = route.function_id
+    if (identified.record[PREVIEW_VERSION_FIELD] !== undefined) {
+      return previews.onRoute(identified, head, route, table)
+    }
     const fn = table.functions.get(route.function_id)
     if (fn === undefined) throw notServed()
-    return serve(new Call(identified, head, route, fn))
+    const arm = fn.split === null ? fn : chooseArm(fn, fn.split, identified, table)
+    return serve(new Call(identified, head, route, arm))
   }
 
   /** The response once it is there, and the request's body is read. */
@@ -128,6 +149,22 @@ export function createHandler(deps: HandlerDeps): Handler {
   }
 
   return handle
+}
+
+/** The version of a split that the request's user belongs to. */
+function chooseArm(
+  main: WorkerFunction,
+  { sticky, arms }: SplitRow,
+  { record, connection }: Identified,
+  table: ServingTable,
+): WorkerFunction {
+  const { function_id } = main
+  const point = pointOf(seedOf(function_id), userOf(sticky, record, connection))
+  const version = versionAt(arms, point)
+  if (version === main.version) return main
+  const arm = table.functions.get(armKey({ function_id, version }))
+  if (arm === undefined) throw notServed()
+  return arm
 }
 
 function notServed(): EdgefnError {

@@ -3,13 +3,13 @@
 import type { WorkerFunction } from '../../ipc.ts'
 
 export interface LogRateOptions {
-  /** Whether the node has room for one more line of the function in a slot in this second. */
+  /** Whether the node has room for one more line of the function with these quotas in this second. */
   readonly take: (slot: number) => boolean
   /** Told once per second and function how many lines this worker has dropped. */
   readonly onDropped: (functionId: string, count: number) => void
 }
 
-type Logger = Pick<WorkerFunction, 'function_id' | 'slot'>
+type Logger = Pick<WorkerFunction, 'function_id' | 'quota_slot'>
 
 export interface LogRate {
   /** Whether one more line of the function may be written. */
@@ -50,7 +50,7 @@ export function createLogRate(options: LogRateOptions): LogRate {
   }
 
   function take(fn: Logger): boolean {
-    if (options.take(fn.slot)) return true
+    if (options.take(fn.quota_slot)) return true
     drop(fn.function_id, 1)
     return false
   }

@@ -151,6 +151,7 @@ export function createServe(deps: ServeDeps): Serve {
       const response = responder.respond(outcome.response, requestId)
       if (call.ticket !== null) guard.settle(call.ticket, null, nowMs)
       stats.add(fn.slot, 'response_bytes', outcome.response.body.byteLength)
+      if (outcome.response.status >= 500) stats.add(fn.slot, 'server_errors', 1)
       if (outcome.entered_ms > 0) observeDispatch(readMs, outcome)
       release(call)
       return response

@@ -9,6 +9,8 @@ export interface ServingTable {
   readonly router: Router
   /** Another form of a function, or its file, takes the place of one of them while the table serves. */
   readonly functions: Map<string, WorkerFunction>
+  /** What the names of preview hosts end with, a dot first; null: there are none. */
+  readonly preview_suffix: string | null
 }
 
 /** Milliseconds for which building a table may keep requests waiting; and how many routes there are between two looks at the clock. */
@@ -18,7 +20,7 @@ const routesPerLook = 64
 /** A table from `rows`, built in slices between which requests are served: 100 000 routes take some 50 ms. */
 export async function buildTable(
   revision: number,
-  rows: Pick<TableRows, 'functions' | 'routes'>,
+  rows: Pick<TableRows, 'functions' | 'routes' | 'preview_domain'>,
 ): Promise<ServingTable> {
   const builder = new RouterBuilder()
   let sliceEndsAt = performance.now() + sliceMsMax
@@ -32,5 +34,7 @@ export async function buildTable(
     await new Promise((resolve) => setImmediate(resolve))
     sliceEndsAt = performance.now() + sliceMsMax
   }
-  return { revision, router: builder.finish(), functions: new Map(rows.functions) }
+  const preview_suffix = rows.preview_domain === null ? null : `.${rows.preview_domain}`
+  const functions = new Map(rows.functions)
+  return { revision, router: builder.finish(), functions, preview_suffix }
 }

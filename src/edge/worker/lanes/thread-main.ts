@@ -9,7 +9,9 @@ import type { WorkerFunction } from '../../ipc.ts'
 import { RunningFile } from '../../running.ts'
 import { FetchLine } from '../fetch/line.ts'
 import { hostLog } from '../host/create-host.ts'
+import type { HostOptions } from '../host/host.ts'
 import { KvKeeper } from '../host/kv/keeper.ts'
+import { SqlKeeper } from '../host/sql/keeper.ts'
 import { CompiledCode } from '../runtime/compiled-code.ts'
 import { Engine } from '../runtime/engine.ts'
 import type { RunReport } from '../runtime/runner.ts'
@@ -25,7 +27,7 @@ export async function runThread(data: ThreadData): Promise<void> {
     case 'watchdog':
       return runWatchdog(data)
     case 'kv_keeper':
-      return new KvKeeper({ dir: data.host.kv_dir, log: hostLog(data.host), now: Date.now }).run()
+      return runKeepers(data.host)
     case 'fetch': {
       // Only here: sockets and TLS are nothing that an executor should load.
       const { runFetchThread } = await import('../fetch/thread-main.ts')
@@ -34,6 +36,12 @@ export async function runThread(data: ThreadData): Promise<void> {
     case 'executor':
       return runExecutor(data)
   }
+}
+
+function runKeepers(host: HostOptions): void {
+  const log = hostLog(host)
+  new KvKeeper({ dir: host.kv_dir, log, now: Date.now }).run()
+  new SqlKeeper(host.sql_dir, log, openLibc()).run()
 }
 
 /**

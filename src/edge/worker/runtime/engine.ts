@@ -188,6 +188,7 @@ export class Engine {
     this.native.deleteStore(this.#store)
     for (const module of this.#hostModules.values()) module.close()
     this.host.kv.close()
+    this.host.sql.close()
   }
 
   deleteInstance(instance: InstanceHandle): void {

@@ -7,7 +7,7 @@ import { Blame, quarantineMs } from '../../../../src/edge/agent/blame/blame.ts'
 import { createBlameStore } from '../../../../src/edge/agent/cache/blame-store.ts'
 import type { IndexDatabase } from '../../../../src/edge/agent/cache/cache-index.ts'
 import { openCacheIndex } from '../../../../src/edge/agent/cache/cache-index.ts'
-import { SlotTable } from '../../../../src/edge/agent/supervise/slots.ts'
+import { Arms } from '../../../../src/edge/agent/supervise/arms.ts'
 import { RunningFile } from '../../../../src/edge/running.ts'
 import { VerdictFile } from '../../../../src/edge/verdicts.ts'
 import { LIMITS } from '../../../../src/protocol/limits.ts'
@@ -37,31 +37,35 @@ afterEach(() => {
 function open(run: string) {
   const running = new RunningFile(join(dir, `running.${run}`), seats)
   const verdicts = new VerdictFile(join(dir, `verdicts.${run}`))
-  const slots: SlotTable = new SlotTable(
-    (slot) => verdicts.clear(slot),
-    (functionId, slot) => blame.slotTaken(functionId, slot),
-  )
+  const arms = new Arms({
+    stats: [],
+    clearSlot: (slot) => verdicts.clear(slot),
+    clearQuotaSlot: () => {},
+    taken: (arm, slot) => blame.slotTaken(arm, slot),
+    leaving: () => {},
+  })
   const blame = new Blame({
     running,
     verdicts,
-    slots: () => slots,
+    arms: () => arms,
     store: createBlameStore(database),
     log: quietLog,
     now: () => nowMs,
     onChange: () => {},
   })
   opened.push(blame)
-  const slotOf = (id: string) => slots.take(id) ?? -1
-  const leave = () => slots.keepOnly(new Set())
+  const slotOf = (function_id: string, version: number) =>
+    arms.take({ function_id, version })?.slot ?? -1
+  const leave = () => arms.keepOnly(new Set())
   /** A worker dies while these run in it, each in a thread of its own. */
   function die(seat: number, ...fns: [string, number][]): void {
     for (const [thread, [id, version]] of fns.entries()) {
-      running.begin(seat, thread, slotOf(id), version)
+      running.begin(seat, thread, slotOf(id, version), version)
     }
     blame.workerEnded(seat, 'SIGSEGV')
   }
   const refusal = (id: string, version: number) =>
-    verdicts.refusal({ slot: slotOf(id), version, name: id })?.code ?? null
+    verdicts.refusal({ slot: slotOf(id, version), version, name: id })?.code ?? null
   return { blame, running, verdicts, slotOf, leave, die, refusal }
 }
 
@@ -86,15 +90,28 @@ test('the third death quarantines the version, which workers see in the shared f
   )
 })
 
+test('a clock that is set back does not make a quarantine longer than it may be', () => {
+  const { blame, die } = open('1')
+  for (let times = 0; times < 3; times += 1) die(0, ['k', 7])
+  nowMs += quarantineMs(1) - 1_000
+  expect(blame.quarantines()).toHaveLength(1)
+  nowMs -= 24 * 3_600_000
+  expect(blame.quarantines()).toEqual([])
+  expect(blame.refusal({ function_id: 'k', version: 7, name: 'k' })).toBeNull()
+  // Whoever goes on ending workers is quarantined again, and for longer.
+  for (let times = 0; times < 3; times += 1) die(0, ['k', 7])
+  expect(blame.quarantines()).toMatchObject([{ times: 2 }])
+})
+
 test('a worker that ended as told, with nothing running, or for what no guest can do, blames nobody', () => {
   const { blame, running, slotOf } = open('1')
   for (let times = 0; times < 5; times += 1) {
-    running.begin(0, 0, slotOf('k'), 1)
+    running.begin(0, 0, slotOf('k', 1), 1)
     blame.workerEnded(0, null)
-    running.begin(0, 0, slotOf('k'), 1)
+    running.begin(0, 0, slotOf('k', 1), 1)
     running.end(0, 0)
     blame.workerEnded(0, 'SIGKILL')
-    running.begin(0, 0, slotOf('k'), 1)
+    running.begin(0, 0, slotOf('k', 1), 1)
     blame.workerEnded(0, 'hung')
   }
   expect(blame.quarantines()).toEqual([])
@@ -104,8 +121,8 @@ test('a worker that ended as told, with nothing running, or for what no guest ca
 
 test('of a worker with a thread that was given up, only what that thread ran is to blame', () => {
   const { blame, running, slotOf } = open('1')
-  running.begin(1, 0, slotOf('a'), 1)
-  running.begin(1, 3, slotOf('k'), 2)
+  running.begin(1, 0, slotOf('a', 1), 1)
+  running.begin(1, 3, slotOf('k', 2), 2)
   running.lost(1, 3)
   blame.workerEnded(1, 'exit')
   expect([...blame.blamed.keys()]).toEqual(['k'])
@@ -155,13 +172,13 @@ test('a function that was away when its quarantine ended runs again when it retu
 
 test('deaths that are not explained mark all that ran in them, also in a slot taken later, until they are', () => {
   const { verdicts, slotOf, die } = open('1')
-  const marked = () => ['k', 'a'].map((id) => verdicts.apartMs(slotOf(id), 1))
+  const marked = () => ['k', 'a'].map((id) => verdicts.apartMs(slotOf(id, 1), 1))
   die(0, ['k', 1], ['a', 1])
   expect(marked()).toEqual([0, 0])
   die(0, ['k', 1], ['a', 1])
   expect(marked()).toEqual([50, 50])
   const next = open('2')
-  expect(next.verdicts.apartMs(next.slotOf('a'), 1)).toBe(50)
+  expect(next.verdicts.apartMs(next.slotOf('a', 1), 1)).toBe(50)
   die(0, ['k', 1])
   expect(marked()).toEqual([0, 0])
 })

@@ -23,7 +23,7 @@ afterEach(() => {
 })
 
 test('a row with a flipped bit is left out and asked for again; the others serve', () => {
-  const store = createStateStore(database)
+  const store = createStateStore(database, new Uint8Array(32))
   const entry = (number: number) => ({
     serving: makeManifest({ id: number }),
     pending: null,

@@ -10,8 +10,9 @@ import { openCacheIndex } from '../../../../src/edge/agent/cache/cache-index.ts'
 import { createStateStore } from '../../../../src/edge/agent/cache/state-store.ts'
 import { createCpClient } from '../../../../src/edge/agent/cp-client.ts'
 import { HeartbeatSender } from '../../../../src/edge/agent/heartbeat/heartbeat.ts'
-import { EMPTY_STATE } from '../../../../src/edge/agent/node-state.ts'
-import { SlotTable } from '../../../../src/edge/agent/supervise/slots.ts'
+import { EMPTY_STATE, NO_PREVIEWS } from '../../../../src/edge/agent/node-state.ts'
+import { armsOf } from '../fixtures/arms.ts'
+import { NO_SCHEMAS } from '../../../../src/edge/agent/schemas/schema-keeper.ts'
 import { Syncer } from '../../../../src/edge/agent/sync/syncer.ts'
 import type { NodeCredentials } from '../../../../src/protocol/api.ts'
 import { heartbeatSchema, type Notice } from '../../../../src/protocol/messages.ts'
@@ -47,9 +48,11 @@ function openNode(
   const syncer = new Syncer(
     {
       cp: client,
-      store: createStateStore(database),
+      store: createStateStore(database, new Uint8Array(32)),
       cache,
-      slots: new SlotTable(() => {}),
+      arms: armsOf([]),
+      previews: NO_PREVIEWS,
+      schemas: NO_SCHEMAS,
       workers: { prepare, assign: async () => {} },
       compiledOf: () => null,
       onAssigned: () => {},
@@ -79,7 +82,9 @@ function openNode(
       }),
     mqtt: null,
     postHttp: (beat) => client.heartbeat(beat),
+    onCommands: () => undefined,
     onBehind: () => syncer.poke(),
+    onMqttPlace: () => {},
     log: quietLog,
     retryDelayMs: () => 10,
   })

@@ -7,6 +7,7 @@ import { Aedes, type AedesPublishPacket } from 'aedes'
 
 import type { Agent } from '../../../../src/edge/agent/main.ts'
 import { startAgent } from '../../../../src/edge/agent/main.ts'
+import { NO_MQTT_ACCOUNT } from '../../../../src/config/mqtt-options.ts'
 import { nodeIdSchema } from '../../../../src/protocol/ids.ts'
 import { nodeTopic } from '../../../../src/protocol/topics.ts'
 import { FixtureCp } from '../fixtures/cp.ts'
@@ -110,6 +111,33 @@ test('when the broker is lost the node beats over HTTP at once, so that a last w
   const before = cp.beats.length
   await broker.stop()
   await until('it beats over HTTP', () => cp.beats.length > before)
+})
+
+test('a broker of the operator gets the account that the node was given for it, and never its token', async () => {
+  cp.mqttAuth = 'account'
+  const mqtt_account = { ...NO_MQTT_ACCOUNT, password: 'of the account' }
+  const config = makeConfig(dir, cp.url, { mqtt: true, mqtt_account })
+  agent = await startAgent(config, quietLog, fixtureCommands)
+  await until('it is online', () => broker.on('status')[0])
+  expect(broker.credentials).toEqual([{ username: NODE, password: 'of the account' }])
+  // What rollouts are judged by goes where the node proves who it is.
+  await until('telemetry arrives over HTTP', () => cp.uploads.length > 1)
+  expect(broker.messages.some(({ topic }) => topic.endsWith('/telemetry'))).toBe(false)
+})
+
+test('a broker that moves is found by the next heartbeat that is answered, also after a start without one', async () => {
+  const url = cp.mqttUrl
+  cp.mqttUrl = null
+  const config = makeConfig(dir, cp.url, { mqtt: true, heartbeat_ms: 50 })
+  agent = await startAgent(config, quietLog, fixtureCommands)
+  await until('it beats', () => cp.beats.length > 2)
+  expect(broker.messages).toEqual([])
+  cp.mqttUrl = url
+  await until('it is online', () => broker.on('status')[0])
+  cp.mqttUrl = null
+  const before = cp.beats.length
+  await until('it polls again', () => cp.beats.length > before + 10)
+  expect(broker.on('status').at(-1)?.body).toMatchObject({ status: 'offline' })
 })
 
 test('it says who it is, is told of changes, and says goodbye', async () => {

@@ -4,11 +4,10 @@ import { expect, test } from 'bun:test'
 
 import { SlotTable } from '../../../../src/edge/agent/supervise/slots.ts'
 import { restartDelayMs } from '../../../../src/edge/agent/supervise/restart-delay.ts'
-import { LIMITS } from '../../../../src/protocol/limits.ts'
 
 test('a function that leaves and returns keeps its slot and so its counters', () => {
   const cleared: number[] = []
-  const slots = new SlotTable((slot) => cleared.push(slot))
+  const slots = new SlotTable({ slots_max: 100, clear: (slot) => void cleared.push(slot) })
   const a = slots.take('a')
   const b = slots.take('b')
   expect(a).not.toBe(b)
@@ -21,8 +20,8 @@ test('a function that leaves and returns keeps its slot and so its counters', ()
 
 test('slots of others are cleared before they are given again, and only when none is unused', () => {
   const cleared: number[] = []
-  const slots = new SlotTable((slot) => cleared.push(slot))
-  for (let index = 0; index < LIMITS.functionsMax; index++) slots.take(`f${index}`)
+  const slots = new SlotTable({ slots_max: 100, clear: (slot) => void cleared.push(slot) })
+  for (let index = 0; index < 100; index++) slots.take(`f${index}`)
   expect(slots.take('one more')).toBe(null)
   slots.keepOnly(new Set(['f0']))
   expect(slots.take('one more')).toBe(1)

@@ -11,10 +11,11 @@ import type { IndexDatabase } from '../../../../src/edge/agent/cache/cache-index
 import { openCacheIndex } from '../../../../src/edge/agent/cache/cache-index.ts'
 import { createStateStore } from '../../../../src/edge/agent/cache/state-store.ts'
 import type { NodeState } from '../../../../src/edge/agent/node-state.ts'
-import { EMPTY_STATE } from '../../../../src/edge/agent/node-state.ts'
-import { SlotTable } from '../../../../src/edge/agent/supervise/slots.ts'
+import { EMPTY_STATE, NO_PREVIEWS } from '../../../../src/edge/agent/node-state.ts'
+import { armsOf } from '../fixtures/arms.ts'
 import { createArtifactSource } from '../../../../src/edge/agent/sync/artifact-source.ts'
 import { createFetcher } from '../../../../src/edge/agent/sync/fetcher.ts'
+import { NO_SCHEMAS } from '../../../../src/edge/agent/schemas/schema-keeper.ts'
 import { Syncer } from '../../../../src/edge/agent/sync/syncer.ts'
 import { backoffMs } from '../../../../src/protocol/backoff.ts'
 import { LIMITS } from '../../../../src/protocol/limits.ts'
@@ -155,9 +156,11 @@ test('an artifact is tried five times with doubling delays, then its failure is 
   const syncer = new Syncer(
     {
       cp: { plan: async () => plan, acknowledge: async (ack) => void acks.push(ack) },
-      store: createStateStore(database),
+      store: createStateStore(database, new Uint8Array(32)),
       cache,
-      slots: new SlotTable(() => {}),
+      arms: armsOf([]),
+      previews: NO_PREVIEWS,
+      schemas: NO_SCHEMAS,
       workers: { prepare: async () => {}, assign: async () => {} },
       compiledOf: () => null,
       onAssigned: () => {},
@@ -186,7 +189,7 @@ test('an artifact is tried five times with doubling delays, then its failure is 
 })
 
 test('the applied state survives a restart exactly', async () => {
-  const store = createStateStore(database)
+  const store = createStateStore(database, new Uint8Array(32))
   const manifest = cp.put({ id: 7, text: 'stored' })
   const route = cp.route(1, 7, '/x')
   const state: NodeState = {
@@ -196,7 +199,9 @@ test('the applied state survives a restart exactly', async () => {
       [manifest.function_id, { serving: manifest, pending: null, failure: null }],
     ]),
     routes: new Map([[route.route_id, route]]),
+    schemas: new Map(),
     unacknowledged: null,
+    unread_by: null,
   }
   store.save(state, EMPTY_STATE)
   expect(store.load()).toEqual(state)

@@ -7,8 +7,9 @@ import { ArtifactCache } from '../../../../src/edge/agent/cache/artifact-cache.t
 import type { IndexDatabase } from '../../../../src/edge/agent/cache/cache-index.ts'
 import { openCacheIndex } from '../../../../src/edge/agent/cache/cache-index.ts'
 import { createStateStore } from '../../../../src/edge/agent/cache/state-store.ts'
-import { EMPTY_STATE } from '../../../../src/edge/agent/node-state.ts'
-import { SlotTable } from '../../../../src/edge/agent/supervise/slots.ts'
+import { EMPTY_STATE, NO_PREVIEWS } from '../../../../src/edge/agent/node-state.ts'
+import { armsOf } from '../fixtures/arms.ts'
+import { NO_SCHEMAS } from '../../../../src/edge/agent/schemas/schema-keeper.ts'
 import { Syncer } from '../../../../src/edge/agent/sync/syncer.ts'
 import type { SyncAck } from '../../../../src/protocol/plan.ts'
 import { planSchema } from '../../../../src/protocol/plan.ts'
@@ -49,9 +50,11 @@ test('a plan that cannot be stored is reported as failed, not applied, and appli
   const syncer = new Syncer(
     {
       cp: { plan: async () => plan, acknowledge: async (ack) => void acks.push(ack) },
-      store: createStateStore(database),
+      store: createStateStore(database, new Uint8Array(32)),
       cache,
-      slots: new SlotTable(() => {}),
+      arms: armsOf([]),
+      previews: NO_PREVIEWS,
+      schemas: NO_SCHEMAS,
       workers: {
         prepare: async () => {},
         assign: async (table) => void assigned.push(table.revision),

@@ -5,8 +5,14 @@ import { describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
 
 import { EdgefnError } from '../../../../src/errors.ts'
-import type { NodeState } from '../../../../src/edge/agent/node-state.ts'
-import { EMPTY_STATE, tableOf } from '../../../../src/edge/agent/node-state.ts'
+import type { NodeState, TableSource } from '../../../../src/edge/agent/node-state.ts'
+import {
+  EMPTY_STATE,
+  keysInUse,
+  NO_PREVIEWS,
+  tableOf,
+  WorkerRows,
+} from '../../../../src/edge/agent/node-state.ts'
 import {
   isSettled,
   mergeAck,
@@ -15,9 +21,10 @@ import {
   settle,
   splitAck,
 } from '../../../../src/edge/agent/sync/reconcile.ts'
+import type { Manifest } from '../../../../src/protocol/manifest.ts'
 import type { Action, Plan } from '../../../../src/protocol/plan.ts'
 import { planSchema, syncAckSchema } from '../../../../src/protocol/plan.ts'
-import { makeManifest, makeRoute, uuid } from '../fixtures/manifests.ts'
+import { makeManifest, makeRoute, makeSplit, uuid } from '../fixtures/manifests.ts'
 
 function makePlan(base: number, revision: number, actions: readonly Action[], full = false): Plan {
   return planSchema.parse({ node_id: 'n', base_revision: base, revision, full, actions })
@@ -27,6 +34,9 @@ const actionArbitrary: fc.Arbitrary<Action> = fc.oneof(
   fc
     .record({ id: fc.integer({ min: 1, max: 4 }), version: fc.integer({ min: 1, max: 3 }) })
     .map((parts): Action => ({ action: 'put_function', function: makeManifest(parts) })),
+  fc
+    .record({ id: fc.integer({ min: 1, max: 4 }), weight: fc.integer({ min: 1, max: 99 }) })
+    .map(({ id, weight }): Action => ({ action: 'put_function', function: makeSplit(id, weight) })),
   fc
     .record({ number: fc.integer({ min: 1, max: 5 }), to: fc.integer({ min: 1, max: 4 }) })
     .map(({ number, to }): Action => ({ action: 'put_route', route: makeRoute(number, to) })),
@@ -86,6 +96,9 @@ function fullNames(actions: readonly Action[]): boolean {
   const names = actions.map((action) => {
     if (action.action === 'put_function') return action.function.function_id
     if (action.action === 'put_route') return action.route.route_id
+    if (action.action === 'put_schema') {
+      return `${action.schema.function_id}/${action.schema.number}`
+    }
     return action.action === 'remove_route' ? action.route_id : action.function_id
   })
   return new Set(names).size === names.length
@@ -119,6 +132,14 @@ test('a node never steps back by a delta, does by a full plan, and asks for one 
   expect(step(state, makePlan(5, 12, [])).revision).toBe(12)
 })
 
+const SOURCE: TableSource = {
+  slotsOf: () => ({ slot: 0, quota_slot: 0 }),
+  pathOf: () => '/cached',
+  compiledOf: () => null,
+  rows: new WorkerRows(),
+  previews: NO_PREVIEWS,
+}
+
 describe('a version that fails', () => {
   const one = makeManifest({ version: 1 })
   const two = makeManifest({ version: 2 })
@@ -127,12 +148,7 @@ describe('a version that fails', () => {
 
   test('leaves the old one in the table and is reported', () => {
     const failed = finish(step(serving, makePlan(1, 2, [put(two)])), true)
-    const table = tableOf(
-      failed,
-      () => 0,
-      () => '/cached',
-      () => null,
-    )
+    const table = tableOf(failed, SOURCE)
     expect([...table.functions.values()].map((fn) => fn.version)).toEqual([1])
     const entry = failed.functions.get(uuid(1))
     expect(entry && resultOf(entry)).toMatchObject({ version: 2, state: 'failed' })
@@ -140,12 +156,7 @@ describe('a version that fails', () => {
 
   test('is in the table without a path when there is no old one, so that its routes answer', () => {
     const plan = makePlan(0, 1, [put(one), { action: 'put_route', route: makeRoute(1, 1) }])
-    const table = tableOf(
-      finish(step(EMPTY_STATE, plan), true),
-      () => 0,
-      () => '/cached',
-      () => null,
-    )
+    const table = tableOf(finish(step(EMPTY_STATE, plan), true), SOURCE)
     expect([...table.functions.values()].map((fn) => fn.path)).toEqual([null])
     expect(table.routes.size).toBe(1)
   })
@@ -195,4 +206,50 @@ test('acknowledgements keep the newest result of a function and split below a si
   expect(parts.length).toBeGreaterThan(10)
   expect(parts.flatMap((part) => part.results).length).toBe(100)
   expect(splitAck(ack(4, []), 1000).length).toBe(1)
+})
+
+describe('a split', () => {
+  const put = (manifest: Manifest): Action => ({ action: 'put_function', function: manifest })
+  const putSplit = (weight: number) => put(makeSplit(1, weight))
+  const one = makeManifest({ id: 1, version: 1 })
+  const serving = finish(step(EMPTY_STATE, makePlan(0, 1, [put(one)])), false)
+
+  test('has a row for each version, of which the routes lead to the first; ended, it leaves one', () => {
+    const split = finish(step(serving, makePlan(1, 2, [putSplit(90)])), false)
+    const { functions } = tableOf(split, SOURCE)
+    expect([...functions.keys()]).toEqual([uuid(1), `${uuid(1)}/2`])
+    expect(functions.get(uuid(1))).toMatchObject({
+      version: 1,
+      split: {
+        sticky: 'client',
+        arms: [
+          { version: 1, weight: 90 },
+          { version: 2, weight: 10 },
+        ],
+      },
+    })
+    expect(functions.get(`${uuid(1)}/2`)).toMatchObject({ version: 2, split: null })
+    expect([...keysInUse(split)]).toEqual([`${uuid(1)}/1`, `${uuid(1)}/2`])
+    const two = makeManifest({ id: 1, version: 2 })
+    const ended = step(split, makePlan(2, 3, [put(two)]))
+    const rows = tableOf(finish(ended, false), SOURCE).functions
+    expect([...rows.values()].map((fn) => [fn.key, fn.version, fn.split])).toEqual([
+      [uuid(1), 2, null],
+    ])
+  })
+
+  test('of other weights is news, the same with other URLs is none', () => {
+    const split = finish(step(serving, makePlan(1, 2, [putSplit(90)])), false)
+    const again = makeSplit(1, 90, { url: 'http://127.0.0.1:2/elsewhere' })
+    const same = step(split, makePlan(2, 3, [put(again)]))
+    expect(same.functions.get(uuid(1))?.pending).toBeNull()
+    const other = step(split, makePlan(2, 3, [putSplit(50)]))
+    expect(other.functions.get(uuid(1))?.pending?.split?.weight).toBe(50)
+  })
+
+  test('that fails leaves the table as it was', () => {
+    const failed = finish(step(serving, makePlan(1, 2, [putSplit(90)])), true)
+    const rows = [...tableOf(failed, SOURCE).functions.values()]
+    expect(rows.map((fn) => [fn.key, fn.version, fn.split])).toEqual([[uuid(1), 1, null]])
+  })
 })

@@ -175,3 +175,18 @@ test('a refusal names the quota, its limit and how long to wait', () => {
   // The refused call gave its place back.
   expect(quotas.running(2)).toBe(0)
 })
+
+test('versions that share a function’s traffic share its quotas, each held to its own', () => {
+  const { quotas } = newFile()
+  const admission = createAdmission({ quotas, worker: 0, nowMs: () => 9_000 })
+  const limits = { requests_per_second: null, burst: null }
+  const older = aFunction({ slot: 3, quota_slot: 3, quotas: { concurrency: 2, ...limits } })
+  const newer = aFunction({ slot: 4, quota_slot: 3, quotas: { concurrency: 3, ...limits } })
+  admission.admit(older)
+  admission.admit(newer)
+  expect(() => admission.admit(older)).toThrow('at most 2 calls')
+  admission.admit(newer)
+  expect(() => admission.admit(newer)).toThrow('at most 3 calls')
+  for (const fn of [older, newer, newer]) admission.release(fn)
+  expect(quotas.running(3)).toBe(0)
+})

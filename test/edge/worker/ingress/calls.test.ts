@@ -179,7 +179,7 @@ describe('logs of guests', () => {
             windows.set(id, window)
             for (let line = 0; line < burst; line += 1) {
               offered += 1
-              const fn = { function_id: id as FunctionId, slot: slot + (id === 'a' ? 0 : 1) }
+              const fn = { function_id: id as FunctionId, quota_slot: slot + (id === 'a' ? 0 : 1) }
               if (rates[worker]?.take(fn) !== true) continue
               written += 1
               window.taken += 1

@@ -20,16 +20,21 @@ import { BreakerFile } from '../../../../src/edge/breaker-file.ts'
 import { createGuard } from '../../../../src/edge/worker/admit/guard.ts'
 import { createAdmission } from '../../../../src/edge/worker/admit/admission.ts'
 import { createHandler } from '../../../../src/edge/worker/ingress/handle.ts'
+import { createPreviewFlights } from '../../../../src/edge/worker/ingress/preview-flights.ts'
 import { createOnDemand } from '../../../../src/edge/worker/ingress/on-demand.ts'
 import { openServer } from '../../../../src/edge/worker/ingress/server.ts'
 import type { ServingTable } from '../../../../src/edge/worker/ingress/table.ts'
 import { buildRouter } from '../../../../src/edge/worker/router/router.ts'
 import { type Route, routeSchema } from '../../../../src/protocol/manifest.ts'
 import { createLog } from '../../../../src/telemetry/log.ts'
+import { SIGNING_KEY } from '../../agent/fixtures/manifests.ts'
 
 export function aFunction(fields: Record<string, unknown> = {}): WorkerFunction {
+  const function_id = Bun.randomUUIDv7()
   return workerFunctionSchema.parse({
-    function_id: Bun.randomUUIDv7(),
+    function_id,
+    key: fields['key'] ?? fields['function_id'] ?? function_id,
+    split: null,
     name: 'hello',
     version: 1,
     deployment_id: Bun.randomUUIDv7(),
@@ -43,6 +48,7 @@ export function aFunction(fields: Record<string, unknown> = {}): WorkerFunction 
     sha256: 'a'.repeat(64),
     size_bytes: 8,
     slot: 0,
+    quota_slot: fields['slot'] ?? 0,
     path: '/nowhere/1.wasm',
     ...fields,
   })
@@ -117,6 +123,8 @@ export function inMemoryInvoker(invoke: Invoke, runsNow: () => boolean = () => f
 
 export interface IngressOptions {
   readonly fn?: WorkerFunction
+  /** Other versions of it that its split leads to. */
+  readonly arms?: readonly WorkerFunction[]
   readonly routes?: (fn: WorkerFunction) => Route[]
   readonly invoke?: Invoke
   /** Whether a call runs without a pause, as in the inline lane. */
@@ -126,6 +134,8 @@ export interface IngressOptions {
   /** Milliseconds since the epoch, for the breakers. */
   readonly now?: () => number
   readonly fetchWaitMsMax?: number
+  readonly previewDomain?: string
+  readonly onPreview?: (arm: { function_id: string; version: number }, token: string) => boolean
   readonly onFetch?: (fn: WorkerFunction, damaged: boolean) => boolean
 }
 
@@ -152,10 +162,17 @@ export function openIngress(options: IngressOptions = {}) {
     waitersMax: 100,
     failureMsKept: 0,
   })
+  const previewFlights = createPreviewFlights({
+    request: options.onPreview ?? (() => false),
+    waitMsMax: options.fetchWaitMsMax ?? 5_000,
+    waitersMax: 100,
+    failureMsKept: 0,
+  })
   const table: ServingTable = {
     revision: 1,
+    preview_suffix: options.previewDomain === undefined ? null : `.${options.previewDomain}`,
     router: buildRouter(options.routes?.(fn) ?? [aRoute(fn)]),
-    functions: new Map([[fn.function_id, fn]]),
+    functions: new Map([fn, ...(options.arms ?? [])].map((row) => [row.key, row])),
   }
   const admission = createAdmission({
     quotas,
@@ -171,6 +188,8 @@ export function openIngress(options: IngressOptions = {}) {
     guard,
     invoker,
     onDemand,
+    previewFlights,
+    signingKey: SIGNING_KEY,
     stats,
     log,
     callLog,
@@ -190,6 +209,8 @@ export function openIngress(options: IngressOptions = {}) {
     breakers,
     lines,
     onDemand,
+    previewFlights,
+    table,
     server,
     close: () => {
       server.abort()

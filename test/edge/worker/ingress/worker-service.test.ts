@@ -10,6 +10,7 @@ import {
   toAgentSchema,
   type ToWorker,
   type WorkerFunction,
+  type WorkerOptions,
 } from '../../../../src/edge/ipc.ts'
 import { StatsFile } from '../../../../src/edge/stats.ts'
 import { type Assignment, partsOf } from '../../../../src/edge/table-parts.ts'
@@ -26,7 +27,7 @@ afterEach(() => {
 async function startWorker(port = 0) {
   const directory = mkdtempSync(join(tmpdir(), 'edgefn-worker-'))
   const statsPath = join(directory, 'stats')
-  const options = {
+  const options: WorkerOptions = {
     node_id: 'n1',
     index: 0,
     spare: false,
@@ -34,6 +35,7 @@ async function startWorker(port = 0) {
     stats_path: statsPath,
     quotas_path: join(directory, 'quotas'),
     kv_dir: join(directory, 'kv'),
+    sql_dir: join(directory, 'sql'),
     guest_metrics_dir: directory,
     workers: 1,
     running_path: join(directory, 'running'),
@@ -45,6 +47,8 @@ async function startWorker(port = 0) {
     fetch_allow_private: [],
     executor_threads_max: 1,
     compile_key: new TestCompiler('').publicKey,
+    // Of previews, which nobody asks for here.
+    signing_key: Buffer.alloc(32).toString('base64url'),
     pool_bytes_max: 2 ** 30,
   }
   const inbox: ToAgent[] = []
@@ -82,6 +86,7 @@ function tableOf(
 ): Assignment {
   return {
     revision,
+    preview_domain: null,
     functions: new Map(functions.map((fn) => [fn.function_id, fn])),
     routes: new Map(routes.map((route) => [route.route_id, route])),
   }

@@ -191,7 +191,7 @@ describe('handles', () => {
   })
 
   test('of hundreds of calls leave nothing behind', async () => {
-    const server = await origin()
+    const server = await origin({ answer: () => text('hello', 'connection: close\r\n') })
     const fn = await guest([server], { max_execution_ms: 10_000 })
     for (let round = 0; round < 60; round += 1) {
       const told = await Promise.all(

@@ -76,8 +76,11 @@ export async function startRuntime(
     const path = join(dir, `${slot}.wasm`)
     writeFileSync(path, normalised)
     slot += 1
+    const function_id = Bun.randomUUIDv7()
     return workerFunctionSchema.parse({
-      function_id: Bun.randomUUIDv7(),
+      function_id,
+      key: changes.function_id ?? function_id,
+      split: null,
       deployment_id: Bun.randomUUIDv7(),
       name: 'guest',
       version: 1,
@@ -89,6 +92,7 @@ export async function startRuntime(
       sha256: new Bun.CryptoHasher('sha256').update(normalised).digest('hex'),
       size_bytes: normalised.length,
       slot,
+      quota_slot: slot,
       path,
       compiled: null,
       ...changes,

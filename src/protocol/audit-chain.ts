@@ -1,5 +1,14 @@
 /** The hash chain of the audit log: every row carries the digest of itself and of the row before [R14.4]. */
 
+import { z } from 'zod'
+
+/** A row of the log by its place and its hash: with it, all rows before it are known. */
+export const auditHeadSchema = z.strictObject({
+  seq: z.int().min(1),
+  hash: z.string().regex(/^[0-9a-f]{64}$/, 'must be a SHA-256 in lower-case hexadecimal'),
+})
+export type AuditHead = z.infer<typeof auditHeadSchema>
+
 /** `previous_hash` of the first row. */
 export const FIRST_PREVIOUS_HASH = '0'.repeat(64)
 
@@ -49,4 +58,13 @@ export function hashOf(columns: HashedColumns): string {
     seq: columns.seq,
   } satisfies HashedColumns)
   return Bun.SHA256.hash(canonical, 'hex')
+}
+
+export type ChainedRow = HashedColumns & { readonly hash: string }
+
+/** Why a row is not what must follow `previousHash` at `seq`; null when it is. */
+export function problemOf(row: ChainedRow, seq: number, previousHash: string): string | null {
+  if (row.seq !== seq) return `row ${seq} is missing`
+  if (row.previous_hash !== previousHash) return 'it does not follow the row before'
+  return hashOf(row) === row.hash ? null : 'its values are not those it was written with'
 }

@@ -1,0 +1,383 @@
+/**
+ * What the node keeps of its telemetry, `telemetry.db`: batches until they are acknowledged, and up to where each record of the workers'
+ * statistics is in batches, so that an agent that was killed leaves nothing uncounted and nothing counted twice.
+ */
+
+import { Database } from 'bun:sqlite'
+import { renameSync, rmSync } from 'node:fs'
+
+import { errorMessage } from '../../../errors.ts'
+import { LIMITS } from '../../../protocol/limits.ts'
+import type { TelemetryBatch, TelemetryAck } from '../../../protocol/telemetry.ts'
+import type { Log } from '../../../telemetry/log.ts'
+import { callCountsSchema, type CallCounts } from './counts.ts'
+
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS batches (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    boot_id TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    -- Unix milliseconds, and monotonic ones of the process that made it.
+    ended_at INTEGER NOT NULL,
+    monotonic_ms REAL NOT NULL,
+    -- Batches whose dropping it tells of.
+    dropped INTEGER NOT NULL,
+    payload TEXT NOT NULL
+  ) STRICT;
+  CREATE TABLE IF NOT EXISTS dropped (id INTEGER PRIMARY KEY CHECK (id = 1), batches INTEGER NOT NULL) STRICT;
+  -- Statistics of agents, by the stamp in the names of their files.
+  CREATE TABLE IF NOT EXISTS statistics (
+    stamp TEXT PRIMARY KEY,
+    layout TEXT NOT NULL,
+    collected_at INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS counted (
+    stamp TEXT NOT NULL,
+    slot INTEGER NOT NULL,
+    function_id TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    counts TEXT NOT NULL,
+    PRIMARY KEY (stamp, slot)
+  ) STRICT, WITHOUT ROWID;`
+
+/** Bytes kept in memory when there is no place on the disk. */
+const memoryBytesMax = 8 * 2 ** 20
+
+export interface CountedSlot {
+  readonly slot: number
+  readonly function_id: string
+  readonly version: number
+  /** What is in batches. */
+  readonly counts: CallCounts
+}
+
+export interface Statistics {
+  readonly stamp: string
+  /** Of the files, as `STATS_LAYOUT` says it. */
+  readonly layout: string
+  /** Unix milliseconds. */
+  readonly collected_at: number
+}
+
+/** Batches on their way, oldest first: their JSON as an upload has them, and which they are. */
+export interface NextUpload {
+  readonly batches: readonly string[]
+  readonly last: TelemetryAck
+  readonly last_id: number
+}
+
+interface CountedRow {
+  readonly slot: number
+  readonly function_id: string
+  readonly version: number
+  readonly counts: string
+}
+
+interface BatchRow {
+  readonly id: number
+  readonly boot_id: string
+  readonly seq: number
+  readonly ended_at: number
+  readonly monotonic_ms: number
+  readonly dropped: number
+  readonly payload: string
+}
+
+export interface TelemetryStoreOptions {
+  readonly path: string
+  readonly log: Log
+  readonly bytes_max?: number
+}
+
+export class TelemetryStore {
+  /** Of this agent. */
+  readonly boot_id: string = crypto.randomUUID()
+  readonly #database: Database
+  readonly #bytesMax: number
+  readonly #log: Log
+  #dropFails = false
+  #batches: number
+  #bytes: number
+  #dropped = 0
+
+  /** Never fails: a damaged file is put aside, and without a place on the disk batches are kept in memory. */
+  constructor(options: TelemetryStoreOptions) {
+    const { database, inMemory } = openAnyhow(options.path, options.log)
+    this.#database = database
+    this.#log = options.log
+    const bytesMax = options.bytes_max ?? LIMITS.telemetryStoredBytesMax
+    this.#bytesMax = inMemory ? Math.min(bytesMax, memoryBytesMax) : bytesMax
+    const row = database
+      .query<[number, number], []>(
+        'SELECT count(*), coalesce(sum(length(payload)), 0) FROM batches',
+      )
+      .values()[0]
+    this.#batches = Number(row?.[0] ?? 0)
+    this.#bytes = Number(row?.[1] ?? 0)
+  }
+
+  get usage(): { readonly batches: number; readonly bytes: number; readonly dropped: number } {
+    return { batches: this.#batches, bytes: this.#bytes, dropped: this.#dropped }
+  }
+
+  /** Batches that were dropped and of which no batch tells yet. */
+  untold(): number {
+    const row = this.#database.query<[number], []>('SELECT batches FROM dropped').values()[0]
+    return Number(row?.[0] ?? 0)
+  }
+
+  /**
+   * Keeps batches, and with them up to where the statistics are in batches: both or neither. What is over the limits is dropped, the
+   * oldest first; where that fails, the next ones are over the limits. Throws what SQLite throws, disk full above all.
+   */
+  put(
+    batches: readonly TelemetryBatch[],
+    statistics: Statistics,
+    counted: readonly CountedSlot[],
+  ): void {
+    this.#write(() => {
+      const told = batches.reduce((sum, batch) => sum + batch.dropped_batches, 0)
+      if (told > 0) this.#addUntold(-told)
+      for (const batch of batches) this.#insert(batch)
+      this.#putStatistics(statistics)
+      this.#putCounted(statistics.stamp, counted)
+    })
+    this.#dropOld()
+  }
+
+  /** Notes whose records there are before anything is counted in them. */
+  note(statistics: Statistics, slots: readonly CountedSlot[]): void {
+    this.#write(() => {
+      this.#putStatistics(statistics)
+      this.#putCounted(statistics.stamp, slots)
+    })
+  }
+
+  /** Statistics that are not to the end in batches. */
+  statistics(): Statistics[] {
+    return this.#database
+      .query<Statistics, []>('SELECT stamp, layout, collected_at FROM statistics ORDER BY stamp')
+      .all()
+  }
+
+  counted(stamp: string): CountedSlot[] {
+    return this.#database
+      .query<CountedRow, [string]>(
+        'SELECT slot, function_id, version, counts FROM counted WHERE stamp = ?',
+      )
+      .all(stamp)
+      .map((row) => ({ ...row, counts: callCountsSchema.parse(JSON.parse(row.counts)) }))
+  }
+
+  /** The last batches of statistics, which are forgotten with them. */
+  finish(batches: readonly TelemetryBatch[], stamp: string): void {
+    this.#write(() => {
+      for (const batch of batches) this.#insert(batch)
+      for (const table of ['counted', 'statistics']) {
+        this.#database.query(`DELETE FROM ${table} WHERE stamp = ?`).run(stamp)
+      }
+    })
+    this.#dropOld()
+  }
+
+  /** The oldest batches, as many as fit an upload and at most `batchesMax`; null when there are none. */
+  next(batchesMax: number = LIMITS.telemetryUploadBatchesMax): NextUpload | null {
+    const rows: BatchRow[] = []
+    let bytes = 0
+    for (const row of this.#oldest()) {
+      bytes += row.payload.length + 32
+      if (rows.length > 0 && bytes > LIMITS.telemetryUploadBytesMax) break
+      rows.push(row)
+      if (rows.length >= batchesMax) break
+    }
+    const last = rows.at(-1)
+    if (last === undefined) return null
+    return {
+      batches: rows.map((row) => `{"age_ms":${this.#ageMs(row)},"batch":${row.payload}}`),
+      last: { boot_id: last.boot_id, seq: last.seq },
+      last_id: last.id,
+    }
+  }
+
+  /** The batches up to this one are the control plane's now. */
+  acknowledge(lastId: number): void {
+    this.#delete(lastId)
+  }
+
+  /** The batches up to this one will never be taken: they count as dropped. */
+  drop(lastId: number): void {
+    this.#write(() => this.#dropUpTo(lastId))
+  }
+
+  close(): void {
+    this.#database.close()
+  }
+
+  /** By the monotonic clock where it is that of this process, because the other one may be set. */
+  #ageMs({ boot_id, ended_at, monotonic_ms }: BatchRow): number {
+    const own = boot_id === this.boot_id
+    const age = own ? performance.now() - monotonic_ms : Date.now() - ended_at
+    return Math.max(0, Math.round(age))
+  }
+
+  #oldest(): IterableIterator<BatchRow> {
+    return this.#database.query<BatchRow, []>('SELECT * FROM batches ORDER BY id').iterate()
+  }
+
+  /** What was put is committed, and whoever put it must not hear that it is not: it would put it again. */
+  #dropOld(): void {
+    try {
+      this.#dropOverLimits()
+      this.#dropFails = false
+    } catch (thrown) {
+      if (!this.#dropFails) this.#log.failure('Old telemetry cannot be dropped.', thrown)
+      this.#dropFails = true
+    }
+  }
+
+  #dropOverLimits(): void {
+    let lastId: number | null = null
+    let bytes = this.#bytes
+    for (const row of this.#oldest()) {
+      if (bytes <= this.#bytesMax && this.#ageMs(row) <= LIMITS.telemetryStoredMsMax) break
+      bytes -= row.payload.length
+      lastId = row.id
+    }
+    if (lastId !== null) this.drop(lastId)
+  }
+
+  #dropUpTo(lastId: number): void {
+    const row = this.#database
+      .query<[number, number], [number]>(
+        'SELECT count(*), coalesce(sum(dropped), 0) FROM batches WHERE id <= ?',
+      )
+      .values(lastId)[0]
+    const batches = Number(row?.[0] ?? 0)
+    this.#addUntold(batches + Number(row?.[1] ?? 0))
+    this.#delete(lastId)
+    this.#dropped += batches
+  }
+
+  #delete(lastId: number): void {
+    const row = this.#database
+      .query<[number, number], [number]>(
+        'SELECT count(*), coalesce(sum(length(payload)), 0) FROM batches WHERE id <= ?',
+      )
+      .values(lastId)[0]
+    this.#database.query('DELETE FROM batches WHERE id <= ?').run(lastId)
+    this.#batches -= Number(row?.[0] ?? 0)
+    this.#bytes -= Number(row?.[1] ?? 0)
+  }
+
+  #insert(batch: TelemetryBatch): void {
+    const payload = JSON.stringify(batch)
+    this.#database
+      .query(
+        `INSERT INTO batches (boot_id, seq, ended_at, monotonic_ms, dropped, payload)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)`,
+      )
+      .run(
+        batch.boot_id,
+        batch.seq,
+        Date.parse(batch.to),
+        performance.now(),
+        batch.dropped_batches,
+        payload,
+      )
+    this.#batches += 1
+    this.#bytes += payload.length
+  }
+
+  #putStatistics({ stamp, layout, collected_at }: Statistics): void {
+    this.#database
+      .query('INSERT OR REPLACE INTO statistics (stamp, layout, collected_at) VALUES (?1, ?2, ?3)')
+      .run(stamp, layout, collected_at)
+  }
+
+  #putCounted(stamp: string, counted: readonly CountedSlot[]): void {
+    const put = this.#database.query(
+      'INSERT OR REPLACE INTO counted (stamp, slot, function_id, version, counts) VALUES (?1, ?2, ?3, ?4, ?5)',
+    )
+    for (const { slot, function_id, version, counts } of counted) {
+      put.run(stamp, slot, function_id, version, JSON.stringify(counts))
+    }
+  }
+
+  #addUntold(batches: number): void {
+    this.#database
+      .query(
+        `INSERT INTO dropped (id, batches) VALUES (1, max(0, ?1))
+         ON CONFLICT DO UPDATE SET batches = max(0, batches + ?1)`,
+      )
+      .run(batches)
+  }
+
+  /** Figures in memory go back with a transaction that fails. */
+  #write(work: () => void): void {
+    const before = [this.#batches, this.#bytes, this.#dropped] as const
+    try {
+      this.#database.transaction(work)()
+    } catch (thrown) {
+      ;[this.#batches, this.#bytes, this.#dropped] = before
+      throw thrown
+    }
+  }
+}
+
+function openAnyhow(path: string, log: Log): { database: Database; inMemory: boolean } {
+  try {
+    return { database: openFile(path), inMemory: false }
+  } catch (thrown) {
+    const code = codeOf(thrown)
+    log.failure('The stored telemetry cannot be opened.', thrown, { context: { path } })
+    if (code === 'SQLITE_CORRUPT' || code === 'SQLITE_NOTADB') return openBeside(path, log)
+    return { database: open(':memory:'), inMemory: true }
+  }
+}
+
+/** Begins a new file and keeps the damaged one for whoever wants to look. */
+function openBeside(path: string, log: Log): { database: Database; inMemory: boolean } {
+  try {
+    renameSync(path, `${path}.damaged`)
+    for (const suffix of ['-wal', '-shm']) rmSync(`${path}${suffix}`, { force: true })
+    return { database: open(path), inMemory: false }
+  } catch (thrown) {
+    log.warn('Telemetry is kept in memory only.', { error_message: errorMessage(thrown) })
+    return { database: open(':memory:'), inMemory: true }
+  }
+}
+
+function openFile(path: string): Database {
+  try {
+    return open(path)
+  } catch (thrown) {
+    if (codeOf(thrown) !== 'SQLITE_IOERR_SHMSIZE') throw thrown
+    // On a full disk: the index of a shared WAL is a file, that of an exclusive one is in memory.
+    return open(path, 'exclusive')
+  }
+}
+
+function codeOf(thrown: unknown): unknown {
+  return (thrown as { code?: unknown }).code
+}
+
+function open(path: string, locking: 'shared' | 'exclusive' = 'shared'): Database {
+  const database = new Database(path, { create: true, strict: true })
+  try {
+    database.run('PRAGMA busy_timeout = 5000')
+    if (locking === 'exclusive') database.run('PRAGMA locking_mode = EXCLUSIVE')
+    database.run('PRAGMA journal_mode = WAL')
+    database.run('PRAGMA synchronous = FULL')
+    database.run(SCHEMA)
+    const check = database.query<{ quick_check: string }, []>('PRAGMA quick_check(1)').get()
+    if (check?.quick_check !== 'ok') throw new DamagedTelemetry(String(check?.quick_check))
+    return database
+  } catch (thrown) {
+    database.close()
+    throw thrown
+  }
+}
+
+class DamagedTelemetry extends Error {
+  readonly code = 'SQLITE_CORRUPT'
+}
