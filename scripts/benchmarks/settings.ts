@@ -2,6 +2,7 @@
 
 import { parseArgs } from 'node:util'
 
+import { knownNames, positive } from './command-line.ts'
 import type { Settings } from './scenario.ts'
 
 export interface CommandLine extends Settings {
@@ -26,24 +27,11 @@ export function parseCommandLine(words: readonly string[], known: readonly strin
       json: { type: 'string' },
     },
   })
-  const only = values.only?.split(',').map((name) => name.trim()) ?? null
-  const unknown = only?.find((name) => !known.includes(name))
-  if (unknown !== undefined) {
-    throw new Error(`--only: there is no scenario ${unknown}, but ${known.join(', ')}`)
-  }
   return {
-    only,
+    only: knownNames(values.only, known),
     rounds: positive('rounds', values.rounds),
     seconds: positive('seconds', values.seconds),
     functions: positive('functions', values.functions),
     json: values.json ?? null,
   }
-}
-
-function positive(name: string, text: string): number {
-  const value = Number(text)
-  if (!Number.isSafeInteger(value) || value < 1) {
-    throw new Error(`--${name}: must be a whole number from 1 on, got ${text}`)
-  }
-  return value
 }

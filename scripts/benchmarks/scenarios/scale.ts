@@ -18,8 +18,8 @@ const ANSWER = 'Hello, edge!\n'
 const LOAD: Load = { name: 'zipf, c=64', connections: 64, path: '/f/0' }
 const ROUTES_LOAD: Load = { name: 'routes, c=64', connections: 64, path: '/r/0' }
 const someFunctions = 100
-/** Functions with a warm instance each, between which memory is measured: what a worker takes at first is behind it, and all fit. */
-const warmFunctions = [500, 1500] as const
+/** Functions from which to all of them memory is measured: what a worker takes at first is behind it. */
+const fewFunctions = 500
 const manyRoutes = 100_000
 /** Paths of the many that the traffic asks for. */
 const routesAskedFor = 10_000
@@ -75,7 +75,7 @@ async function measure({ settings, dir, say }: Bench, startNode: StartNode): Pro
   const withRoutes = startWithRoutes(startNode)
   withRoutes.catch(() => undefined)
   let deployed = 0
-  for (const count of [...warmFunctions.filter((each) => each < functions), functions]) {
+  for (const count of [Math.min(fewFunctions, functions), functions]) {
     say(`deploying functions ${deployed} to ${count}`)
     await addFunctions(many, deployed, count)
     deployed = count
@@ -128,9 +128,11 @@ function memoryOf(edgefn: Edgefn, name: string): Memory {
 }
 
 function reportOf({ samples, memory, functions, setupSeconds }: Measured): ScenarioResult {
-  const [, few, warm] = memory
+  const [, few, all] = memory
   const perInstance =
-    few === undefined || warm === undefined ? null : costOf(few.shares, warm.shares)
+    few === undefined || all === undefined || few.shares.memories === all.shares.memories
+      ? null
+      : costOf(few.shares, all.shares)
   const many = rateRatio(samples, LOAD.name, `${functions} functions`, '1 function')
   const routes = rateRatio(samples, ROUTES_LOAD.name, `${manyRoutes} routes`, '1 route')
   const kibibytes = perInstance === null ? null : perInstance.ownBytes / 1024

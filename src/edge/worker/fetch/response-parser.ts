@@ -1,5 +1,5 @@
 /**
- * HTTP/1.1 responses, read strictly (RFC 9112): one response per connection, from a server that may be hostile. Nothing that
+ * HTTP/1.1 responses, read strictly (RFC 9112): one response at a time, from a server that may be hostile. Nothing that
  * it sends makes the parser keep more than its limits.
  */
 
@@ -28,6 +28,8 @@ type State =
 const LF = 10
 const chunkLineBytesMax = 1024
 const trailerBytesMax = 8 * 1024
+/** How much sooner a connection is given up than its server says that it will. */
+const marginMs = 1000
 const NAME = /^[!#$%&'*+.^_`|~\w-]+$/
 // oxlint-disable-next-line no-control-regex -- the control characters are the point
 const CONTROL = /[\u0000-\u0008\u000a-\u001f\u007f]/
@@ -43,6 +45,9 @@ export class ResponseParser {
   #lineBytesLeft: number = LIMITS.fetchResponseHeadBytesMax
   #status = 0
   #headers: (readonly [string, string])[] = []
+  #version = ''
+  /** Whether the response said itself where it ends, and nothing came behind it. */
+  #isFramed = false
 
   constructor(method: string, handlers: ResponseHandlers) {
     this.#bodiless = method === 'HEAD'
@@ -53,6 +58,21 @@ export class ResponseParser {
     return this.#state.at === 'ended'
   }
 
+  /**
+   * Milliseconds that the connection may wait for another request, by what the server says of it, Infinity when it says nothing; 0 when there
+   * may be no other (RFC 9112 9.3). Only when the response has ended.
+   */
+  get idleMs(): number {
+    if (!this.#isFramed || this.#version !== '1.1') return 0
+    const values = (wanted: string) =>
+      this.#headers.filter(([name]) => name === wanted).map(([, value]) => value.toLowerCase())
+    const options = values('connection').flatMap((value) => value.split(','))
+    if (options.some((option) => option.trim() === 'close')) return 0
+    const timeout = /(?:^|[,\s])timeout=(\d{1,6})(?:[,\s]|$)/.exec(values('keep-alive').join(','))
+    // What is sent takes time to arrive.
+    return timeout === null ? Infinity : Math.max(Number(timeout[1]) * 1000 - marginMs, 0)
+  }
+
   /** Takes the next bytes of the connection; what comes after the response is dropped. Throws FetchError. */
   push(bytes: Buffer): void {
     let at = 0
@@ -60,6 +80,7 @@ export class ResponseParser {
       const state = this.#state
       at = state.at === 'body' ? this.#takeBody(bytes, at, state) : this.#takeLine(bytes, at)
     }
+    if (at < bytes.length) this.#isFramed = false
   }
 
   /** The server has closed the connection. Throws FetchError when that comes too early. */
@@ -69,6 +90,7 @@ export class ResponseParser {
     const untilClose = state.at === 'body' && state.left === Infinity
     if (!untilClose) throw malformed('The connection ended before the response.')
     this.#end()
+    this.#isFramed = false
   }
 
   #takeBody(bytes: Buffer, at: number, state: State & { at: 'body' }): number {
@@ -119,8 +141,9 @@ export class ResponseParser {
   }
 
   #statusLine(line: string): void {
-    const match = /^HTTP\/1\.[01] ([1-5]\d\d)(?: [^\r]*)?$/.exec(line)
-    this.#status = Number(match?.[1])
+    const match = /^HTTP\/(1\.[01]) ([1-5]\d\d)(?: [^\r]*)?$/.exec(line)
+    this.#version = match?.[1] ?? ''
+    this.#status = Number(match?.[2])
     if (match === null || this.#status === 101)
       throw malformed('The status line is no status line.')
     this.#headers = []
@@ -136,8 +159,12 @@ export class ResponseParser {
     const framing = framingOf(this.#headers)
     this.#handlers.onHead({ status: this.#status, headers: this.#headers })
     const empty = this.#bodiless || this.#status === 204 || this.#status === 304 || framing === 0
-    if (empty) this.#end()
-    else if (framing === 'chunked') this.#expectLines('chunk_size', chunkLineBytesMax)
+    if (empty) {
+      this.#end()
+      // A server that announces a body where none may be (RFC 9110 8.6, RFC 9112 6.1) may send it as well.
+      const announced = framing !== 0 && framing !== Infinity
+      if (this.#status === 204 && announced) this.#isFramed = false
+    } else if (framing === 'chunked') this.#expectLines('chunk_size', chunkLineBytesMax)
     else this.#state = { at: 'body', left: framing, chunked: false }
   }
 
@@ -156,6 +183,7 @@ export class ResponseParser {
 
   #end(): void {
     this.#state = { at: 'ended' }
+    this.#isFramed = true
     this.#handlers.onEnd()
   }
 }

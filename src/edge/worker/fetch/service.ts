@@ -4,6 +4,8 @@ import { LIMITS } from '../../../protocol/limits.ts'
 import type { FetchOutcome } from '../../stats.ts'
 import type { ConnectDeps } from './connect.ts'
 import { runFetch } from './fetcher.ts'
+import type { FetchDeps } from './fetcher.ts'
+import { IdleConnections } from './idle-connections.ts'
 import { createLookups } from './lookups.ts'
 import { LOOP_FIELD, loopField } from './loop.ts'
 import type { ToFetchThread } from './messages.ts'
@@ -46,6 +48,7 @@ export function createFetchService(deps: FetchServiceDeps): FetchService {
   let total = 0
   const byOwner = new Map<string, number>()
   const resolverOf = createLookups(deps.resolve)
+  const connections = new IdleConnections()
 
   function enter(owner: string): boolean {
     const own = byOwner.get(owner) ?? 0
@@ -80,6 +83,7 @@ export function createFetchService(deps: FetchServiceDeps): FetchService {
     const running = new RunningFetch(message, request, writer, {
       ...deps,
       resolve: resolverOf(message.owner),
+      connections: connections.of(message.owner),
     })
     void running.done.then((outcome) => {
       leave(message.owner)
@@ -137,7 +141,7 @@ class RunningFetch implements Running {
     message: ToFetchThread & { type: 'start' },
     request: FetchRequest,
     writer: ResponseWriter,
-    deps: ConnectDeps,
+    deps: FetchDeps,
   ) {
     this.#writer = writer
     const limitMs = Math.min(Math.max(message.left_ms, 0) + graceMs, LIMITS.fetchMsMax)
@@ -161,7 +165,7 @@ class RunningFetch implements Running {
   async #run(
     request: FetchRequest,
     allow: readonly string[],
-    deps: ConnectDeps,
+    deps: FetchDeps,
     leftMs: () => number,
   ): Promise<FetchOutcome> {
     const { signal } = this.#abort

@@ -4,6 +4,7 @@
  * (`inline-calls.ts`).
  */
 
+import type { TouchedPages } from '../../../../ffi/touched-pages.ts'
 import { EdgefnError, toEdgefnError } from '../../../errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
 import type { MemoryPressure, WorkerFunction } from '../../ipc.ts'
@@ -33,6 +34,7 @@ export interface DispatcherOptions {
   /** What all hot instances (`pool/instance.ts`) and the code of their modules may cost together, in bytes. */
   readonly pool_bytes_max: number
   readonly verdicts: VerdictFile
+  readonly touched: TouchedPages
 }
 
 export class Dispatcher implements Invoker {

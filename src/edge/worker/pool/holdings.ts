@@ -3,6 +3,7 @@
  * goes first [R5 P9]. Who runs what is the dispatcher's.
  */
 
+import type { TouchedPages } from '../../../../ffi/touched-pages.ts'
 import { EdgefnError } from '../../../errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
 import type { MemoryPressure, WorkerFunction } from '../../ipc.ts'
@@ -23,6 +24,7 @@ export interface HoldingsOptions {
   readonly nowMs: () => number
   /** What all hot instances (`pool/instance.ts`) and the code of their modules may cost together, in bytes. */
   readonly pool_bytes_max: number
+  readonly touched: TouchedPages
 }
 
 export class Holdings {
@@ -39,6 +41,7 @@ export class Holdings {
   readonly #users = new Map<string, Set<Pool>>()
   /** What modules that are being loaded may come to take. */
   #loadingBytes = 0
+  readonly #touched: TouchedPages
   #pressure: MemoryPressure = 0
   /** What instances cost that were destroyed since memory was last returned to the system. */
   #freedBytes = 0
@@ -46,10 +49,11 @@ export class Holdings {
   #alive = 0
   #nextInstance = 1
 
-  constructor({ threads, stats, nowMs, pool_bytes_max }: HoldingsOptions) {
+  constructor({ threads, stats, nowMs, pool_bytes_max, touched }: HoldingsOptions) {
     this.#threads = threads
     this.#stats = stats
     this.#nowMs = nowMs
+    this.#touched = touched
     this.gauges = new PoolGauges(stats, this.#pools)
     this.budget = new PoolBudget(pool_bytes_max)
   }
@@ -174,7 +178,7 @@ export class Holdings {
     if (!(report instanceof EdgefnError)) {
       const code = instanceCodeBytes(fn)
       const sizes = { code, memory: report.bytes, tables: report.table_bytes }
-      pool.resize(instance, report.bytes, instanceCost(sizes))
+      pool.resize(instance, report, instanceCost(sizes))
     }
     if (!loaded) this.#threads.notLoaded(instance.thread, pool.code)
     else this.usedCode(pool, instance.thread, report.code_bytes)
@@ -189,6 +193,13 @@ export class Holdings {
     const wasWarm = !(report instanceof EdgefnError) && !report.outcome.cold
     const isShort = !pool.retired && pool.size < POOL_LIMITS.instancesMin
     return isShort && !alive && loaded && wasWarm && keepsInstances(fn.abi)
+  }
+
+  /** Notes that an instance has run without having been leased; it may be gone when this returns. */
+  ran(instance: Instance): void {
+    if (instance.untouched === 0) return
+    this.budget.ran(instance)
+    this.#trim()
   }
 
   /** Gives up what a pool has idle on other threads than one: that one answers alone, as long as it is quick. */
@@ -219,14 +230,14 @@ export class Holdings {
   /** P9: while too much is held, the idle instance or the module that was used least recently goes. */
   #trim(): void {
     const share = this.#pressure === 0 ? budgetShareMax : pressedShareMax
-    while (this.budget.isOver(share, this.#code.bytes) && this.#evictOldest());
+    while (this.budget.isOver(share, this.#code.bytes) && (this.#look() || this.#evictOldest()));
   }
 
   /** Makes room for a module that is to be loaded. False while others are being loaded and there is none: it waits for them. */
   hasRoomToLoad(fn: WorkerFunction): boolean {
     const bytes = loadingBytesMax(fn) + this.#loadingBytes
     while (this.budget.isOver(budgetShareMax, this.#code.bytes + bytes)) {
-      if (!this.#evictOldest()) return this.#loadingBytes === 0
+      if (!this.#look() && !this.#evictOldest()) return this.#loadingBytes === 0
     }
     return true
   }
@@ -250,6 +261,15 @@ export class Holdings {
 
   #returnMemory(bytesMin: number): void {
     if (this.#freedBytes >= bytesMin && this.#threads.returnMemory()) this.#freedBytes = 0
+  }
+
+  /** Looks what one more instance has touched of its memory, on whichever thread it is. False when that is known of all. */
+  #look(): boolean {
+    const instance = this.budget.takeUnseen()
+    if (instance === null) return false
+    const { memoryAt, memoryBytes } = instance
+    this.budget.looked(instance, memoryBytes - this.#touched.bytes(memoryAt, memoryBytes))
+    return true
   }
 
   /** False when all that is held is in use. */

@@ -76,6 +76,7 @@ export class InlineCalls {
         pool.touch(kept, nowMs)
         this.#held.usedCode(pool, inline.index, report.code_bytes)
       }
+      this.#held.ran(kept)
     } else if (pool.lease(kept)) {
       this.#release(fn, pool, kept, report ?? GONE)
     }
@@ -197,6 +198,8 @@ const GONE: RunReport = {
   outcome: failedOutcome(new EdgefnError('execution_timeout', 'It is run again elsewhere.')),
   alive: false,
   bytes: 0,
+  memory_at: 0,
+  memory_bytes: 0,
   table_bytes: 0,
   code_bytes: 0,
   loaded: true,

@@ -6,10 +6,17 @@ import type { WorkerFunction } from '../../ipc.ts'
 export interface Instance {
   readonly id: number
   readonly thread: number
-  /** Bytes of its linear memory. */
+  /** Bytes of its linear memory, and of what it has besides. */
   bytes: number
-  /** What it counts for in the pools' budget (`instanceCost`). */
+  /** Where its linear memory is, and the bytes of that alone; 0 until its first call has ended. */
+  memoryAt: number
+  memoryBytes: number
+  /** What it counts for in the pools' budget (`instanceCost`), less what it has not touched of its memory if that was looked at. */
   cost: number
+  /** Bytes of its memory that it had not touched when it was looked at; 0 once it has run again. */
+  untouched: number
+  /** Whether it waits to be looked at. */
+  unseen: boolean
   /** Monotonic milliseconds of its last use. */
   usedMs: number
 }
@@ -23,8 +30,8 @@ export interface InstanceSizes {
 }
 
 /**
- * Bytes that an instance is taken to cost: its linear memory in full, because a guest may touch all of it, its tables, its
- * copy of the interpreted code, and what the engine keeps for it besides.
+ * Bytes that an instance is taken to cost as long as nobody has looked what it has touched of its linear memory: all of that, its tables,
+ * its copy of the interpreted code, and what the engine keeps for it besides.
  */
 export function instanceCost({ code, memory, tables }: InstanceSizes): number {
   return LIMITS.instanceBytesFixed + code + memory + tables

@@ -1,6 +1,7 @@
 /** Puts threads and dispatcher together: the `Invoker` that the ingress calls. */
 
 import { openLibc } from '../../../../ffi/libc.ts'
+import { TouchedPages } from '../../../../ffi/touched-pages.ts'
 import type { RunningSeat } from '../../running.ts'
 import type { StatsFile } from '../../stats.ts'
 import type { VerdictFile } from '../../verdicts.ts'
@@ -34,11 +35,13 @@ export async function createInvoker(
 ): Promise<{ invoker: Invoker; engine: string }> {
   const { entry, threads_max: max, stats, host, pool_bytes_max, onDefect } = options
   const { fetch_allow_private, running, verdicts, compile_key } = options
-  const nowMs = openLibc().monotonicMs
+  const libc = openLibc()
+  const nowMs = libc.monotonicMs
+  const touched = new TouchedPages(libc)
   const threads = new ThreadSet({
     ...{ entry, max, stats, host, nowMs, fetch_allow_private, running, compile_key, onDefect },
   })
   const engine = await threads.open()
-  const dispatcher = { threads, stats, nowMs, pool_bytes_max, verdicts }
+  const dispatcher = { threads, stats, nowMs, pool_bytes_max, verdicts, touched }
   return { invoker: new Dispatcher(dispatcher), engine }
 }

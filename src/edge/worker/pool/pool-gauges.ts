@@ -11,6 +11,8 @@ export class PoolGauges {
   /** By pool key: whose statistics a pool's are. */
   #served = new Map<string, WorkerFunction>()
   #functionIds: ReadonlySet<string> = new Set()
+  /** Slots whose gauges were set. */
+  readonly #counted = new Set<number>()
 
   constructor(stats: StatsFile, pools: ReadonlyMap<string, Pool>) {
     this.#stats = stats
@@ -21,6 +23,8 @@ export class PoolGauges {
   assign(functions: readonly WorkerFunction[]): void {
     this.#served = new Map(functions.map((fn) => [poolKey(fn), fn]))
     this.#functionIds = new Set(functions.map((fn) => fn.function_id))
+    const slots = new Set(functions.map((fn) => fn.slot))
+    for (const slot of this.#counted) if (!slots.has(slot)) this.#forget(slot)
   }
 
   /** One of them is in service in another form. */
@@ -53,7 +57,15 @@ export class PoolGauges {
     if (!pool.retired) this.#set(fn, pool)
   }
 
+  /** A version that is not in service any more has no instances that would be used again. */
+  #forget(slot: number): void {
+    this.#counted.delete(slot)
+    this.#stats.set(slot, 'instances', 0)
+    this.#stats.set(slot, 'instance_bytes', 0)
+  }
+
   #set({ slot }: WorkerFunction, pool: Pool | undefined): void {
+    this.#counted.add(slot)
     this.#stats.set(slot, 'instances', pool?.size ?? 0)
     this.#stats.set(slot, 'instance_bytes', pool?.bytes ?? 0)
   }

@@ -4,6 +4,7 @@
  */
 
 import { LIMITS } from '../../../protocol/limits.ts'
+import type { RunReport } from '../runtime/runner.ts'
 import type { PoolBudget } from './budget.ts'
 import type { Instance } from './instance.ts'
 import type { LoadedCode } from './loaded-code.ts'
@@ -133,7 +134,8 @@ export class Pool {
     asleep: number,
   ): Instance | null {
     if (this.size - asleep >= this.#limits.instancesMax) return null
-    const instance: Instance = { ...at, bytes: 0, usedMs: nowMs }
+    const sizes = { bytes: 0, memoryAt: 0, memoryBytes: 0, untouched: 0 }
+    const instance: Instance = { ...at, ...sizes, unseen: false, usedMs: nowMs }
     this.#leased.add(instance)
     this.#budget.created(instance)
     this.#loaded.made(this.code)
@@ -157,9 +159,15 @@ export class Pool {
   }
 
   /** Notes what a leased instance has come to. */
-  resize(instance: Instance, bytes: number, cost: number): void {
+  resize(
+    instance: Instance,
+    { bytes, memory_at, memory_bytes }: Pick<RunReport, 'bytes' | 'memory_at' | 'memory_bytes'>,
+    cost: number,
+  ): void {
     if (!this.#leased.has(instance)) return
     instance.bytes = bytes
+    instance.memoryAt = memory_at
+    instance.memoryBytes = memory_bytes
     this.#budget.resized(instance, cost)
   }
 

@@ -31,8 +31,11 @@ export interface RunReport {
   readonly outcome: Outcome
   /** Whether the instance lives on and may be used again. */
   readonly alive: boolean
-  /** Bytes of its linear memory. */
+  /** Bytes of its linear memory, and of what it has besides. */
   readonly bytes: number
+  /** Where its linear memory is, and the bytes of that alone. */
+  readonly memory_at: number
+  readonly memory_bytes: number
   /** Bytes that the tables of an instance may take. */
   readonly table_bytes: number
   /** Bytes that the module takes on the thread: its code, and an instance that waits to be set back. */
@@ -121,6 +124,7 @@ export class Runner {
   /** To be called when no answer waits: closes files that this thread has open too many. */
   rest(): void {
     this.#engine.host.kv.trim()
+    this.#engine.host.sql.trim()
   }
 
   destroy(id: number): void {
@@ -149,6 +153,7 @@ export class Runner {
   /** A function is not run here any more. It may have been deleted: a store that stays open keeps its disk. */
   forget(functionId: string): void {
     this.#engine.host.kv.forget(functionId)
+    this.#engine.host.sql.forget(functionId)
   }
 
   /** Lets functions with an allow-list fetch. */
@@ -207,7 +212,10 @@ export class Runner {
     context.fetches?.closeAll()
     host.fetchLine?.tellRefused()
     const alive = returned && context.end === null && this.#instances.isClean(id)
+    // Attaches the memory.
     const bytes = alive ? this.#instances.bytes(id) : 0
+    const memory_at = alive ? host.memory.base : 0
+    const memory_bytes = alive ? host.memory.bytes : 0
     if (!alive) this.destroy(id)
     host.memory.detach()
     host.current = null
@@ -221,7 +229,17 @@ export class Runner {
     const outcome = outcomeOf(result, invocation, cold, { execution_ms, busy_ms })
     const form = made instanceof EdgefnError || made === load.form ? null : made
     const loaded = known !== null
-    return { outcome, alive, bytes, table_bytes, code_bytes, loaded, form }
+    return {
+      outcome,
+      alive,
+      bytes,
+      memory_at,
+      memory_bytes,
+      table_bytes,
+      code_bytes,
+      loaded,
+      form,
+    }
   }
 
   /** Loads a module that this thread does not have. Returns what went wrong, or what others can load it from. */

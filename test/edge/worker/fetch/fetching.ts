@@ -3,6 +3,9 @@
 import { createAddressPolicy, parseRange } from '../../../../src/edge/worker/fetch/address.ts'
 import type { ConnectDeps } from '../../../../src/edge/worker/fetch/connect.ts'
 import { runFetch } from '../../../../src/edge/worker/fetch/fetcher.ts'
+import type { FetchDeps } from '../../../../src/edge/worker/fetch/fetcher.ts'
+import { IdleConnections } from '../../../../src/edge/worker/fetch/idle-connections.ts'
+import type { OwnConnections } from '../../../../src/edge/worker/fetch/idle-connections.ts'
 import { failureOf, FetchError } from '../../../../src/edge/worker/fetch/outcome.ts'
 import type { FetchFailure } from '../../../../src/edge/worker/fetch/outcome.ts'
 import { parseFetchRequest } from '../../../../src/edge/worker/fetch/request.ts'
@@ -23,6 +26,8 @@ export interface FetchingOptions {
   readonly open?: readonly string[]
   readonly authorities?: string
   readonly limitMs?: number
+  /** Where connections wait for the next fetch; the next one has others when this is not given. */
+  readonly connections?: OwnConnections
 }
 
 /** `METHOD URL`, header lines and body as a guest writes them. */
@@ -48,10 +53,11 @@ export async function fetching(
   const abort = new AbortController()
   const timer = setTimeout(() => abort.abort(new FetchError('timeout', 'over')), limitMs)
   const endsAt = performance.now() + limitMs
-  const deps: ConnectDeps = {
+  const deps: FetchDeps = {
     resolve,
     forbidden: createAddressPolicy(open.map(parseRange), () => []),
     authorities: options.authorities ?? null,
+    connections: options.connections ?? new IdleConnections().of('test'),
   }
   try {
     const parsed = parseFetchRequest(request)

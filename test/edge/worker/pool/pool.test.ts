@@ -137,6 +137,76 @@ test('a retired pool gives up its idle instances and takes none back', () => {
   expect(pool.size).toBe(0)
 })
 
+test('an instance counts in full from when it runs until it is looked at, and with what it has touched until it runs again', () => {
+  const step = fc.record({
+    do: fc.constantFrom('make', 'run', 'look', 'leave'),
+    pick: fc.nat(20),
+    bytes: fc.nat(4_000),
+  })
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
+      const budget = new PoolBudget<Pool>(10_000)
+      const pool = poolOf({ instancesMin: 1, instancesMax: 100, idleMsMax: 1000 }, budget)
+      /** What each costs in full, and what of that is known not to be touched. */
+      const model = new Map<Instance, { full: number; untouched: number }>()
+      for (const { do: what, pick, bytes } of steps) {
+        const instance = [...model.keys()][pick % Math.max(model.size, 1)]
+        if (what === 'make') {
+          const made = pool.create(at(model.size, 0), 0, 0)
+          if (made === null) throw new Error('The pool is full.')
+          const sizes = { bytes, memory_at: 4096, memory_bytes: bytes }
+          pool.resize(made, sizes, 100 + bytes)
+          model.set(made, { full: 100 + bytes, untouched: 0 })
+        } else if (what === 'look') {
+          const unseen = budget.takeUnseen()
+          const known = unseen === null ? undefined : model.get(unseen)
+          if (unseen === null || known === undefined) {
+            expect(unseen).toBeNull()
+            continue
+          }
+          known.untouched = Math.min(bytes, unseen.memoryBytes)
+          budget.looked(unseen, known.untouched)
+        } else if (instance !== undefined) {
+          const known = model.get(instance)
+          if (what === 'run') {
+            budget.ran(instance)
+            if (known !== undefined) known.untouched = 0
+          } else {
+            pool.release(instance, false, 0)
+            model.delete(instance)
+          }
+        }
+        const sum = [...model.values()].reduce((all, each) => all + each.full - each.untouched, 0)
+        expect(budget.bytes).toBe(sum)
+      }
+      // Whoever runs is looked at again, and nobody twice without.
+      let looks = 0
+      for (let each = budget.takeUnseen(); each !== null; each = budget.takeUnseen()) {
+        budget.looked(each, 0)
+        looks += 1
+      }
+      expect(looks).toBeLessThanOrEqual(model.size)
+    }),
+    { numRuns: 300 },
+  )
+})
+
+test('nothing is kept of instances that came and went while there was room', () => {
+  const budget = new PoolBudget<Pool>(Infinity)
+  const pool = poolOf({ instancesMin: 1, instancesMax: 4, idleMsMax: 1000 }, budget)
+  const made = Array.from({ length: 2000 }, (_, id) => {
+    const instance = pool.create(at(id, 0), 0, 0)
+    if (instance === null) throw new Error('The pool is full.')
+    pool.release(instance, false, 0)
+    return new WeakRef(instance)
+  })
+  // A reference is kept until the turn ends in which it was made.
+  return Bun.sleep(1).then(() => {
+    Bun.gc(true)
+    expect(made.filter((each) => each.deref() !== undefined).length).toBeLessThan(500)
+  })
+})
+
 test('the minimum survives any idle time', () => {
   const pool = poolOf({ instancesMin: 1, instancesMax: 4, idleMsMax: 10 })
   const instances = [1, 2, 3].map((id) => pool.create(at(id, 0), 0, 0))
@@ -173,7 +243,8 @@ test('P9: when the pools hold too much, the least recently used idle instance of
         } else {
           const [ended] = leased.splice(step.pick % Math.max(leased.length, 1), 1)
           if (ended === undefined) continue
-          ended.pool.resize(ended.instance, step.cost, step.cost)
+          const sizes = { bytes: step.cost, memory_at: 4096, memory_bytes: step.cost }
+          ended.pool.resize(ended.instance, sizes, step.cost)
           if (ended.pool.release(ended.instance, step.do === 'release', now))
             idle.push(ended.instance)
         }
