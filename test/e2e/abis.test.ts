@@ -19,10 +19,10 @@ beforeAll(async () => {
   world = new World()
   plane = await (await ControlPlane.create(world)).start()
   node = await (await Node.create(world, plane, { id: 'tokyo-1-a', pop: 'tokyo-1' })).start()
-}, 60_000)
+}, 120_000)
 afterAll(async () => {
   await world.close()
-}, 60_000)
+}, 120_000)
 
 test('inspect names the ABI of each, and what answers', async () => {
   const kinds: [string, string, string][] = [
@@ -38,7 +38,7 @@ test('inspect names the ABI of each, and what answers', async () => {
   }
   const asked = await plane.cli('inspect', guest('wagi-echo-c'), '--abi', 'spin')
   expect([asked.code, asked.stdout]).toEqual([1, expect.stringContaining('For Spin 1.x')])
-}, 60_000)
+}, 120_000)
 
 test('a Spin module answers', async () => {
   await deploy('spin-echo-rust', 'spin', '--env', 'PLACE=tokyo')
@@ -52,7 +52,7 @@ test('a Spin module answers', async () => {
     'spin-matched-route': '/spin/...',
     'spin-full-url': `${node.url}/spin/x?y=1`,
   })
-}, 60_000)
+}, 120_000)
 
 test('an Extism plug-in answers, by the export that it has', async () => {
   await deploy('extism-count-as', 'vowels', '--env', 'PLACE=tokyo')
@@ -65,7 +65,7 @@ test('an Extism plug-in answers, by the export that it has', async () => {
     500,
     { error: expect.objectContaining({ code: 'function_error', details: { result: 7 } }) },
   ])
-}, 60_000)
+}, 120_000)
 
 test('a command is a worker of Wasm Workers Server when it is asked for', async () => {
   await deploy('wws-echo-rust', 'worker', '--abi', 'wws', '--env', 'PLACE=tokyo')
@@ -76,7 +76,7 @@ test('a command is a worker of Wasm Workers Server when it is asked for', async 
   await deploy('wws-echo-rust', 'worker', '--force')
   expect(await newest('worker')).toMatchObject({ abi: 'wagi', version: 2 })
   expect((await node.get('/worker')).status).toBe(502)
-}, 60_000)
+}, 120_000)
 
 test('an ABI that the module does not speak is refused, and nothing is kept', async () => {
   const refused = await plane.cli('deploy', guest('echo-c'), '--name', 'none', '--abi', 'extism')
@@ -85,4 +85,4 @@ test('an ABI that the module does not speak is refused, and nothing is kept', as
   const unknown = await plane.cli('deploy', guest('echo-c'), '--name', 'none', '--abi', 'cgi')
   expect(unknown.stderr).toContain('edgefn, wagi, wws, spin, extism')
   await expect(plane.api('GET', '/functions/none')).rejects.toThrow()
-}, 60_000)
+}, 120_000)

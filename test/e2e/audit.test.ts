@@ -22,7 +22,7 @@ beforeAll(async () => {
   const options = { id: 'tokyo-1-a', pop: 'tokyo-1', flags: beats }
   node = await (await Node.create(world, plane, options)).start()
   for (let count = 0; count < 10; count += 1) await plane.joinToken('osaka-1')
-}, 60_000)
+}, 120_000)
 afterAll(() => world.close(), 60_000)
 
 const headFile = () => join(node.dataDir, 'audit-head.json')
@@ -96,7 +96,7 @@ test('an untouched log is intact, and an export of it proves itself', async () =
   database.close()
   copies.push(readFileSync(databaseFile()))
   await plane.start()
-}, 60_000)
+}, 120_000)
 
 test('a changed entry breaks the chain', async () => {
   await tamper((database) =>
@@ -105,7 +105,7 @@ test('a changed entry breaks the chain', async () => {
   const { code, stdout } = await plane.cli('audit', 'verify')
   expect([code, stdout]).toEqual([1, expect.stringContaining('broken at entry 4')])
   await restore()
-}, 60_000)
+}, 120_000)
 
 test('a tail cut off with its counter is told by the node that has seen it', async () => {
   const seen = await nodeHasHead()
@@ -135,7 +135,7 @@ test('a tail cut off with its counter is told by the node that has seen it', asy
   expect(await plane.run('audit', 'accept', '--reason', 'a drill')).toContain('1 heads accepted')
   await nodeHasHead()
   expect(await plane.run('audit', 'verify')).toContain('the audit log is intact')
-}, 60_000)
+}, 120_000)
 
 test('a log hashed anew from the middle is told by the node only', async () => {
   const seen = await nodeHasHead()
@@ -160,4 +160,4 @@ test('a log hashed anew from the middle is told by the node only', async () => {
   expect([verdict.intact, verdict.problem]).toEqual([false, null])
   const differing = verdict.heads.find(({ state }) => state === 'differs')
   expect(differing).toMatchObject({ node_id: 'tokyo-1-a', seq: seen.seq, hash: seen.hash })
-}, 60_000)
+}, 120_000)

@@ -28,10 +28,10 @@ beforeAll(async () => {
       `/${name}/*`,
     )
   }
-}, 60_000)
+}, 120_000)
 afterAll(async () => {
   await world.close()
-}, 60_000)
+}, 120_000)
 
 /** Calls in a row; how often each status or error code came. */
 async function call(paths: readonly string[]): Promise<Record<string, number>> {
@@ -60,7 +60,7 @@ test('neither occasional failures nor deliberate error answers open it', async (
       times(calls, '/half/status/200', '/half/status/200', '/half/status/200', '/half/trap'),
     ),
   ).toEqual({ 200: (calls * 3) / 4, function_trap: calls / 4 })
-}, 60_000)
+}, 120_000)
 
 test('when half of the calls fail it opens in all workers, and says so everywhere; the neighbour is served', async () => {
   await until('it opens', async () => {
@@ -84,7 +84,7 @@ test('when half of the calls fail it opens in all workers, and says so everywher
   expect(await plane.run('nodes', 'show', 'kobe-1-a')).toMatch(/half .*serving +open/)
   expect(await plane.run('functions', 'show', 'half')).toMatch(/kobe-1-a .*circuit breaker/)
   await until('it is logged', () => node.output.includes('"error_type":"circuit_open"'))
-}, 60_000)
+}, 120_000)
 
 test('it closes when its probes succeed, and the node is well again', async () => {
   await until('a call goes through', async () => {
@@ -101,7 +101,7 @@ test('it closes when its probes succeed, and the node is well again', async () =
   await until('the node is well', async () => {
     return (await plane.api<NodeDetail>('GET', '/nodes/kobe-1-a')).status === 'online'
   })
-}, 60_000)
+}, 120_000)
 
 test('another version begins with a closed one', async () => {
   await call(times(LIMITS.breakerCallsMin * 2, '/half/trap'))
@@ -116,4 +116,4 @@ test('another version begins with a closed one', async () => {
     '--force',
   )
   expect(await call(['/half/status/200'])).toEqual({ 200: 1 })
-}, 60_000)
+}, 120_000)

@@ -24,7 +24,7 @@ beforeEach(() => {
 })
 afterEach(async () => {
   await world.close()
-}, 60_000)
+}, 120_000)
 
 const guest = (name: string) => join(GUESTS, `${name}.wasm`)
 const files = ['hello-c', 'hello-rust'] as const

@@ -15,10 +15,10 @@ beforeAll(async () => {
   world = new World()
   plane = await (await ControlPlane.create(world)).start()
   node = await (await Node.create(world, plane, { id: 'compiled-1-a', pop: 'compiled-1' })).start()
-}, 60_000)
+}, 120_000)
 afterAll(async () => {
   await world.close()
-}, 60_000)
+}, 120_000)
 
 test('functions go from the interpreter to compiled code under load without one failed request', async () => {
   for (const name of functions) {
@@ -36,10 +36,10 @@ test('functions go from the interpreter to compiled code under load without one 
   const loads = ['hello-c', 'echo-c', 'wagi-hello-c'].map((name) =>
     startLoad(`${node.url}/${name}/x`, 1),
   )
-  await until('all run well compiled', async () => (await compiledFunctions('O2')) === 4, 100_000)
+  await until('all run well compiled', async () => (await compiledFunctions('O2')) === 4, 200_000)
   for (const load of loads) expect((await load.stop()).failures).toEqual([])
   expect(await compiledFunctions('interpreted')).toBe(0)
-}, 150_000)
+}, 240_000)
 
 test('compiled guests that misbehave are stopped, and hurt nobody', async () => {
   const workers = node.workers()
@@ -60,7 +60,7 @@ test('compiled guests that misbehave are stopped, and hurt nobody', async () => 
     ['alloc', 500, 'memory_limit'],
   ])
   expect(node.workers()).toEqual(workers)
-}, 60_000)
+}, 120_000)
 
 test('a restarted node has its compiled functions without compiling, but for one whose file was damaged', async () => {
   await node.stop('SIGKILL')
@@ -71,8 +71,8 @@ test('a restarted node has its compiled functions without compiling, but for one
   bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 0x40
   writeFileSync(path, bytes)
   await node.start()
-  await until('all run well compiled', async () => (await compiledFunctions('O2')) === 4, 80_000)
+  await until('all run well compiled', async () => (await compiledFunctions('O2')) === 4, 200_000)
   const made = await node.metric('edgefn_compilations_total', 'result="success"')
   expect(made).toBeLessThanOrEqual(2)
   expect((await node.get('/echo-c/x')).status).toBe(200)
-}, 120_000)
+}, 240_000)

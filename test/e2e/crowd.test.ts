@@ -21,7 +21,7 @@ let siege: Siege
 
 beforeAll(async () => {
   siege = await Siege.begin('crowd-1', ['--compile', 'off', '--spare-worker', 'off'])
-}, 60_000)
+}, 120_000)
 
 afterAll(() => siege.end(), 60_000)
 
@@ -64,7 +64,7 @@ test('functions that all run for seconds leave their neighbour its thread', asyn
   expect([...statuses.keys()].filter((status) => status !== 504 && status !== 503)).toEqual([])
   await siege.expectNobodyHurt()
   for (const each of burning) await siege.remove(each)
-}, 60_000)
+}, 120_000)
 
 test('more giant modules than fit into a worker push out each other, not the worker', async () => {
   const giants = [1, 2, 3, 4, 5, 6].map((each) =>
@@ -137,7 +137,7 @@ test('clients that leave at any moment leave no call and no request behind', asy
     return waiting === 0 && (await siege.node.metric('edgefn_in_flight')) <= 4
   })
   await siege.remove(slow)
-}, 60_000)
+}, 120_000)
 
 test('clients that ask for much and read nothing hold up nobody', async () => {
   const large = guest(
@@ -168,4 +168,4 @@ test('clients that ask for much and read nothing hold up nobody', async () => {
   await siege.expectNobodyHurt()
   for (const socket of sockets) socket.destroy()
   await siege.remove(large)
-}, 60_000)
+}, 120_000)

@@ -13,7 +13,7 @@ export const BINARY = join(ROOT, 'edgefn')
 export const GUESTS = join(ROOT, 'test/guests/build')
 
 /** How long anything may take before a test gives up; generous, because two cores may be busy. */
-const patienceMs = 30_000
+const patienceMs = 60_000
 
 /** Waits until `probe` gives something other than null, undefined or false. A probe that throws is asked again. */
 export async function until<T>(

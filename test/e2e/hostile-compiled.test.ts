@@ -13,7 +13,7 @@ beforeAll(async () => {
   siege = await Siege.begin('hostile-2', ['--spare-worker', 'off'])
   // All at once: the node compiles one after the other, while the first ones are called already.
   for (const guest of COMPILED_CORPUS) deployed.set(guest, siege.deploy(guest))
-}, 60_000)
+}, 120_000)
 
 afterAll(() => siege.end(), 60_000)
 

@@ -17,7 +17,7 @@ beforeAll(async () => {
   // What compiled code adds has a test of its own.
   siege = await Siege.begin('hostile-1', ['--compile', 'off', '--spare-worker', 'off'])
   for (const guest of slow) early.set(guest, siege.deploy(guest))
-}, 60_000)
+}, 120_000)
 
 afterAll(() => siege.end(), 60_000)
 

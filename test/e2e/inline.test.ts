@@ -46,7 +46,7 @@ beforeAll(async () => {
   plane = await (await ControlPlane.create(world)).start()
   const flags = ['--workers', '1']
   node = await (await Node.create(world, plane, { id: 'inline-1', pop: 'inline', flags })).start()
-}, 60_000)
+}, 120_000)
 afterAll(() => world.close(), 60_000)
 
 /** What the workers run now, as they write it; the second seat is that of the spare one. */
@@ -97,7 +97,7 @@ test('a worker that was stopped for seconds in the middle of such a call goes on
   expect((await load.stop()).failures).toEqual([])
   expect(await node.metric('edgefn_worker_restarts_total')).toBe(0)
   await plane.api('DELETE', '/functions/pauses')
-}, 60_000)
+}, 120_000)
 
 test('a worker that dies while a guest runs on its HTTP thread is blamed on that guest', async () => {
   const limits = { memory_pages: 16, max_execution_ms: 10_000 }

@@ -13,7 +13,7 @@ beforeAll(async () => {
   plane = await (await ControlPlane.create(world)).start()
   node = await Node.create(world, plane, { id: 'one', pop: 'one-1' })
   await node.start()
-}, 60_000)
+}, 120_000)
 afterAll(() => world.close(), 60_000)
 
 test('a version chooses whether its requests find what the ones before have left', async () => {
@@ -40,4 +40,4 @@ test('a version chooses whether its requests find what the ones before have left
   expect(await plane.run('versions', 'list', 'count')).toMatch(/instance[^]*request/)
   const refused = await plane.cli('deploy', 'x.wasm', '--name', 'count', '--isolation', 'none')
   expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining('--isolation')])
-}, 60_000)
+}, 120_000)

@@ -21,10 +21,10 @@ beforeAll(async () => {
   plane = await (await ControlPlane.create(world)).start()
   node = await (await Node.create(world, plane, { id: 'tokyo-1-a', pop: 'tokyo-1' })).start()
   await deploy('sdk-c', 'keys')
-}, 60_000)
+}, 120_000)
 afterAll(async () => {
   await world.close()
-}, 60_000)
+}, 120_000)
 
 function call(name: string, query: Record<string, string>, body = ''): Promise<Response> {
   return node.get(`/${name}/?${new URLSearchParams(query)}`, { method: 'POST', body })
@@ -129,7 +129,7 @@ test('counters add up over the workers, and stay when one is killed', async () =
   // A connection that the dead worker had not taken yet is reset with it.
   expect(await until('a worker counts', () => count(1).catch(() => null))).toEqual(['0'])
   expect(await counted('orders')).toBe(202)
-}, 60_000)
+}, 120_000)
 
 test('keys expire, and are another function’s own', async () => {
   await deploy('sdk-rust', 'others')
@@ -140,7 +140,7 @@ test('keys expire, and are another function’s own', async () => {
     async () => (await text('keys', { op: 'get', key: 'short' })) === '-1',
   )
   expect(await text('keys', { op: 'keys', key: 'short' })).toBe('')
-}, 60_000)
+}, 120_000)
 
 test('keys stay through new versions, and go with their function', async () => {
   const dir = join(node.dataDir, 'kv')
@@ -154,4 +154,4 @@ test('keys stay through new versions, and go with their function', async () => {
   await until('the keys are gone', () => !readdirSync(dir).some((name) => name.startsWith(id)))
   expect((await call('keys', { op: 'get', key: 'kept' })).status).toBe(404)
   expect(await text('others', { op: 'get', key: 'neighbour' })).toBe('v')
-}, 60_000)
+}, 120_000)

@@ -18,10 +18,10 @@ beforeAll(async () => {
   world = new World()
   plane = await (await ControlPlane.create(world)).start()
   node = await (await Node.create(world, plane, { id: 'tokyo-1-a', pop: 'tokyo-1' })).start()
-}, 60_000)
+}, 120_000)
 afterAll(async () => {
   await world.close()
-}, 60_000)
+}, 120_000)
 
 test('a deployed function answers', async () => {
   const printed = await deploy('hello-c', 'hello')
@@ -30,7 +30,7 @@ test('a deployed function answers', async () => {
   const response = await node.get('/hello')
   expect([response.status, await response.text()]).toEqual([200, 'Hello, edge!\n'])
   expect(response.headers.get('x-request-id')).not.toBeNull()
-}, 60_000)
+}, 120_000)
 
 test('guests of every toolchain are served, with method, query, headers and body', async () => {
   for (const name of ['echo-c', 'echo-as', 'echo-rust', 'wagi-echo-c', 'wagi-echo-rust']) {
@@ -44,7 +44,7 @@ test('guests of every toolchain are served, with method, query, headers and body
     expect(echoed).toMatchObject({ method: 'PUT', query: 'y=1', body: 'b' })
     expect(echoed.headers['x-a']).toBe('2')
   }
-}, 60_000)
+}, 120_000)
 
 test('a new version takes over under load without one failed request', async () => {
   const load = startLoad(`${node.url}/hello`, 8)
@@ -55,7 +55,7 @@ test('a new version takes over under load without one failed request', async () 
   const report = await load.stop()
   expect(report.failures).toEqual([])
   expect(report.requests).toBeGreaterThan(100)
-}, 60_000)
+}, 120_000)
 
 test('a killed worker is replaced, and only requests it was running are lost', async () => {
   const before = node.workers()
@@ -72,7 +72,7 @@ test('a killed worker is replaced, and only requests it was running are lost', a
   expect(report.failures.length).toBeLessThanOrEqual(clients)
   const invocations = await node.metric('wasm_invoke_count_total')
   expect(invocations).toBeGreaterThan(report.requests - clients - 1)
-}, 60_000)
+}, 120_000)
 
 test('with the control plane gone a killed agent comes back and serves from its cache', async () => {
   await plane.stop('SIGKILL')
@@ -84,7 +84,7 @@ test('with the control plane gone a killed agent comes back and serves from its 
   const report = await load.stop()
   // Connections that a closing listener had not yet accepted are reset; nothing else may fail.
   expect(report.failures.length).toBeLessThan(report.requests / 20)
-}, 60_000)
+}, 120_000)
 
 test('when the control plane is back, everything converges and new deployments arrive', async () => {
   await plane.start()
@@ -95,7 +95,7 @@ test('when the control plane is back, everything converges and new deployments a
   await deploy('echo-c', 'hello', '--force')
   const echoed = await jsonOf<Echo>(await node.get('/hello/again'))
   expect(echoed.path).toBe('/hello/again')
-}, 60_000)
+}, 120_000)
 
 test('a damaged cache file is found at start and fetched again', async () => {
   await node.stop('SIGTERM')
@@ -109,7 +109,7 @@ test('a damaged cache file is found at start and fetched again', async () => {
   await node.start()
   const response = await node.get('/hello/again')
   expect(response.status).toBe(200)
-}, 60_000)
+}, 120_000)
 
 test('a deployment made while a node is away reaches it when it returns', async () => {
   await node.stop('SIGKILL')
@@ -131,7 +131,7 @@ test('a deployment made while a node is away reaches it when it returns', async 
     const { items } = await plane.api<Page<DeploymentView>>('GET', '/deployments?limit=1')
     return items[0]?.status === 'completed'
   })
-}, 60_000)
+}, 120_000)
 
 test('logs are JSON lines', () => {
   for (const line of `${node.output}${plane.output}`.split('\n')) {

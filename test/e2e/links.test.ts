@@ -21,12 +21,12 @@ beforeEach(() => {
 })
 afterEach(async () => {
   await world.close()
-}, 60_000)
+}, 120_000)
 
 const guest = (name: string) => join(GUESTS, `${name}.wasm`)
 const portOf = (url: string) => Number(new URL(url).port)
 const deploy = (plane: ControlPlane, file: string, ...more: string[]) =>
-  plane.run('deploy', guest(file), '--name', 'hello', '--timeout', '20s', ...more)
+  plane.run('deploy', guest(file), '--name', 'hello', '--timeout', '60s', ...more)
 
 /** Between two attempts: the longest delay, half as much again so that nodes do not come at once, and one that nobody answers. */
 const reconnectMsMax = LIMITS.backoffMsMax * 1.5 + 10_000
@@ -75,7 +75,7 @@ test('two control planes with one broker: what is done at either reaches every n
   for (const plane of [first, second]) {
     for (const { id } of nodes) {
       for (const command of ['drain', 'undrain']) {
-        const done = await plane.run('nodes', command, id, '--timeout', '20s')
+        const done = await plane.run('nodes', command, id, '--timeout', '60s')
         expect(done).toContain(`${command} on ${id}: done`)
       }
     }
@@ -97,7 +97,7 @@ test('two control planes with one broker: what is done at either reaches every n
   await second.stop('SIGKILL')
   link.serverPort = portOf(first.url)
   expect(await deploy(first, 'hello-rust')).toEqual(everywhere)
-  expect(await first.run('nodes', 'drain', 'b', '--timeout', '20s')).toContain('done')
+  expect(await first.run('nodes', 'drain', 'b', '--timeout', '60s')).toContain('done')
   expect((await nodes[0]?.get('/hello'))?.status).toBe(200)
 }, 120_000)
 
@@ -167,7 +167,7 @@ test('links that stall in the middle of a rollout and of commands, one way or bo
         )
         return items[0]?.status === 'completed'
       },
-      60_000,
+      90_000,
     )
     await until('all nodes are well and have everything', async () => {
       const { items } = await plane.api<{ items: NodeView[] }>('GET', '/nodes?status=online')

@@ -57,7 +57,7 @@ test('--mqtt off on the control plane: everything works by polling', async () =>
   expect(history).toMatch(/succeeded +\d+ \(100.0 %\)/)
   const { items } = await plane.api<SyncHistory>('GET', '/nodes/polls/syncs')
   expect(items.every((item) => item.succeeded)).toBe(true)
-}, 60_000)
+}, 120_000)
 
 test('--mqtt off on the node: everything works by polling', async () => {
   const plane = await (await ControlPlane.create(world)).start()
@@ -67,7 +67,7 @@ test('--mqtt off on the node: everything works by polling', async () => {
   ).start()
   expect(await mqttCheck(node)).toMatchObject({ ok: false, detail: 'switched off' })
   await works(plane, node)
-}, 60_000)
+}, 120_000)
 
 describe("a broker of the operator's", () => {
   let broker: Mosquitto
@@ -88,12 +88,12 @@ describe("a broker of the operator's", () => {
     const flags = ['--sync-interval', '1h', ...(await account('tokyo-a'))]
     node = await (await Node.create(world, plane, { id: 'tokyo-a', pop: 'tokyo-1', flags })).start()
     await isConnected()
-  }, 60_000)
+  }, 120_000)
   afterAll(() => broker[Symbol.asyncDispose]())
 
   test('carries the notices', async () => {
     await works(plane, node)
-  }, 60_000)
+  }, 120_000)
 
   test('is not missed while it is away, and used again when it is back', async () => {
     await broker.kill()
@@ -104,7 +104,7 @@ describe("a broker of the operator's", () => {
     await broker.restart()
     await isConnected()
     expect(await hello(plane, 'hello-rust')).toContain('is in service on 1 node')
-  }, 60_000)
+  }, 120_000)
 
   test('survives a control plane that is killed', async () => {
     await plane.stop('SIGKILL')
@@ -113,5 +113,5 @@ describe("a broker of the operator's", () => {
     const { items } = await plane.api<{ items: RouteView[] }>('GET', '/routes')
     const route = await plane.api<RouteDetail>('GET', `/routes/${items[0]?.id}`)
     expect(route.delivery).toEqual({ nodes: 1, live: 1 })
-  }, 60_000)
+  }, 120_000)
 })

@@ -28,10 +28,10 @@ beforeAll(async () => {
   ).start()
   const wasm = join(GUESTS, 'hello-c.wasm')
   await plane.run('deploy', wasm, '--name', 'hello', '--route', '/hello')
-}, 60_000)
+}, 120_000)
 afterAll(async () => {
   await world.close()
-}, 60_000)
+}, 120_000)
 
 const ask = (id: string, body: unknown) =>
   plane.api<CommandView>('POST', `/nodes/${id}/commands`, body)
@@ -70,7 +70,7 @@ test('a drained node answers 503, closes connections and is not ready; others lo
   const report = await load.stop()
   expect(report.failures).toEqual([])
   expect(report.requests).toBeGreaterThan(50)
-}, 60_000)
+}, 120_000)
 
 test('a drain waits for the calls that run', async () => {
   const wasm = join(GUESTS, 'misbehave-c.wasm')
@@ -84,7 +84,7 @@ test('a drain waits for the calls that run', async () => {
   expect((await slow).status).toBe(504)
   expect(await finished(id)).toMatchObject({ state: 'succeeded', detail: { running: 0 } })
   await plane.run('nodes', 'undrain', 'n-1')
-}, 60_000)
+}, 120_000)
 
 test('workers are replaced one by one under load without a failed request', async () => {
   const before = new Set(first.workers())
@@ -97,7 +97,7 @@ test('workers are replaced one by one under load without a failed request', asyn
   expect(after).toHaveLength(2)
   // One of them may be the spare that stood by.
   expect(after.filter((pid) => before.has(pid))).toEqual([])
-}, 60_000)
+}, 120_000)
 
 test('a node that was away runs a command once when it returns, and none whose time is over', async () => {
   await first.stop('SIGTERM')
@@ -111,7 +111,7 @@ test('a node that was away runs a command once when it returns, and none whose t
   expect(begun(first, expired.id)).toHaveLength(0)
   expect((await show(expired.id)).state).toBe('expired')
   await plane.run('nodes', 'set-log-level', 'n-1', 'info')
-}, 60_000)
+}, 120_000)
 
 test('an agent that is killed during a command does not run it again, and says so', async () => {
   const { id } = await ask('n-1', { type: 'restart_workers' })
@@ -122,7 +122,7 @@ test('an agent that is killed during a command does not run it again, and says s
   expect([seen.state, seen.error?.code]).toEqual(['failed', 'interrupted'])
   expect(begun(first, id)).toHaveLength(0)
   expect((await first.get('/hello')).status).toBe(200)
-}, 60_000)
+}, 120_000)
 
 test('an isolated node serves on and is offline until the time is over, also after a restart', async () => {
   const { id } = await ask('n-1', { type: 'isolate', params: { for_seconds: 15 } })
@@ -138,13 +138,13 @@ test('an isolated node serves on and is offline until the time is over, also aft
   const tookMs = Date.parse(seen.finished_at ?? '') - Date.parse(seen.delivered_at ?? '')
   expect(tookMs).toBeGreaterThan(14_900)
   await until('it is back', async () => (await viewOf('n-1')).status === 'online')
-}, 60_000)
+}, 120_000)
 
 test('without a broker, commands arrive with heartbeats; the cache can be purged', async () => {
   expect(await plane.run('nodes', 'purge-cache', 'n-2', '--all')).toMatch(/fetched_again: \d/)
   expect((await second.get('/hello')).status).toBe(200)
   expect(await plane.run('nodes', 'commands', 'n-2')).toContain('purge_cache')
-}, 60_000)
+}, 120_000)
 
 test('a removed node is drained, forgets who it is, ends, and is gone', async () => {
   expect(await plane.run('nodes', 'remove', 'n-2')).toContain('credentials: erased')
@@ -154,4 +154,4 @@ test('a removed node is drained, forgets who it is, ends, and is gone', async ()
   }
   const { items } = await plane.api<Page<NodeView>>('GET', '/nodes')
   expect(items.map((item) => item.id as string)).toEqual(['n-1'])
-}, 60_000)
+}, 120_000)

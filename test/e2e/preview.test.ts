@@ -38,10 +38,10 @@ beforeAll(async () => {
   node = await (await Node.create(world, plane, { id: 'tokyo-1-a', pop: 'tokyo-1' })).start()
   await plane.run('deploy', guest('hello-c'), '--name', 'hello', '--route', '/hello')
   await upload('hello', 'echo-c')
-}, 60_000)
+}, 120_000)
 afterAll(async () => {
   await world.close()
-}, 60_000)
+}, 120_000)
 
 test('a version that was only uploaded answers by header fields, and the traffic goes where it went', async () => {
   const made = await preview('hello', 'v2')
@@ -59,7 +59,7 @@ test('a version that was only uploaded answers by header fields, and the traffic
   const mixed = { ...fields(other), 'x-edgefn-version': 'v2' }
   expect((await node.get('/hello', { headers: mixed })).status).toBe(403)
   expect((await node.get('/hello', { headers: { 'x-edgefn-version': 'v2' } })).status).toBe(403)
-}, 60_000)
+}, 120_000)
 
 test('a function that was never deployed answers at its preview host', async () => {
   await upload('fresh', 'hello-rust')
@@ -73,7 +73,7 @@ test('a function that was never deployed answers at its preview host', async () 
   const cookie = first.headers.get('set-cookie')?.split(';')[0] ?? ''
   const second = await ask('/any/path', { cookie })
   expect([second.status, await second.text()]).toEqual([200, HELLO])
-}, 60_000)
+}, 120_000)
 
 test('previews that serve go on without the control plane, new ones are refused for the time being', async () => {
   const known = await preview('hello', 'v2')
@@ -100,7 +100,7 @@ test('previews that serve go on without the control plane, new ones are refused 
     }),
   )
   expect(statuses.filter((status) => status !== 200 && status !== 0)).toEqual([])
-}, 60_000)
+}, 120_000)
 
 test('a deleted function’s previews end', async () => {
   const made = await preview('hello', 'v2')
@@ -110,4 +110,4 @@ test('a deleted function’s previews end', async () => {
     const headers = { host: made.host ?? '', 'x-edgefn-preview-token': made.token }
     return (await node.get('/hello', { headers })).status === 404
   })
-}, 60_000)
+}, 120_000)

@@ -41,10 +41,10 @@ beforeAll(async () => {
   await deploy('echo-c', 'echo', '--max-execution-ms', '5000')
   await deploy('misbehave-c', 'bad', '--max-execution-ms', '20000')
   await deploy('misbehave-c', 'bad', '--max-execution-ms', '20000', '--message', 'again')
-}, 60_000)
+}, 120_000)
 afterAll(async () => {
   await world.close()
-}, 60_000)
+}, 120_000)
 
 function runningFile(): RunningFile {
   const run = join(node.dataDir, 'run')
@@ -123,7 +123,7 @@ test('three deaths quarantine the function that ran in them; its neighbours lose
   }
   expect((await node.get('/hello')).status).toBe(200)
   expect((await node.get('/echo/x')).status).toBe(200)
-}, 60_000)
+}, 120_000)
 
 test('the quarantine is in the metrics, in the node’s status and in what the commands print', async () => {
   expect(await node.metric('edgefn_function_quarantined')).toBe(1)
@@ -148,14 +148,14 @@ test('the quarantine is in the metrics, in the node’s status and in what the c
   )
   const { troubles } = await plane.api<FunctionDetail>('GET', '/functions/bad')
   expect(troubles).toMatchObject([{ node_id: 'tokyo-1-a', version: 2, state: 'quarantined' }])
-}, 60_000)
+}, 120_000)
 
 test('an agent that is killed does not forget it', async () => {
   await node.stop('SIGKILL')
   await node.start()
   await until('the new workers serve alone', () => node.workers().length === workers)
   expect(await badStatus()).toEqual([503, 'function_quarantined'])
-}, 60_000)
+}, 120_000)
 
 test('another version lifts it, and a deployment of the quarantined one fails', async () => {
   await deploy('misbehave-c', 'bad', '--message', 'better')
@@ -173,7 +173,7 @@ test('another version lifts it, and a deployment of the quarantined one fails', 
     targets: [{ error: { code: 'function_quarantined' } }],
   })
   expect(await badStatus()).toEqual([200, ''])
-}, 60_000)
+}, 120_000)
 
 test('neighbours that run all the time are told from the killer, however often they die together', async () => {
   for (const name of ['nap', 'doze', 'killer', 'killer']) {

@@ -72,10 +72,10 @@ beforeAll(async () => {
   await plane.api('POST', '/routes', { path: '/rolled', path_type: 'exact', function: 'rolled' })
   await deploy({})
   await allAnswer(1)
-}, 60_000)
+}, 120_000)
 afterAll(async () => {
   await world.close()
-}, 60_000)
+}, 120_000)
 
 test('P26: a version that fails only sometimes is stopped on its first node, with the numbers, and is gone', async () => {
   await using told = receiver()
@@ -104,7 +104,7 @@ test('P26: a version that fails only sometimes is stopped on its first node, wit
     if (nodes[index]?.id === first) expect(seen.get(flakyAnswer)).toBeGreaterThan(0)
     else expect([failures, seen.get(flakyAnswer)]).toEqual([[], undefined])
   }
-}, 60_000)
+}, 120_000)
 
 test('a good version reaches all nodes in steps, though the control plane is killed in the middle', async () => {
   await upload(good(3))
@@ -119,7 +119,7 @@ test('a good version reaches all nodes in steps, though the control plane is kil
   await allAnswer(3)
   const reports = await Promise.all(loads.map((load) => load.stop()))
   expect(reports.flatMap(({ failures }) => failures)).toEqual([])
-}, 60_000)
+}, 120_000)
 
 test('a dead node holds nothing up and gets its version when it is back; a roll-back reaches all of them', async () => {
   const dead = nodes[1]
@@ -139,7 +139,7 @@ test('a dead node holds nothing up and gets its version when it is back; a roll-
   const back = await plane.api<DeploymentView>('POST', '/functions/rolled/rollback', {})
   expect(back).toMatchObject({ version: 3, rollout: { kind: 'rollback' } })
   await allAnswer(3)
-}, 60_000)
+}, 120_000)
 
 test('a version that fails only sometimes is rolled back, though the control plane is killed ten times meanwhile', async () => {
   await upload(flaky(5))

@@ -20,7 +20,7 @@ beforeAll(async () => {
   a = await Node.create(world, plane, { id: 'a', pop: 'tokyo-1' })
   b = await Node.create(world, plane, { id: 'b', pop: 'osaka-1' })
   await Promise.all([a.start(), b.start()])
-}, 60_000)
+}, 120_000)
 afterAll(() => world.close(), 60_000)
 
 async function create(name: string, sql: string, ...flags: string[]): Promise<SchemaSummary> {
@@ -90,7 +90,7 @@ test('a schema reaches the nodes that it is for, and the guest reads and writes 
   expect((await ask(a, '/book', 'CREATE TABLE mine (x)'))[0]).toBe(-13)
   const list = await plane.run('schemas', 'list', '--function', 'book')
   expect(list).toMatch(/book\s+2\s+east/)
-}, 60_000)
+}, 120_000)
 
 test('what does not run on an empty database is refused with SQLite’s words', async () => {
   for (const [sql, words] of [
@@ -112,7 +112,7 @@ test('what does not run on an empty database is refused with SQLite’s words', 
   expect(
     (await plane.api<{ items: unknown[] }>('GET', '/schemas?function=book')).items,
   ).toHaveLength(2)
-}, 60_000)
+}, 120_000)
 
 test('one that fails on the rows of a node is rolled back there and reported; it and the new version wait', async () => {
   await ask(a, '/book', 'INSERT INTO entries (text) VALUES (?)', ['x'])
@@ -156,7 +156,7 @@ test('one that fails on the rows of a node is rolled back there and reported; it
   await until('the version follows', async () =>
     (await (await a.get('/book')).text()).includes('Hello'),
   )
-}, 90_000)
+}, 120_000)
 
 test('a node that was away, or whose agent is killed amidst a long schema, has it applied once', async () => {
   await plane.run(
@@ -194,7 +194,7 @@ test('a node that was away, or whose agent is killed amidst a long schema, has i
   await b.start()
   await settled('long', ['a:1=applied', 'b:1=applied', 'a:2=applied', 'b:2=applied'])
   expect(await rowsOf(b, '/long', 'SELECT * FROM t')).toEqual([[0]])
-}, 90_000)
+}, 120_000)
 
 test('a query that never ends is stopped by its deadline, and the neighbour notices nothing', async () => {
   const workers = a.workers()
@@ -211,7 +211,7 @@ test('a query that never ends is stopped by its deadline, and the neighbour noti
   expect(served).toBeGreaterThan(100)
   expect(a.workers()).toEqual(workers)
   expect(await a.metric('edgefn_guest_stop_defects_total')).toBe(0)
-}, 60_000)
+}, 120_000)
 
 test('the tables go with their function', async () => {
   const { id } = await plane.api<FunctionView>('GET', '/functions/long')
@@ -219,7 +219,7 @@ test('the tables go with their function', async () => {
   expect(existsSync(file)).toBe(true)
   await plane.run('functions', 'delete', 'long')
   await until('they are gone', () => !existsSync(file))
-}, 60_000)
+}, 120_000)
 
 /** Command lines of the processes that a process has started. */
 function childrenOf(pid: number): string[] {

@@ -53,10 +53,10 @@ beforeAll(async () => {
   await deploy('hello-c')
   await deploy('echo-c')
   await plane.run('versions', 'deploy', 'split', 'v1')
-}, 60_000)
+}, 120_000)
 afterAll(async () => {
   await world.close()
-}, 60_000)
+}, 120_000)
 
 test('each user gets one version on every node and in every worker, and a weight moves no more users than it must', async () => {
   const load = startLoad(`${nodes[0]?.url}/split`, 4)
@@ -85,7 +85,7 @@ test('each user gets one version on every node and in every worker, and a weight
   expect(shareOf(await versionsFor(first))).toBe(1)
   const report = await load.stop()
   expect(report.failures).toEqual([])
-}, 60_000)
+}, 120_000)
 
 test('calls are counted by version, and the function’s sum is theirs', async () => {
   const [node] = nodes
@@ -97,7 +97,7 @@ test('calls are counted by version, and the function’s sum is theirs', async (
   expect(one).toBeGreaterThan(usersCount)
   expect(two).toBeGreaterThan(usersCount)
   expect(await node.metric('wasm_invoke_count_total')).toBe(one + two)
-}, 60_000)
+}, 120_000)
 
 test('a version of a split that cannot run leaves what was served, and is named', async () => {
   const [node] = nodes
@@ -121,7 +121,7 @@ test('a version of a split that cannot run leaves what was served, and is named'
   expect(await plane.run('deployments', 'list', '--function', 'split')).toContain('v1@50 v3@50')
   const unknown = await plane.cli('versions', 'deploy', 'split', 'v1@50', 'v9@50')
   expect([unknown.code, unknown.stderr]).toEqual([4, expect.stringContaining('9')])
-}, 60_000)
+}, 120_000)
 
 test('a rollback ends a split with the version that last had all of the traffic, or with another one', async () => {
   const [node] = nodes
@@ -134,4 +134,4 @@ test('a rollback ends a split with the version that last had all of the traffic,
   }
   await rollback({}, 1)
   await rollback({ to: 1 }, 0)
-}, 60_000)
+}, 120_000)

@@ -69,10 +69,10 @@ beforeAll(async () => {
   nodes = [first, second]
   await Promise.all(nodes.map((node) => node.start()))
   await plane.run('deploy', join(GUESTS, 'hello-c.wasm'), '--name', 'count', '--route', '/count')
-}, 60_000)
+}, 120_000)
 afterAll(async () => {
   await world.close()
-}, 60_000)
+}, 120_000)
 
 test('counts what was requested, by node and version, over MQTT and over HTTP', async () => {
   await Promise.all(nodes.map((node, index) => request(node, 100 + 50 * index)))
@@ -86,7 +86,7 @@ test('counts what was requested, by node and version, over MQTT and over HTTP', 
     /VERSION +REQUESTS +FAULTS[^]*\nv1 +250 +0 +0\.00 %/,
   )
   expect(await plane.run('nodes', 'metrics', 'tokyo-1-a', '--step', '10s')).toContain('MEMORY')
-}, 40_000)
+}, 120_000)
 
 test('a control plane that is killed gets all of it when it is back, also from a node that was killed meanwhile', async () => {
   await Promise.all(nodes.map((node) => request(node, 50)))
@@ -106,7 +106,7 @@ test('a control plane that is killed gets all of it when it is back, also from a
   await Promise.all(nodes.map((node) => request(node, 10)))
   await allThere()
   expect((await totals())?.server_faults).toBe(0)
-}, 60_000)
+}, 120_000)
 
 test('agents killed again and again while requests come leave nothing uncounted and nothing counted twice', async () => {
   const [node] = nodes
@@ -120,7 +120,7 @@ test('agents killed again and again while requests come leave nothing uncounted 
     await gone(former)
   }
   await allThere()
-}, 60_000)
+}, 120_000)
 
 test('a node that ends in order leaves its last batch for its next start', async () => {
   const [, node] = nodes
@@ -128,4 +128,4 @@ test('a node that ends in order leaves its last batch for its next start', async
   await node.stop('SIGTERM')
   await node.start()
   await allThere()
-}, 40_000)
+}, 120_000)

@@ -19,7 +19,7 @@ beforeAll(async () => {
   plane = await (await ControlPlane.create(world)).start()
   node = await (await Node.create(world, plane, { id: 'tokyo-1-a', pop: 'tokyo-1' })).start()
   other = await (await Node.create(world, plane, { id: 'osaka-1-a', pop: 'osaka-1' })).start()
-}, 60_000)
+}, 120_000)
 afterAll(() => world.close(), 60_000)
 
 async function putSecret(name: string, value: string, ...flags: string[]): Promise<string> {
@@ -62,7 +62,7 @@ test('a version is uploaded without traffic, shown, and refused when it takes so
   ) as VersionDetail
   expect(shown).toMatchObject({ forced: true, abi: 'wagi', live: [] })
   expect((await node.get('/hello')).status).toBe(200)
-}, 60_000)
+}, 120_000)
 
 function filesOf(dir: string): string[] {
   return readdirSync(dir, { recursive: true, withFileTypes: true })
@@ -117,4 +117,4 @@ test('guests see secrets as variables, also on a node that restarts alone; nobod
   }
   expect(statSync(join(node.dataDir, 'secrets.key')).mode & 0o777).toBe(0o600)
   await plane.start()
-}, 60_000)
+}, 120_000)

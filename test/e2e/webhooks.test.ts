@@ -56,4 +56,4 @@ test('an event is delivered once, with one id, by the control plane that follows
   await Bun.sleep(3_000)
   expect((await deliveries()).map((item) => item.state)).toEqual(['delivered'])
   expect(back.received).toHaveLength(1)
-}, 60_000)
+}, 120_000)

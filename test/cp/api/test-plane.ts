@@ -201,7 +201,7 @@ export async function eventually<T>(
   condition: () => Promise<T | null | false | undefined> | T | null | false | undefined,
   what = 'the condition',
 ): Promise<T> {
-  for (let tries = 0; tries < 1500; tries += 1) {
+  for (let tries = 0; tries < 4500; tries += 1) {
     const value = await condition()
     if (value !== null && value !== false && value !== undefined) return value
     await Bun.sleep(10)

@@ -189,7 +189,7 @@ test('P32: every mutating endpoint writes an entry, or is on the list of those t
   }
   expect(silent).toEqual([])
   expect(await cp.must('GET', '/audit-log/verification')).toMatchObject({ intact: true })
-}, 60_000)
+}, 120_000)
 
 function sender(cp: TestPlane, requestId: string): Send {
   return async <T>(method: string, path: string, body?: unknown, bearer = cp.key) => {

@@ -202,7 +202,7 @@ test('a broker that dies is waited for: deployments go on by polling, and by not
   const notice = await eventually(() => back.received[0], 'the notice')
   expect(JSON.parse(notice.text)).toMatchObject({ type: 'deploy', revision: beat.revision })
   expect(node.closed()).toBe(true)
-}, 20_000)
+}, 120_000)
 
 test('a wrong account and an unknown authority are told by /ready', async () => {
   const wrong = { ...broker.account('edgefn-cp'), password: 'wrong' }

@@ -163,7 +163,7 @@ test('what nobody fetches in time expires and is never handed out; a late answer
     `/nodes/${node.node_id}/commands`,
   )
   expect(items.map((item) => item.state)).toEqual(['succeeded', 'expired'])
-}, 30_000)
+}, 120_000)
 
 test('a cordoned node is passed by, and is given what it missed when it is uncordoned', async () => {
   await using cp = await testPlane()

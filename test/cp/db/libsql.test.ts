@@ -146,7 +146,7 @@ test('a lock held by another process is database_unavailable, and the next trans
   await using _again = await holdLock(path)
   expect(await temp.db.all('SELECT id FROM functions')).toEqual([{ id: 'b' }])
   // The busy timeout of five seconds has to pass.
-}, 20_000)
+}, 120_000)
 
 test('transactions open no file that stays open (libsql-client-ts#350)', async () => {
   await using temp = await tempDatabase()

@@ -99,7 +99,7 @@ test('P22: a route is said to be live on exactly the nodes whose state has it', 
     ),
     { numRuns: 100 },
   )
-}, 60_000)
+}, 120_000)
 
 test('routes for the same requests are refused where a POP may have both, and the other one is named', async () => {
   await using cp = await testPlane()

@@ -87,4 +87,4 @@ test('the number of routes that is kept is the number there is', async () => {
     }),
     { numRuns: 100 },
   )
-}, 60_000)
+}, 120_000)

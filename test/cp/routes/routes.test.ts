@@ -219,7 +219,7 @@ describe('whom a change reaches', () => {
       { numRuns: 100 },
     )
     expect(await s.audit.verify(s.db)).toMatchObject({ intact: true })
-  }, 60_000)
+  }, 120_000)
 
   test('P21: a node is given exactly the routes whose selector names its POP', async () => {
     await using s = await slices()
@@ -272,5 +272,5 @@ describe('whom a change reaches', () => {
       }),
       { numRuns: 100 },
     )
-  }, 60_000)
+  }, 120_000)
 })

@@ -109,4 +109,4 @@ test('killed at any moment of a deployment, the next agent finds a whole cache a
     const answer = await get(`http://127.0.0.1:${last.port}/f`)
     return answer?.status === 200 && (JSON.parse(answer.text) as { version: number }).version === 7
   })
-}, 30_000)
+}, 120_000)

@@ -104,7 +104,7 @@ test('P16: the count of calls grows by one with every call, and never falls, wha
     }),
     { numRuns: 100 },
   )
-}, 60_000)
+}, 120_000)
 
 test('P17: the time of every call is in the histogram, in the bucket where it belongs', async () => {
   const waits = fc.array(fc.record({ worker: fc.nat(1), ms: fc.nat(6), code: OUTCOMES }), {
@@ -150,7 +150,7 @@ test('P17: the time of every call is in the histogram, in the bucket where it be
     }),
     { numRuns: 100 },
   )
-}, 60_000)
+}, 120_000)
 
 test('P18: every failed call is counted under its function and its code, and no other', async () => {
   const calls = fc.array(fc.record({ worker: fc.nat(1), code: OUTCOMES }), { maxLength: 8 })
@@ -178,7 +178,7 @@ test('P18: every failed call is counted under its function and its code, and no 
     }),
     { numRuns: 100 },
   )
-}, 60_000)
+}, 120_000)
 
 test('P19: a module from the local cache is a hit, one that had to be fetched a miss', async () => {
   const calls = fc.array(fc.constantFrom('cached', 'missing', 'damaged'), {
@@ -226,7 +226,7 @@ test('P19: a module from the local cache is a hit, one that had to be fetched a 
     }),
     { numRuns: 100 },
   )
-}, 60_000)
+}, 120_000)
 
 test('what edgefn takes before and after the guest is in the histogram of its part, over all workers', async () => {
   const observations = fc.array(

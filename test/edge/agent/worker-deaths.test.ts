@@ -78,7 +78,7 @@ test('a version that takes its worker over the memory limit three times is quara
   cp.put({ version: 2, text: 'y', env: { MISBEHAVE: 'hog' } })
   const ack = await until('it is answered', () => cp.acks.find((each) => each.revision > revision))
   expect(ack.results).toMatchObject([{ version: 2, error: { code: 'function_quarantined' } }])
-}, 30_000)
+}, 120_000)
 
 test('a spare worker takes the place of one that died, and another spare is started', async () => {
   cp.put({ text: 'x' })
@@ -110,4 +110,4 @@ test('a spare worker takes the place of one that died, and another spare is star
     )
   })
   expect((await call(agent, '/f'))?.['pid']).toBe(pid)
-}, 30_000)
+}, 120_000)

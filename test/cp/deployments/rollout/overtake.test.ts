@@ -258,4 +258,4 @@ test('P27: whatever happens, a deployment does what its plan said, and what was 
       await s.deployments.order(developer, open.id, 'abort', '')
   }
   await fc.assert(fc.asyncProperty(moves, run), { numRuns: 100 })
-}, 60_000)
+}, 120_000)

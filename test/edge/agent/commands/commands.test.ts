@@ -131,7 +131,7 @@ test('each command takes effect once, whatever is handed out again and whichever
     ),
     { numRuns: 100 },
   )
-}, 60_000)
+}, 120_000)
 
 test('what an agent began and did not end is answered by the next one, and not run again', async () => {
   const at = world([false])

@@ -148,7 +148,7 @@ test('P14: a node applies what the answer to a heartbeat carries, and beats on w
     { numRuns: 100 },
   )
   await cp.stop()
-}, 60_000)
+}, 120_000)
 
 test('an answer that says nothing new makes the node ask for nothing', async () => {
   const cp = new FixtureCp()

@@ -135,7 +135,7 @@ test('processes at once never admit more than the quota', async () => {
   expect(results.reduce((sum, each) => sum + each.admitted, 0)).toBe(100)
   expect(results.reduce((sum, each) => sum + each.lines, 0)).toBe(1000)
   expect(quotas.running(7)).toBe(0)
-}, 30_000)
+}, 120_000)
 
 test('a refusal names the quota, its limit and how long to wait', () => {
   const { quotas } = newFile()

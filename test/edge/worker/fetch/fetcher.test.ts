@@ -274,7 +274,7 @@ describe('the time', () => {
     const from = performance.now()
     const request = guestRequest('GET http://api.example.com/')
     expect(await fetching(request, { ...options, limitMs: 100 })).toBe('timeout')
-    expect(performance.now() - from).toBeLessThan(1000)
+    expect(performance.now() - from).toBeLessThan(5000)
   })
 
   const slow: readonly (readonly [string, string])[] = [

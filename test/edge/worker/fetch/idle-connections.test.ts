@@ -216,7 +216,7 @@ test('a POST uses none that has waited for long, and a GET does', async () => {
   expect(origin.connections()).toBe(2)
   await ask(`GET ${origin.url}/4`)
   expect(origin.connections()).toBe(2)
-}, 10_000)
+}, 120_000)
 
 test('an answer that has begun is not asked for again', async () => {
   let count = 0
@@ -298,7 +298,7 @@ test('of one function and of all there are only so many; those that have waited 
   expect(idle.count).toBe(max)
   expect(idle.of('a').take(origin.url, Infinity, false)).toBe(null)
   await until('the server has seen it', () => origin.open() === max)
-}, 20_000)
+}, 120_000)
 
 /** Ways to frame a response; those after which more is on its way must not reach the next request. */
 const FRAMINGS: readonly ((body: string) => string)[] = [
@@ -332,4 +332,4 @@ test('whatever a server sends with a response, each request gets its own', async
     { numRuns: 100 },
   )
   expect(origin.connections()).toBeLessThan(asked)
-}, 30_000)
+}, 120_000)

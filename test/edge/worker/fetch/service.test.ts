@@ -178,7 +178,7 @@ test('a connection that is not answered ends with the time', async () => {
   const outcome = await fetching(guestRequest(`GET http://127.0.0.1:${deaf.port}/`), options)
   deaf.close()
   expect(outcome).toBe('timeout')
-  expect(performance.now() - from).toBeWithin(190, 1000)
+  expect(performance.now() - from).toBeWithin(190, 5000)
 })
 
 test('no proxy is used, whatever the environment says', async () => {

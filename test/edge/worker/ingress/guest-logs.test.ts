@@ -69,4 +69,4 @@ test('P30: every log call of a guest is one line with level, message, function, 
     { numRuns: 100 },
   )
   ingress.close()
-}, 60_000)
+}, 120_000)

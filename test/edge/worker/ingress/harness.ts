@@ -253,7 +253,7 @@ export function raw(
 
 /** Resolves when `condition` holds. */
 export async function until(condition: () => boolean): Promise<void> {
-  const deadline = performance.now() + 10_000
+  const deadline = performance.now() + 45_000
   while (!condition()) {
     if (performance.now() > deadline) throw new Error('The condition never held.')
     await Bun.sleep(2)

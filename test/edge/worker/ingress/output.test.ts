@@ -179,4 +179,4 @@ test('the limits of a response hold to the byte: body, fields, bytes of fields',
   expect(await status(header(LIMITS.responseHeaderBytesMax + 1))).toBe(502)
   expect(await status(body(LIMITS.responseBodyBytesMax))).toBe(200)
   expect(await status(body(LIMITS.responseBodyBytesMax + 1))).toBe(502)
-}, 60_000)
+}, 120_000)

@@ -50,4 +50,4 @@ test('compiled guests run and are stopped after the thread that parked the holde
     if (stopped !== null) expect(stopped.ok ? '' : stopped.code).toBe('execution_timeout')
   }
   expect(Number(answer(await runtime.invoker.invoke(last, request('/'))).text)).toBe(6)
-}, 60_000)
+}, 120_000)

@@ -154,8 +154,8 @@ describe('misbehaviour on the HTTP thread', () => {
     const before = runtime.stats.getWorker('inline_overruns')
     const started = performance.now()
     expect(await now(fn, request('/loop'))).toBeNull()
-    // It is stopped for its processor time, which a busy machine may give it late; but long before its own limit on an idle one.
-    expect(performance.now() - started).toBeLessThan(LIMITS.inlineWallMsMax + 200)
+    // It is stopped for its processor time, which a busy machine may give it late; hence the two seconds.
+    expect(performance.now() - started).toBeLessThan(LIMITS.inlineWallMsMax + 2_000)
     expect(runtime.stats.getWorker('inline_overruns')).toBe(before + 1)
     const outcome = await runtime.invoker.invoke(fn, request('/loop'))
     expect(failure(outcome)).toBe('execution_timeout')

@@ -46,7 +46,7 @@ test('guests that sleep do so side by side, however few may run', async () => {
   // One after the other, most would have waited for longer than they may.
   expect(outcomes.map((outcome) => Number(answer(outcome).text))).toEqual(Array(16).fill(5))
   expect(runtime.stats.getWorker('executor_threads')).toBeGreaterThan(4)
-}, 30_000)
+}, 120_000)
 
 test('as many wait for servers at a time as threads may sleep', async () => {
   let waiting = 0
@@ -74,7 +74,7 @@ test('as many wait for servers at a time as threads may sleep', async () => {
   const closed = `result ${FETCH_CODES.network}\n`
   for (const outcome of await Promise.all(calls)) expect(answer(outcome).text).toBe(closed)
   expect(most).toBe(count)
-}, 30_000)
+}, 120_000)
 
 test('who sleeps first and computes then does not get more processors than others', async () => {
   const burning = sleeping(30 * MS, '(loop $l (br $l)) (i32.const 0)', { max_execution_ms: 700 })
@@ -93,7 +93,7 @@ test('who sleeps first and computes then does not get more processors than other
   }
   expect(new Set(await Promise.all(burns))).toEqual(new Set(['execution_timeout']))
   expect(ended.slice(0, 3)).toEqual(['quiet', 'quiet', 'quiet'])
-}, 30_000)
+}, 120_000)
 
 test('a guest that sleeps for moments over and over is as busy as any', async () => {
   const restless = sleeping(1, `(loop $l ${sleep(1000)} (br $l)) (i32.const 0)`, {
@@ -103,7 +103,7 @@ test('a guest that sleeps for moments over and over is as busy as any', async ()
   await runtime.invoker.prepare(restless)
   const codes = await Promise.all([1, 2, 3, 4].map(async () => failure(await invoke(restless))))
   expect(codes.toSorted()).toEqual(['execution_timeout', ...Array(3).fill('overloaded')])
-}, 30_000)
+}, 120_000)
 
 test('where memory is short, those that sleep count as busy', async () => {
   const fn = sleeping(500 * MS, '(i32.const 5)', { quotas: { ...QUOTAS, queue_wait_ms: 100 } })
@@ -117,7 +117,7 @@ test('where memory is short, those that sleep count as busy', async () => {
   )
   runtime.invoker.relieve(0)
   expect(codes.toSorted()).toEqual(['ok', 'overloaded', 'overloaded'])
-}, 30_000)
+}, 120_000)
 
 test('nor do more sleep than their memories and the worker have room for', async () => {
   const small = await startRuntime(2, 40 * 2 ** 20)
@@ -132,7 +132,7 @@ test('nor do more sleep than their memories and the worker have room for', async
   // 8 MiB of memory and 7 of thread for each, in four fifths of 40 MiB.
   expect(outcomes.filter(({ ok }) => ok)).toHaveLength(2)
   await small.close()
-}, 30_000)
+}, 120_000)
 
 test('threads that a burst has left behind end, and the next burst is served', async () => {
   const fn = sleeping(300 * MS, '(i32.const 5)', { max_execution_ms: 5000 })
@@ -149,4 +149,4 @@ test('threads that a burst has left behind end, and the next burst is served', a
       return threads() === 2
     })
   }
-}, 60_000)
+}, 120_000)

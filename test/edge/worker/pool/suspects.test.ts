@@ -50,12 +50,12 @@ test('a suspect waits until no other one runs beside it, but never longer than i
   expect(await msBeside(sleeper, 1, fn)).toBeLessThan(waitMs)
   runtime.verdicts.clear(sleeper.slot)
   runtime.verdicts.clear(fn.slot)
-}, 20_000)
+}, 120_000)
 
 test('a suspect gets its turn alone, however busy another one is', async () => {
   const busy = await warm('misbehave-c')
   const fn = await warm('misbehave-c')
-  for (const { slot, version } of [busy, fn]) runtime.verdicts.keepApart(slot, version, 2_000)
+  for (const { slot, version } of [busy, fn]) runtime.verdicts.keepApart(slot, version, 8_000)
   let stopped = false
   // Two clients, so that one call of it always runs when another ends.
   const clients = [0, 40].map(async (delayMs) => {
@@ -73,13 +73,13 @@ test('a suspect gets its turn alone, however busy another one is', async () => {
       await Bun.sleep(1)
     }
     answer(await call)
-    expect(performance.now() - from).toBeLessThan(1_900)
+    expect(performance.now() - from).toBeLessThan(7_900)
     expect([...beside]).toEqual([fn.slot])
   }
   stopped = true
   await Promise.all(clients)
   for (const { slot } of [busy, fn]) runtime.verdicts.clear(slot)
-}, 20_000)
+}, 120_000)
 
 test('a call that waits when its version is quarantined is not run', async () => {
   const fn = await warm('misbehave-c')

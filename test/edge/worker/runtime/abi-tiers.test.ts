@@ -33,7 +33,7 @@ describe.each(TIERS)('%s', (tier) => {
       ])
       expect(failure(await runtime.invoker.invoke(fn, request('/panic')))).toBe('function_trap')
     }
-  }, 60_000)
+  }, 120_000)
 
   test('an Extism plug-in has its kernel and its variables', async () => {
     const guest = await runtime.guest('extism-count-as', { env: { PLACE: 'tokyo' } })
@@ -44,7 +44,7 @@ describe.each(TIERS)('%s', (tier) => {
       const outcome = await runtime.invoker.invoke(fn, request('/', { method: 'POST', body }))
       expect(JSON.parse(answer(outcome).text)).toMatchObject({ count: 3, calls, place: 'tokyo' })
     }
-  }, 60_000)
+  }, 120_000)
 
   test('a worker of Wasm Workers Server answers', async () => {
     const guest = await runtime.guest('wws-echo-rust', { abi: 'wws' })
@@ -52,5 +52,5 @@ describe.each(TIERS)('%s', (tier) => {
     await runtime.invoker.prepare(fn)
     const outcome = await runtime.invoker.invoke(fn, request('/a'))
     expect(JSON.parse(answer(outcome).text)).toMatchObject({ url: 'http://example.com/a' })
-  }, 60_000)
+  }, 120_000)
 })

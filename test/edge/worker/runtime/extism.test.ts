@@ -317,4 +317,4 @@ test('whatever a plug-in calls of its kernel, it answers or fails, and its neigh
   }
   expect(codes.has('ok') && codes.has('function_trap')).toBe(true)
   expect(answer(await call('/method')).text).toBe('GET')
-}, 60_000)
+}, 120_000)

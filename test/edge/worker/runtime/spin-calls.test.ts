@@ -92,4 +92,4 @@ test('whatever a module calls of its host functions, it answers or fails, and it
   for (const code of codes) expect(['ok', 'function_trap', 'memory_limit']).toContain(code)
   expect(codes.has('ok') && codes.has('function_trap')).toBe(true)
   expect(answer(await runtime.invoker.invoke(neighbour, request('/'))).status).toBe(201)
-}, 60_000)
+}, 120_000)

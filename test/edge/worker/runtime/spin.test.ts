@@ -313,7 +313,7 @@ test('whatever bytes a record is made of, it is a response or an invalid one', a
     }),
     { numRuns: 100 },
   )
-}, 60_000)
+}, 120_000)
 
 const address = fc.oneof(
   fc.integer({ min: 0, max: 200 }),

@@ -105,11 +105,11 @@ test('whatever programs ask in whatever order, they get an errno, or are stopped
       runtime.invoker.assign([])
       // Most say nothing that is a response; what they may not do is trap, or hold up the thread.
       if (!outcome.ok) expect(['invalid_response', 'execution_timeout']).toContain(outcome.code)
-      expect(outcome.execution_ms).toBeLessThan(1_000)
+      expect(outcome.execution_ms).toBeLessThan(2_000)
     }),
     { numRuns: 200 },
   )
-}, 60_000)
+}, 120_000)
 
 test('all 46 functions link, and those that nothing is behind answer with their errno', async () => {
   const { text } = answer(await call('wasi-all', '/'))

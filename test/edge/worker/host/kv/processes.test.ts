@@ -69,7 +69,7 @@ test('processes that write at the same time lose nothing, the making of the stor
   for (const lines of outputs) expect(lines.length).toBe(201)
   const { keys, usage } = keysIn(dir)
   expect([keys.size, usage]).toEqual([800, 800])
-}, 60_000)
+}, 120_000)
 
 test('what was acknowledged is there after kill -9, at any moment', async () => {
   const dir = tempDir()
@@ -103,4 +103,4 @@ test('a disk that takes no more is told as such, and what was stored stays', asy
   const { keys } = keysIn(dir)
   expect(stored.filter((n) => !keys.has(`k${n}`))).toEqual([])
   expect(existsSync(`${kvStoreDir(dir, FUNCTION_ID)}.damaged`)).toBe(false)
-}, 60_000)
+}, 120_000)

@@ -112,7 +112,7 @@ test('P36: the keys of a function behave like a map with expiry, in the order of
     }),
     { numRuns: 100 },
   )
-}, 60_000)
+}, 120_000)
 
 test('a key expires at its time to the millisecond', () => {
   const store = openStore()
@@ -148,7 +148,7 @@ test('the share in bytes is exact, and what has expired makes room', () => {
   expect(store.put(bytes('more'), value, null, 1_000, never)).toBe(false)
   expect(store.get(bytes('more'), 1_000)).toBeNull()
   expect(store.put(bytes('more'), value, null, 2_000, never)).toBe(true)
-}, 60_000)
+}, 120_000)
 
 test('the number of keys is limited, and a late sweep does not count as a full share', () => {
   const store = openStore()
@@ -164,7 +164,7 @@ test('the number of keys is limited, and a late sweep does not count as a full s
   store.checkpoint()
   store.sweep(2_000, never)
   expect(store.usage().keys).toBe(1)
-}, 60_000)
+}, 120_000)
 
 test('a list over many expired keys looks at the clock on its way', () => {
   const store = openStore()

@@ -146,7 +146,7 @@ test('a statement is stopped by the deadline of its call, and undone', async () 
     'execution_timeout',
   )
   expect(other.run('SELECT count(*) FROM t')).toEqual(before)
-}, 20_000)
+}, 120_000)
 
 test('a statement that searches long values for others ends by its deadline, and its neighbours are served', async () => {
   const search = `WITH RECURSIVE c (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c)
@@ -154,14 +154,14 @@ test('a statement that searches long values for others ends by its deadline, and
   const slow = say('op=query', search.replace('\n', ' '))
   expect(await say('op=query', 'SELECT 1')).toMatchObject({ code: 30 })
   expect(await slow).toBe('execution_timeout')
-}, 20_000)
+}, 120_000)
 
 test('the share of a function ends at its pages', async () => {
   other.run('CREATE TABLE big (b)')
   const rows = `WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT 400) SELECT zeroblob(200000) FROM r`
   expect(await say('op=exec', `INSERT INTO big ${rows}`)).toEqual({ code: -4, rest: '' })
   expect(other.run('SELECT count(*) FROM big')).toEqual([[0]])
-}, 20_000)
+}, 120_000)
 
 test('results and parameters may be CBOR', async () => {
   const params = Uint8Array.of(
