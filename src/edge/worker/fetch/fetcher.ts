@@ -124,7 +124,6 @@ function exchange(
         if (bodyBytes > LIMITS.fetchResponseBodyBytesMax) throw bodyTooLarge()
         if (!sink.onBody(bytes)) socket.pause()
       },
-      onEnd() {},
     })
     const abort = () => fail(signal.reason)
     const data = (bytes: Buffer) => {

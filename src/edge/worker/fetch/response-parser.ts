@@ -17,7 +17,6 @@ export interface ResponseHandlers {
   onHead(head: ResponseHead): void
   /** `bytes` are only good during the call. */
   onBody(bytes: Uint8Array): void
-  onEnd(): void
 }
 
 type State =
@@ -184,7 +183,6 @@ export class ResponseParser {
   #end(): void {
     this.#state = { at: 'ended' }
     this.#isFramed = true
-    this.#handlers.onEnd()
   }
 }
 
