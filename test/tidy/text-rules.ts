@@ -46,6 +46,12 @@ const LINE_RULES: readonly LineRule[] = [
     line: /\b(?:test|describe|it)\.(?:only|skip|todo)\b/,
     message: 'every test runs, everywhere',
   },
+  {
+    of: /^src\/edge\//,
+    except: /^src\/edge\/worker\/lanes\/thread\.ts$/,
+    line: /\.terminate\(/,
+    message: 'tell the thread to end and wait for it, as lanes/thread.ts has it',
+  },
   { of: ALL, line: /^export \* /, message: 'no barrels: import from the file that has it' },
 ]
 

@@ -74,6 +74,7 @@ describe('the rules themselves', () => {
     ['src/cp/a.ts', `${head}${'\n'.repeat(400)}`, 'the limit is 400'],
     ['src/cp/a.ts', `${head}const a = process.env['A']\n`, 'only src/config/load.ts'],
     ['src/cp/a.ts', `${head}export default 1\n`, 'export by name'],
+    ['src/edge/a.ts', `${head}await thread.terminate()\n`, 'tell the thread to end'],
     ['src/cp/a.ts', `${head}const a = b as any\n`, 'say the type'],
     ['src/cp/a.ts', `${head}function a(b: any) {}\n`, 'say the type'],
     ['test/a.test.ts', `${head}test.only('a', b)\n`, 'every test runs'],

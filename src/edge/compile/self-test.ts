@@ -19,7 +19,7 @@ import { readValueTypes, ValueArray } from '../../../ffi/values.ts'
 import { PAGE_OF_POLLS_BYTES, POLL_PAGE_OFFSET } from '../../wasm/rewrite/polls.ts'
 import { MEMORY_EXPORT, START_EXPORT } from '../../wasm/rewrite/safeguard.ts'
 import { CallSlot, controlBytes } from '../worker/lanes/control.ts'
-import { startThread } from '../worker/lanes/executor-thread.ts'
+import { startThread } from '../worker/lanes/thread.ts'
 import { compileGuest } from './compile.ts'
 import type { CompileJob } from './job.ts'
 

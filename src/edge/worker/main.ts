@@ -14,7 +14,7 @@ import { createGuard } from './admit/guard.ts'
 import { createAgentLink, type AgentLink } from './agent-link.ts'
 import { renameCommand, SPARE_WORD, WORKER_WORD } from './command-word.ts'
 import type { HostOptions } from './host/host.ts'
-import { startThread } from './lanes/executor-thread.ts'
+import { startThread } from './lanes/thread.ts'
 import { createInvoker } from './pool/invoker.ts'
 import { WorkerService } from './service.ts'
 

@@ -33,6 +33,11 @@ export class FetchLine {
     this.#port = port
   }
 
+  /** The thread ends, and a line that is open would keep it. */
+  close(): void {
+    this.#port.close()
+  }
+
   /**
    * Begins a fetch for a call of `fn` that answers `cause`. What the text says is the fetch thread's to read: its code for that
    * is warm, and that of a hundred threads that sleep most of the time is not.

@@ -2,9 +2,10 @@
 
 import { networkInterfaces } from 'node:os'
 import { parentPort } from 'node:worker_threads'
+import type { MessagePort } from 'node:worker_threads'
 
 import type { FetchOutcome } from '../../stats.ts'
-import type { FetchConnection, FromFetchThread } from '../lanes/messages.ts'
+import type { FromFetchThread, ToFetches } from '../lanes/messages.ts'
 import { createAddressPolicy, parseRange } from './address.ts'
 import { lookUp } from './lookups.ts'
 import type { ToFetchThread } from './messages.ts'
@@ -14,7 +15,7 @@ import type { FetchServiceDeps } from './service.ts'
 /** Counts of so many milliseconds go to the main thread at once: it has requests to answer, and guests may fetch in a loop. */
 const countMs = 100
 
-/** Serves the ports it is given. `allowPrivate` are the ranges that the operator opens besides public addresses. */
+/** Serves the ports it is given, until it is told to end. `allowPrivate` are the ranges that the operator opens besides public addresses. */
 export function runFetchThread(allowPrivate: readonly string[]): void {
   const port = parentPort
   if (port === null) throw new Error('The fetch service runs only as a thread.')
@@ -24,10 +25,21 @@ export function runFetchThread(allowPrivate: readonly string[]): void {
     authorities: null,
     count: createCounter((counted) => port.postMessage(counted satisfies FromFetchThread)),
   })
-  port.on('message', (message: FetchConnection) => {
+  const lines = new Set<MessagePort>()
+  port.on('message', (message: ToFetches) => {
+    if (message.type === 'end') {
+      // Of each, what is open is cancelled.
+      for (const line of lines) line.close()
+      return port.close()
+    }
+    const line = message.port
     const client = service.connect()
-    message.port.on('message', (each: ToFetchThread) => client.take(each))
-    message.port.on('close', () => client.close())
+    lines.add(line)
+    line.on('message', (each: ToFetchThread) => client.take(each))
+    line.on('close', () => {
+      lines.delete(line)
+      client.close()
+    })
   })
 }
 

@@ -42,12 +42,30 @@ export class ControlHeader {
   readonly holder: Int32Array
   readonly #nextWake: Float64Array
   readonly #inlineUsed: Int32Array
+  readonly #closed: Int32Array
 
   constructor(control: SharedArrayBuffer) {
     this.wake = new Int32Array(control, 0, 1)
     this.#nextWake = new Float64Array(control, 8, 1)
     this.holder = new Int32Array(control, 16, 1)
     this.#inlineUsed = new Int32Array(control, 20, 1)
+    this.#closed = new Int32Array(control, 24, 1)
+  }
+
+  /** Whether the watchdog is to end. */
+  get closed(): boolean {
+    return Atomics.load(this.#closed, 0) === 1
+  }
+
+  /** Tells the watchdog to end: no call runs any more that it would have to stop. */
+  close(): void {
+    Atomics.store(this.#closed, 0, 1)
+    this.wakeNow()
+  }
+
+  wakeNow(): void {
+    Atomics.add(this.wake, 0, 1)
+    Atomics.notify(this.wake, 0)
   }
 
   /** 1 from a call in the inline lane until the watchdog has seen it: it looks often while there are such calls. */
@@ -130,8 +148,7 @@ export class CallSlot {
     this.#cells.set(deadlineMs, stop, isOwnLimit)
     Atomics.store(this.#cells.state, 0, this.#running)
     if (deadlineMs >= this.#header.nextWakeMs) return
-    Atomics.add(this.#header.wake, 0, 1)
-    Atomics.notify(this.#header.wake, 0)
+    this.#header.wakeNow()
   }
 
   /**
@@ -158,8 +175,7 @@ export class CallSlot {
     if (won === this.#running) return true
     Atomics.store(state, 0, call + SLOT.returned)
     while (slotState(Atomics.load(state, 0)) === SLOT.returned) {
-      Atomics.add(this.#header.wake, 0, 1)
-      Atomics.notify(this.#header.wake, 0)
+      this.#header.wakeNow()
       Atomics.wait(state, 0, call + SLOT.returned, 5)
     }
     return false

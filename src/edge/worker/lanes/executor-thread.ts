@@ -1,7 +1,6 @@
 /** An executor thread as the main thread sees it: one call at a time, and word when it is lost. */
 
-import { Worker } from 'node:worker_threads'
-import type { MessagePort } from 'node:worker_threads'
+import type { MessagePort, Worker } from 'node:worker_threads'
 
 import { EdgefnError, errorMessage, isErrorCode } from '../../../errors.ts'
 import type { WorkerFunction } from '../../ipc.ts'
@@ -13,7 +12,8 @@ import type { SharedForm } from '../runtime/module-source.ts'
 import type { RunReport } from '../runtime/runner.ts'
 import type { FormCache } from './form-cache.ts'
 import { SLOT, SlotCells, slotState } from './control.ts'
-import type { FromThread, ThreadData, ToThread } from './messages.ts'
+import type { FromThread, ToThread } from './messages.ts'
+import { startThread, threadEnd } from './thread.ts'
 
 /**
  * Milliseconds past its deadline after which a guest that could not be stopped is given up. Stopped ones are back within
@@ -57,11 +57,6 @@ export interface StuckGuest {
   readonly sha256: string
   /** How long it has run past its deadline. */
   readonly overdue_ms: number
-}
-
-/** Starts a thread of this program by re-entering `entry`, the path of `main.ts` (a compiled binary's `Bun.main`). */
-export function startThread(entry: string, data: ThreadData): Worker {
-  return new Worker(entry, { workerData: data })
 }
 
 /** Functions that a thread knows at a time; a node may have 10 000, and some tens of threads in each worker. */
@@ -122,7 +117,6 @@ export class ExecutorThread {
       if (message.type === 'ready') return started.resolve(message.engine)
       if (message.type === 'done') return this.#done(message.report)
       if (message.type === 'asleep') return options.onAsleep()
-      if (message.type === 'ended') return void this.#thread.terminate()
       const { code, message: text } = message.error
       return started.reject(new EdgefnError(isErrorCode(code) ? code : 'internal', text))
     })
@@ -177,9 +171,10 @@ export class ExecutorThread {
   }
 
   /** Ends a thread that runs nothing, as soon as it has let go of what the engine holds for it. */
-  end(): void {
+  async end(): Promise<void> {
     this.#post({ type: 'end' })
     this.#lost = true
+    await threadEnd(this.#thread)
   }
 
   /** A function in this form is not run any more; `functionId` when the function is not run at all. */
@@ -188,11 +183,9 @@ export class ExecutorThread {
     if (knew || functionId !== null) this.#post({ type: 'forget', key, function_id: functionId })
   }
 
-  /** Ends the thread. One that is lost may never come out of the engine; it ends with its process. */
+  /** As `end`. One that is lost may never come out of the engine; it ends with its process. */
   async close(): Promise<void> {
-    if (this.#lost) return
-    this.#lost = true
-    await this.#thread.terminate()
+    if (!this.#lost) await this.end()
   }
 
   /** Tells the thread of a function that it does not know, or not as it is now. Returns its pool key. */

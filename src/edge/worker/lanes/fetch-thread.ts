@@ -5,8 +5,8 @@ import type { MessagePort, Worker } from 'node:worker_threads'
 
 import { errorMessage } from '../../../errors.ts'
 import type { StatsFile } from '../../stats.ts'
-import { startThread } from './executor-thread.ts'
-import type { FetchConnection, FromFetchThread } from './messages.ts'
+import type { FromFetchThread, ToFetches } from './messages.ts'
+import { startThread, threadEnd } from './thread.ts'
 
 export interface FetchThreadOptions {
   /** Path of `main.ts`. */
@@ -30,13 +30,15 @@ export class FetchThread {
   connect(): MessagePort {
     this.#thread ??= this.#start()
     const { port1, port2 } = new MessageChannel()
-    this.#thread.postMessage({ port: port2 } satisfies FetchConnection, [port2])
+    this.#thread.postMessage({ type: 'connect', port: port2 } satisfies ToFetches, [port2])
     return port1
   }
 
   async close(): Promise<void> {
     this.#closed = true
-    await this.#thread?.terminate()
+    if (this.#thread === null) return
+    this.#thread.postMessage({ type: 'end' } satisfies ToFetches)
+    await threadEnd(this.#thread)
   }
 
   #start(): Worker {

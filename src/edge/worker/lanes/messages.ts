@@ -37,7 +37,7 @@ export type ToThread =
   | { readonly type: 'forget'; readonly key: string; readonly function_id: string | null }
   /** The line to the fetch thread; before the first call that may use it. */
   | { readonly type: 'fetch_port'; readonly port: MessagePort }
-  /** Let go of all that the engine holds for the thread, and say `ended`. */
+  /** Let go of all that the engine holds for the thread, and end. */
   | { readonly type: 'end' }
   /** Give the system back what destroyed instances have left. */
   | { readonly type: 'return_memory' }
@@ -48,8 +48,6 @@ export type FromThread =
   | { readonly type: 'done'; readonly report: RunReport }
   /** The guest waits in a host function, and somebody wanted to know (`RestBoard.want`). */
   | { readonly type: 'asleep' }
-  /** Nothing of the thread is in the engine any more. */
-  | { readonly type: 'ended' }
 
 /** `workerData` of the threads that `main.ts` re-enters for. */
 export type ThreadData =
@@ -73,10 +71,9 @@ export type ThreadData =
   | { readonly edgefn_thread: 'kv_keeper'; readonly host: HostOptions }
   | { readonly edgefn_thread: 'fetch'; readonly allow_private: readonly string[] }
 
-/** Main thread → fetch thread: an executor's line. */
-export interface FetchConnection {
-  readonly port: MessagePort
-}
+/** Main thread → fetch thread: an executor's line; or it is to end. */
+export type ToFetches =
+  { readonly type: 'connect'; readonly port: MessagePort } | { readonly type: 'end' }
 
 /** Fetch thread → main thread: how fetches ended, and how many, for the count. */
 export interface FromFetchThread {

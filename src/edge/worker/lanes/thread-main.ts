@@ -21,7 +21,7 @@ import type { FromThread, ThreadData, ToThread } from './messages.ts'
 import { ThreadRest } from './rest.ts'
 import { runWatchdog } from './watchdog.ts'
 
-/** Runs the thread that `data` asks for. The watchdog never returns; the keeper lives by its clock, the others by their messages. */
+/** Runs the thread that `data` asks for. The keeper lives by its clock, executors and fetches by their messages, and the watchdog until it is told to end. */
 export async function runThread(data: ThreadData): Promise<void> {
   switch (data.edgefn_thread) {
     case 'watchdog':
@@ -73,6 +73,7 @@ function runExecutor(data: ThreadData & { edgefn_thread: 'executor' }): void {
     post({ type: 'done', report })
   }
   let runner: Runner
+  let line: FetchLine | null = null
   try {
     const engine = new Engine(host)
     engine.host.sleeping = (leftMs, wait) => rest.during(leftMs, wait)
@@ -108,11 +109,12 @@ function runExecutor(data: ThreadData & { edgefn_thread: 'executor' }): void {
         if (message.function_id !== null) runner.forget(message.function_id)
         return
       case 'fetch_port':
-        runner.connectFetches(new FetchLine(message.port))
-        return
+        line = new FetchLine(message.port)
+        return runner.connectFetches(line)
       case 'end':
         runner.close()
-        return post({ type: 'ended' })
+        line?.close()
+        return port.close()
       case 'return_memory':
         return runner.returnMemory()
     }

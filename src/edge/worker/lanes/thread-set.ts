@@ -10,11 +10,12 @@ import type { StatsFile } from '../../stats.ts'
 import type { HostOptions } from '../host/host.ts'
 import type { SharedForm } from '../runtime/module-source.ts'
 import { FormCache } from './form-cache.ts'
-import { controlBytes } from './control.ts'
-import { ExecutorThread, startThread, type StuckGuest } from './executor-thread.ts'
+import { controlBytes, ControlHeader } from './control.ts'
+import { ExecutorThread, type StuckGuest } from './executor-thread.ts'
 import { FetchThread } from './fetch-thread.ts'
 import { InlineLane } from './inline-lane.ts'
 import { restBytes, RestBoard } from './rest.ts'
+import { startThread, threadEnd } from './thread.ts'
 
 export interface ThreadSetOptions {
   /** Path of `main.ts`, which threads re-enter; `Bun.main` in the program itself. */
@@ -278,7 +279,7 @@ export class ThreadSet {
       const keys = this.#loaded.pop() ?? []
       for (const key of keys) if (!this.anyHas(key)) this.#forms.unloaded(key)
       this.#tellLost(last.index)
-      last.end()
+      void last.end()
     }
     this.#countThreads()
   }
@@ -297,7 +298,9 @@ export class ThreadSet {
     this.#closed = true
     await Promise.all(this.#threads.map((thread) => thread.close()))
     await this.#fetches.close()
-    await this.#watchdog?.terminate()
+    if (this.#watchdog === null) return
+    new ControlHeader(this.#control).close()
+    await threadEnd(this.#watchdog)
   }
 
   #mayAdd(asleep: number): boolean {

@@ -38,8 +38,8 @@ export interface WatchdogOptions {
 /** What the process ends with; to the agent it is a death like any other, blamed on what ran. */
 const STUCK_EXIT_CODE = 70
 
-/** Runs for ever; the thread ends with its process. */
-export function runWatchdog(options: WatchdogOptions): never {
+/** Runs until `ControlHeader.close`, or as long as its process. */
+export function runWatchdog(options: WatchdogOptions): void {
   const lib = openWasmedge()
   const libc = openLibc()
   const { monotonicMs } = libc
@@ -55,6 +55,7 @@ export function runWatchdog(options: WatchdogOptions): never {
   let inlineOrders = 0
   for (;;) {
     const seen = Atomics.load(header.wake, 0)
+    if (header.closed) return
     const now = monotonicMs()
     quietLooks = header.inlineUsed === 1 ? 0 : quietLooks + 1
     header.inlineUsed = 0

@@ -8,7 +8,7 @@ import { join, resolve } from 'node:path'
 import { openLibc } from '../../../../ffi/libc.ts'
 import { RunningFile } from '../../../../src/edge/running.ts'
 import { CallSlot, controlBytes, ControlHeader } from '../../../../src/edge/worker/lanes/control.ts'
-import { startThread } from '../../../../src/edge/worker/lanes/executor-thread.ts'
+import { startThread } from '../../../../src/edge/worker/lanes/thread.ts'
 import { Engine } from '../../../../src/edge/worker/runtime/engine.ts'
 import { hostOptionsIn } from '../runtime/host-options.ts'
 

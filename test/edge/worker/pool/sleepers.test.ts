@@ -97,8 +97,8 @@ test('who sleeps first and computes then does not get more processors than other
 
 test('a guest that sleeps for moments over and over is as busy as any', async () => {
   const restless = sleeping(1, `(loop $l ${sleep(1000)} (br $l)) (i32.const 0)`, {
-    max_execution_ms: 600,
-    quotas: { ...QUOTAS, queue_wait_ms: 100 },
+    max_execution_ms: 2_000,
+    quotas: { ...QUOTAS, queue_wait_ms: 1_000 },
   })
   await runtime.invoker.prepare(restless)
   const codes = await Promise.all([1, 2, 3, 4].map(async () => failure(await invoke(restless))))
@@ -106,7 +106,7 @@ test('a guest that sleeps for moments over and over is as busy as any', async ()
 }, 120_000)
 
 test('where memory is short, those that sleep count as busy', async () => {
-  const fn = sleeping(500 * MS, '(i32.const 5)', { quotas: { ...QUOTAS, queue_wait_ms: 100 } })
+  const fn = sleeping(1_800 * MS, '(i32.const 5)', { quotas: { ...QUOTAS, queue_wait_ms: 1_000 } })
   await runtime.invoker.prepare(fn)
   runtime.invoker.relieve(1)
   const codes = await Promise.all(
