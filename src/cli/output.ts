@@ -65,6 +65,11 @@ export function clean(text: string): string {
   return text.replace(/[\x00-\x1f\x7f-\x9f]/g, '·')
 }
 
+/** `1 gap`, `2 gaps`; `many` where it is not made by an s. */
+export function counted(count: number, one: string, many = `${one}s`): string {
+  return `${count} ${count === 1 ? one : many}`
+}
+
 /** `12.3 MiB`. */
 export function bytesText(bytes: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']

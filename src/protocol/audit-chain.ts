@@ -9,6 +9,11 @@ export const auditHeadSchema = z.strictObject({
 })
 export type AuditHead = z.infer<typeof auditHeadSchema>
 
+/** A row of the table as a head; null when there is none, or when somebody has written something else there. */
+export function headOf(row: AuditHead | null): AuditHead | null {
+  return auditHeadSchema.safeParse(row).data ?? null
+}
+
 /** `previous_hash` of the first row. */
 export const FIRST_PREVIOUS_HASH = '0'.repeat(64)
 

@@ -3,12 +3,12 @@
 import { z } from 'zod'
 
 import { auditHeadSchema } from './audit-chain.ts'
-import { nodeIdSchema, textSchema, timestampSchema, uuidSchema } from './ids.ts'
+import { nodeIdSchema, textSchema, timestampSchema } from './ids.ts'
 
-/** A row of `GET /audit-log`. */
+/** A row of `GET /audit-log`, as it is in the table, which somebody may have edited by hand. */
 export const auditRowSchema = z.strictObject({
   seq: z.int(),
-  id: uuidSchema,
+  id: z.string(),
   actor: z.string(),
   resource_type: z.string(),
   resource_id: z.string(),
@@ -16,7 +16,7 @@ export const auditRowSchema = z.strictObject({
   old_value: z.unknown(),
   new_value: z.unknown(),
   request_id: z.string(),
-  created_at: timestampSchema,
+  created_at: z.string(),
   previous_hash: z.string(),
   hash: z.string(),
 })
@@ -37,8 +37,11 @@ export const auditVerdictSchema = z.strictObject({
   intact: z.boolean(),
   entries: z.int(),
   problem: z.strictObject({ seq: z.int(), reason: z.string() }).nullable(),
-  /** Triggers of the database that should refuse changes of the log and are not there: somebody wanted to change it. */
-  triggers_missing: z.array(z.string()).default([]),
+  /**
+   * Triggers of the database that should refuse changes of the log and are gone or others than they were, and those that do not belong
+   * there: somebody wanted to change it.
+   */
+  triggers_changed: z.array(z.string()).default([]),
   /** The newest row; keep it elsewhere, and a later log can be held against it. */
   head: auditHeadSchema.nullable(),
   /** Heads that nodes have seen, those that the log does not have first; at most a thousand. */

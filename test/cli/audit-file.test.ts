@@ -48,6 +48,7 @@ test('an empty file proves nothing', () => {
 test('a line that is no row is named by its number, without the words of a parser', () => {
   for (const line of ['{"x":1}', 'hello', '[]']) {
     const text = `${exported(1)[0]}\n${line}`
-    expect(() => verifyExport(text, whole)).toThrow('--file: line 2 is no row of an audit log.')
+    const problem = { seq: 2, reason: 'line 2 of the file is no row of an audit log' }
+    expect(verifyExport(text, whole)).toMatchObject({ intact: false, entries: 1, problem })
   }
 })

@@ -132,7 +132,7 @@ test('a tail cut off with its counter is told by the node that has seen it', asy
   await Bun.sleep(1500)
   expect(keptHead()).toEqual(seen)
   expect((await plane.cli('audit', 'verify')).code).toBe(1)
-  expect(await plane.run('audit', 'accept', '--reason', 'a drill')).toContain('1 heads accepted')
+  expect(await plane.run('audit', 'accept', '--reason', 'a drill')).toContain('1 head accepted')
   await nodeHasHead()
   expect(await plane.run('audit', 'verify')).toContain('the audit log is intact')
 }, 120_000)

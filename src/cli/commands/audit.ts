@@ -20,7 +20,7 @@ import { CLIENT_OPTIONS } from '../client-options.ts'
 import { command, type Terminal } from '../command.ts'
 import { connect } from '../connect.ts'
 import { EXIT } from '../exit.ts'
-import { printJson, printList, timeText } from '../output.ts'
+import { counted, printJson, printList, timeText } from '../output.ts'
 
 const FILTERS = {
   since: optional(matching(timestampSchema), {
@@ -140,8 +140,10 @@ function verifyFile(
   } else {
     const { entries, first_seq: first, gaps } = verdict
     const beginning = first === null || first === 1 ? 'from the first on' : `from entry ${first} on`
-    const holes = gaps === 0 ? '' : `, with ${gaps} gaps, across which nothing is proved`
-    terminal.out(`${file} is intact: ${entries} entries ${beginning}${holes}\n`)
+    const holes = gaps === 0 ? '' : `, with ${counted(gaps, 'gap')}, across which nothing is proved`
+    terminal.out(
+      `${file} is intact: ${counted(entries, 'entry', 'entries')} ${beginning}${holes}\n`,
+    )
   }
   return verdict.intact ? EXIT.ok : EXIT.failed
 }
@@ -162,14 +164,16 @@ function headText(value: string): { seq: number; hash: string } {
 }
 
 function printVerdict(terminal: Terminal, verdict: AuditVerdictView): void {
-  const { entries, problem, heads, nodes, nodes_stored, mismatches, triggers_missing } = verdict
-  if (problem === null) terminal.out(`the chain of ${entries} entries is unbroken\n`)
+  const { entries, problem, heads, nodes, nodes_stored, mismatches, triggers_changed } = verdict
+  if (problem === null)
+    terminal.out(`the chain of ${counted(entries, 'entry', 'entries')} is unbroken\n`)
   else terminal.out(`the chain is broken at entry ${problem.seq}: ${problem.reason}\n`)
-  if (mismatches === 0) terminal.out(`${nodes} nodes have seen nothing else\n`)
-  else terminal.out(`${mismatches} heads that nodes have seen are not in the log:\n`)
+  if (mismatches === 0)
+    terminal.out(`${counted(nodes, 'node has', 'nodes have')} seen nothing else\n`)
+  else terminal.out(`heads that nodes have seen and the log does not have: ${mismatches}\n`)
   if (nodes_stored > 0) {
     terminal.out(
-      `${nodes_stored} of ${nodes} nodes have not spoken since the start; what they had seen is known from the database\n`,
+      `not heard of since the start, so that what they had seen is known from the database only: ${nodes_stored} of ${nodes}\n`,
     )
   }
   const told = heads.filter(({ state }) => state !== 'matches')
@@ -182,9 +186,9 @@ function printVerdict(terminal: Terminal, verdict: AuditVerdictView): void {
       HASH: (item) => item.hash,
     })
   }
-  if (triggers_missing.length > 0) {
+  if (triggers_changed.length > 0) {
     terminal.out(
-      `the database no longer refuses changes of the log: it lacks ${triggers_missing.join(', ')}\n`,
+      `the database may not refuse changes of the log any more: triggers dropped, changed or added: ${triggers_changed.join(', ')}\n`,
     )
   }
   terminal.out(verdict.intact ? 'the audit log is intact\n' : 'THE AUDIT LOG IS NOT INTACT\n')
@@ -212,7 +216,7 @@ export const auditAccept = command({
       { reason: values.reason },
     )
     if (values.output === 'json') printJson(terminal, answer)
-    else terminal.out(`${answer.accepted} heads accepted\n`)
+    else terminal.out(`${counted(answer.accepted, 'head')} accepted\n`)
     return EXIT.ok
   },
 })

@@ -42,9 +42,9 @@ export function auditEndpoints(
       async handle() {
         const verdict = await store.verify(db)
         const seen = await witness.heads()
-        const triggers_missing = await store.triggersMissing(db)
-        const intact = verdict.intact && seen.mismatches === 0 && triggers_missing.length === 0
-        return { ...verdict, ...seen, triggers_missing, intact, head: await store.head(db) }
+        const triggers_changed = await store.triggersChanged(db)
+        const intact = verdict.intact && seen.mismatches === 0 && triggers_changed.length === 0
+        return { ...verdict, ...seen, triggers_changed, intact, head: await store.head(db) }
       },
     }),
     endpoint({

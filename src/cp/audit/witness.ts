@@ -3,7 +3,7 @@
  * or rewrites the log, in the database and consistently, cannot change what nodes have seen [R14.4 P33].
  */
 
-import type { AuditHead } from '../../protocol/audit-chain.ts'
+import { headOf, type AuditHead } from '../../protocol/audit-chain.ts'
 import type { SeenHead } from '../../protocol/audit.ts'
 import type { NodeId } from '../../protocol/ids.ts'
 import type { Log } from '../../telemetry/log.ts'
@@ -13,6 +13,7 @@ import type { RecordEvent } from '../events.ts'
 import type { Sealing } from '../sealing.ts'
 import { isAccepted, proveAcceptance } from './acceptance.ts'
 import type { RecordAudit } from './audit.ts'
+import { hexOf, textOf } from './hex-text.ts'
 import { SeenHeads, type ToldHead } from './seen-heads.ts'
 import type { AuditStore } from './store.ts'
 
@@ -261,7 +262,8 @@ async function recordStored(
   )
   await tx.run(
     `INSERT INTO audit_mismatches (node_id, seq, hash, found_hash, detected_at)
-     SELECT h.value ->> 'node_id', h.value ->> 'seq', h.value ->> 'hash', l.hash, ?2
+     SELECT h.value ->> 'node_id', h.value ->> 'seq', h.value ->> 'hash',
+       CASE WHEN l.hash GLOB '*[^0-9a-f]*' THEN 'no hash' ELSE l.hash END, ?2
      FROM json_each(?1) AS h LEFT JOIN audit_log AS l ON l.seq = h.value ->> 'seq'
      WHERE l.hash IS NOT h.value ->> 'hash'
      ON CONFLICT DO NOTHING`,
@@ -284,22 +286,22 @@ async function headAndHash(
   seq: number,
 ): Promise<{ newest: AuditHead | null; found: string | null }> {
   const row = await sql.get(
-    `SELECT seq, hash, (SELECT hash FROM audit_log WHERE seq = ?) AS found
+    `SELECT seq, ${hexOf('hash')} AS hash, (SELECT ${hexOf('hash')} FROM audit_log WHERE seq = ?) AS found
      FROM audit_log ORDER BY seq DESC LIMIT 1`,
     [seq],
   )
   if (row === null) return { newest: null, found: null }
-  const { found } = row
   return {
-    newest: { seq: Number(row['seq']), hash: String(row['hash']) },
-    found: typeof found === 'string' ? found : null,
+    newest: headOf({ seq: Number(row['seq']), hash: textOf(row['hash']) ?? '' }),
+    found: textOf(row['found']),
   }
 }
 
 async function hashesAt(sql: Sql, seqs: readonly number[]): Promise<Map<number, string>> {
   const rows = await sql.all(
-    'SELECT seq, hash FROM audit_log WHERE seq IN (SELECT value FROM json_each(?))',
+    `SELECT seq, ${hexOf('hash')} AS hash FROM audit_log
+     WHERE seq IN (SELECT value FROM json_each(?))`,
     [JSON.stringify([...new Set(seqs)])],
   )
-  return new Map(rows.map((row) => [Number(row['seq']), String(row['hash'])]))
+  return new Map(rows.map((row) => [Number(row['seq']), textOf(row['hash']) ?? '']))
 }

@@ -4,6 +4,7 @@ import { expect, test } from 'bun:test'
 import fc from 'fast-check'
 
 import type { AuditEntry } from '../../../src/cp/audit/audit.ts'
+import { auditRowSchema } from '../../../src/protocol/audit.ts'
 import { auditQuerySchema } from '../../../src/cp/audit/schema.ts'
 import { createAuditStore } from '../../../src/cp/audit/store.ts'
 import type { RequestContext } from '../../../src/cp/context.ts'
@@ -161,4 +162,77 @@ test('the list pages newest first and filters by resource', async () => {
   expect(seen).toEqual([7, 6, 5, 4, 3, 2, 1])
   const one = await store.list(temp.db, auditQuerySchema.parse({ resource_id: 'f1' }))
   expect(one.items.map((row) => row.seq)).toEqual([5, 2])
+})
+
+/** As whoever has the file does it, whose tool does not mind what the driver minds. */
+async function edit(db: Database, sql: string): Promise<void> {
+  for (const { name } of await db.all(
+    "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'audit_log'",
+  )) {
+    await db.run(`DROP TRIGGER ${String(name)}`)
+  }
+  for (const statement of sql.split(';')) await db.run(statement)
+}
+
+test.each(['new_value', 'actor', 'id', 'created_at', 'hash'])(
+  'bytes that are no UTF-8 in %s are found and shown, and end nothing',
+  async (column) => {
+    await using temp = await tempDatabase()
+    await append(temp.db, 9)
+    await edit(temp.db, `UPDATE audit_log SET ${column} = CAST(x'41ff00fe' AS TEXT) WHERE seq = 4`)
+    const problem = { seq: 4, reason: 'its text is not UTF-8' }
+    expect(await store.verify(temp.db)).toEqual({ intact: false, entries: 3, problem })
+    const { items } = await store.list(temp.db, auditQuerySchema.parse({}))
+    expect(items.find(({ seq }) => seq === 4)).toMatchObject({ [column]: 'A\ufffd\0\ufffd' })
+    for (const item of items) expect(auditRowSchema.safeParse(item).success).toBe(true)
+  },
+)
+
+test('a last row whose hash is no UTF-8 keeps nobody from writing the next one', async () => {
+  await using temp = await tempDatabase()
+  await append(temp.db, 3)
+  await edit(temp.db, `UPDATE audit_log SET hash = CAST(x'ff' AS TEXT) WHERE seq = 3`)
+  expect(await store.head(temp.db)).toBeNull()
+  await append(temp.db, 1)
+  expect((await store.head(temp.db))?.seq).toBe(4)
+  expect((await store.verify(temp.db)).problem?.seq).toBe(3)
+})
+
+test('a row that was slipped in before the first is found', async () => {
+  await using temp = await tempDatabase()
+  await append(temp.db, 3)
+  const columns =
+    'actor, resource_type, resource_id, operation, request_id, created_at, previous_hash, hash'
+  await edit(
+    temp.db,
+    `INSERT INTO audit_log (seq, id, ${columns}) SELECT -5, 'zz', ${columns} FROM audit_log WHERE seq = 2`,
+  )
+  const problem = { seq: -5, reason: 'it stands before the first row' }
+  expect(await store.verify(temp.db)).toMatchObject({ intact: false, problem })
+})
+
+test('a trigger that was disarmed, dropped or added is named', async () => {
+  await using temp = await tempDatabase()
+  expect(await store.triggersChanged(temp.db)).toEqual([])
+  await temp.db.run('DROP TRIGGER audit_log_no_update')
+  expect(await store.triggersChanged(temp.db)).toEqual(['audit_log_no_update'])
+  await temp.db.run(`CREATE TRIGGER audit_log_no_update BEFORE UPDATE ON audit_log WHEN 0
+    BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END`)
+  expect(await store.triggersChanged(temp.db)).toEqual(['audit_log_no_update'])
+  await temp.db.run(
+    'CREATE TRIGGER quiet BEFORE INSERT ON audit_log BEGIN SELECT RAISE(IGNORE); END',
+  )
+  expect(await store.triggersChanged(temp.db)).toEqual(['audit_log_no_update', 'quiet'])
+})
+
+test('times are compared as times: a second without fractions is where it begins', async () => {
+  await using temp = await tempDatabase()
+  await append(temp.db, 2)
+  const { items } = await store.list(temp.db, auditQuerySchema.parse({}))
+  const second = `${items[0]?.created_at.slice(0, 19)}Z`
+  const seen = async (query: object) =>
+    (await store.list(temp.db, auditQuerySchema.parse(query))).items.some(
+      ({ seq }) => seq === items[0]?.seq,
+    )
+  expect([await seen({ since: second }), await seen({ until: second })]).toEqual([true, false])
 })

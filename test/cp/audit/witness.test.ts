@@ -109,7 +109,7 @@ test('a node that speaks right after the log was rewritten keeps what it has see
 test('a log that the database no longer protects is not intact', async () => {
   await using cp = await testPlane()
   await cp.addFunction('one')
-  expect(await verdictOf(cp)).toMatchObject({ intact: true, triggers_missing: [] })
+  expect(await verdictOf(cp)).toMatchObject({ intact: true, triggers_changed: [] })
   const beside = await openDatabase({
     ...{ url: cp.config.database_url, auth_token: null, migrations: MIGRATIONS },
   })
@@ -117,7 +117,7 @@ test('a log that the database no longer protects is not intact', async () => {
   await beside.close()
   expect(await verdictOf(cp)).toMatchObject({
     ...{ intact: false, problem: null, mismatches: 0 },
-    triggers_missing: ['audit_log_no_delete'],
+    triggers_changed: ['audit_log_no_delete'],
   })
 })
 
