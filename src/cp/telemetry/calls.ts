@@ -5,7 +5,7 @@ import type { CallFigures, FunctionMetrics } from '../../protocol/telemetry.ts'
 import type { Row, Sql, SqlValue } from '../db/database.ts'
 import type { VersionSamples } from '../lookup.ts'
 import { quantileMs } from './quantile.ts'
-import { finestKept, type Range } from './range.ts'
+import { finestKept, stepStart, type Range } from './range.ts'
 import { BUCKET_COLUMNS } from './store.ts'
 
 const SUMS = ['requests', 'server_faults', ...BUCKET_COLUMNS]
@@ -34,7 +34,7 @@ export async function versionFigures(
   const versions = new Map<number, Map<number, Sums>>()
   const sumsOf = (row: Row): Sums => {
     const version = Number(row['version'])
-    const at = Number(row['at'])
+    const at = Number(row['step_at'])
     const points = versions.get(version) ?? new Map<number, Sums>()
     versions.set(version, points)
     const sums = points.get(at) ?? noCalls()
@@ -84,10 +84,10 @@ function grouped(
   }
   const stepMs = range.step_seconds * 1000
   return sql.all(
-    `SELECT s.version, c.at / ? * ? AS at, ${columns}
+    `SELECT s.version, ${stepStart('c.at')} AS step_at, ${columns}
      FROM telemetry_series s CROSS JOIN ${table} c ON c.series_id = s.id AND c.step = ? AND c.at >= ? AND c.at < ?
-     WHERE ${where.join(' AND ')} GROUP BY s.version, c.at / ?${by}`,
-    [stepMs, stepMs, range.kept, range.from_ms, range.to_ms, ...parameters, stepMs],
+     WHERE ${where.join(' AND ')} GROUP BY s.version, step_at${by}`,
+    [stepMs, stepMs, range.kept, range.from_ms, range.to_ms, ...parameters],
   )
 }
 

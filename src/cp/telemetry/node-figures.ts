@@ -3,7 +3,7 @@
 import type { NodeId } from '../../protocol/ids.ts'
 import type { NodeMetrics } from '../../protocol/telemetry.ts'
 import type { Row, Sql } from '../db/database.ts'
-import type { Range } from './range.ts'
+import { stepStart, type Range } from './range.ts'
 
 const MEANS = [
   'mem_bytes',
@@ -26,21 +26,21 @@ export async function nodeFigures(
 ): Promise<Pick<NodeMetrics, 'points' | 'dropped_batches'>> {
   const stepMs = range.step_seconds * 1000
   const own = await sql.all(
-    `SELECT at / ? * ? AS at, sum(dropped_batches) AS dropped_batches,
+    `SELECT ${stepStart('at')} AS step_at, sum(dropped_batches) AS dropped_batches,
        round(sum(cpu_percent) / sum(samples), 1) AS cpu_percent, max(cpu_percent_max) AS cpu_percent_max,
        max(mem_bytes_max) AS mem_bytes_max, min(disk_free_bytes_min) AS disk_free_bytes_min,
        max(queue_max) AS queue_max, min(workers_min) AS workers_min, ${MEANS}
-     FROM telemetry_nodes WHERE node_id = ? AND step = ? AND at >= ? AND at < ? GROUP BY at / ?`,
-    [stepMs, stepMs, nodeId, range.kept, range.from_ms, range.to_ms, stepMs],
+     FROM telemetry_nodes WHERE node_id = ? AND step = ? AND at >= ? AND at < ? GROUP BY step_at`,
+    [stepMs, stepMs, nodeId, range.kept, range.from_ms, range.to_ms],
   )
   const calls = await sql.all(
-    `SELECT c.at / ? * ? AS at, sum(c.requests) AS requests, sum(c.server_faults) AS server_faults
+    `SELECT ${stepStart('c.at')} AS step_at, sum(c.requests) AS requests, sum(c.server_faults) AS server_faults
      FROM telemetry_series s CROSS JOIN telemetry_calls c ON c.series_id = s.id AND c.step = ? AND c.at >= ? AND c.at < ?
-     WHERE s.node_id = ? GROUP BY c.at / ?`,
-    [stepMs, stepMs, range.kept, range.from_ms, range.to_ms, nodeId, stepMs],
+     WHERE s.node_id = ? GROUP BY step_at`,
+    [stepMs, stepMs, range.kept, range.from_ms, range.to_ms, nodeId],
   )
-  const callsAt = new Map(calls.map((row) => [Number(row['at']), row]))
-  const ownAt = new Map(own.map((row) => [Number(row['at']), row]))
+  const callsAt = new Map(calls.map((row) => [Number(row['step_at']), row]))
+  const ownAt = new Map(own.map((row) => [Number(row['step_at']), row]))
   const times = [...new Set([...ownAt.keys(), ...callsAt.keys()])].toSorted((a, b) => a - b)
   return {
     dropped_batches: own.reduce((sum, row) => sum + Number(row['dropped_batches']), 0),

@@ -43,6 +43,14 @@ export function rangeOf({ from, to, step }: MetricsQuery, nowMs: number): Range 
   return { from_ms, to_ms, step_seconds, kept }
 }
 
+/**
+ * SQL for the beginning of the step of an answer that a row falls into; its length in milliseconds is bound twice. The driver binds
+ * every number as REAL, and a division by one would keep its fraction: each row would be a step of its own.
+ */
+export function stepStart(column: string): string {
+  return `${column} / CAST(? AS INTEGER) * CAST(? AS INTEGER)`
+}
+
 /** The coarsest rows that give steps of `seconds`, as long as they are fine enough; coarser where the finer are gone. */
 function keptStep(sinceMs: number, seconds: number, nowMs: number): Step {
   if (seconds % 3600 === 0) return 3600

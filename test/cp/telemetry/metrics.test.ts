@@ -1,6 +1,8 @@
 import { expect, test } from 'bun:test'
 import fc from 'fast-check'
 
+import { versionFigures } from '../../../src/cp/telemetry/calls.ts'
+import { nodeFigures } from '../../../src/cp/telemetry/node-figures.ts'
 import { quantileMs } from '../../../src/cp/telemetry/quantile.ts'
 import { oldestKept, rangeOf } from '../../../src/cp/telemetry/range.ts'
 import { TelemetryRetention } from '../../../src/cp/telemetry/retention.ts'
@@ -18,7 +20,7 @@ import { LATENCY_BUCKETS } from '../../../src/telemetry/metrics.ts'
 import { eventually, testPlane, type ErrorAnswer } from '../api/test-plane.ts'
 import { asNode } from '../broker/clients.ts'
 import { tempDatabase } from '../db/temp-database.ts'
-import { batchOf, deltas, nodeId, OTHER_BOOT, OTHER_FUNCTION } from './batches.ts'
+import { batchOf, deltas, FUNCTION, nodeId, OTHER_BOOT, OTHER_FUNCTION } from './batches.ts'
 
 const silent = createLog({ component: 'test', level: 'error', write: () => undefined })
 
@@ -58,6 +60,37 @@ test('a range is whole steps of rows that are still kept, and has a limit', () =
   expect(rangeOf(week, now)).toMatchObject({ step_seconds: 3600, kept: 3600 })
   expect(() => rangeOf({ from: at(now), to: at(now) }, now)).toThrow('before')
   expect(() => rangeOf({ from: at(now - 7_000_000), step: 1 }, now)).toThrow('limit is 2000')
+})
+
+test.each([
+  { kept: 0, step_seconds: 30 },
+  { kept: 60, step_seconds: 300 },
+] as const)('rows of $kept s are summed to one point for each $step_seconds s', async (asked) => {
+  await using temp = await tempDatabase()
+  const { db } = temp
+  const from_ms = Date.parse('2026-03-01T12:00:00.000Z')
+  const nodes = [nodeId('a'), nodeId('b')]
+  const placed = Array.from({ length: 60 }, (_, index) =>
+    nodes.map((node_id) => ({
+      ...{ node_id, from_ms: from_ms + index * 10_000 + 7 },
+      batch: batchOf(index + 1, [deltas(1, { errors: { function_trap: 1 } })]),
+    })),
+  ).flat()
+  await db.write((tx) => takeBatches(tx, placed, from_ms))
+  const range = { ...asked, from_ms, to_ms: from_ms + 600_000 }
+  const steps = 600 / asked.step_seconds
+  const starts = Array.from({ length: steps }, (_, index) =>
+    new Date(from_ms + index * asked.step_seconds * 1000).toISOString(),
+  )
+  const filter = { function_id: FUNCTION, version: null, node_id: null }
+  const [figures] = await versionFigures(db, filter, range)
+  expect(figures?.points.map(({ at, requests, errors }) => [at, requests, errors])).toEqual(
+    starts.map((at) => [at, 120 / steps, { function_trap: 120 / steps }]),
+  )
+  const { points } = await nodeFigures(db, nodeId('a'), range)
+  expect(points.map(({ at, requests, mem_bytes }) => [at, requests, mem_bytes])).toEqual(
+    starts.map((at) => [at, 60 / steps, 1000]),
+  )
 })
 
 test('each step is kept as long as its limit says, and what is newer stays', async () => {
