@@ -116,8 +116,10 @@ export class Liveness {
     return row !== undefined
   }
 
+  /** The node is gone. What it said last is not written either: another one may come under its id. */
   forget(nodeId: NodeId): void {
     this.#nodes.delete(nodeId)
+    this.#batch.strangers.delete(nodeId)
   }
 
   /** Takes a heartbeat of a node that has been authenticated; of a node that no control plane took in nothing is kept. */
@@ -266,6 +268,7 @@ export class Liveness {
   /** Returns the nodes whose stored status has become another one. */
   async #writeBatch(tx: Transaction, batch: Batch): Promise<NodeLife[]> {
     const { dirty, changed, silent, strangers } = batch
+    for (const part of [dirty, changed, silent]) this.#dropForgotten(part)
     // A beat that changes nothing here may change the row: another control plane wrote the will of the node's last connection.
     const heard = dirty.union(changed)
     const asked = [...heard.union(silent)].map((life) => life.id)
@@ -294,6 +297,11 @@ export class Liveness {
       const row = stored.get(life.id)
       return row !== undefined && row.status !== life.status
     })
+  }
+
+  /** Rows are written by id: what a node said before it was deleted must not go to its successor. */
+  #dropForgotten(lives: Set<NodeLife>): void {
+    for (const life of lives) if (this.#nodes.get(life.id) !== life) lives.delete(life)
   }
 
   /**

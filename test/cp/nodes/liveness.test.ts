@@ -4,7 +4,7 @@ import { expect, test } from 'bun:test'
 
 import { Liveness } from '../../../src/cp/nodes/liveness.ts'
 import { getNode } from '../../../src/cp/nodes/store.ts'
-import type { NodeId } from '../../../src/protocol/ids.ts'
+import type { NodeId, PopId } from '../../../src/protocol/ids.ts'
 import type { EventMessage, NodeStatus } from '../../../src/protocol/messages.ts'
 import { createLog } from '../../../src/telemetry/log.ts'
 import { heartbeatOf } from '../api/test-plane.ts'
@@ -89,6 +89,30 @@ test('a node that another control plane took in is known with its first beat, an
   await pass(3_000_001)
   expect(liveness.counts()).toEqual({ online: 0, degraded: 0, offline: 0 })
   expect(events.map((event) => (event.type === 'node' ? event.status : null))).toEqual(['online'])
+  await liveness.close()
+})
+
+test('what a deleted node said last is not written to the one that comes under its id', async () => {
+  await using temp = await tempDatabase()
+  const { liveness, events } = await plane(temp)
+  const comes = async () => {
+    await insertNode(temp, 'a', '')
+    await temp.db.run(`UPDATE nodes SET status = 'offline', last_heartbeat = NULL`)
+    liveness.joined('a' as NodeId, 'p' as PopId)
+  }
+  await comes()
+  liveness.beat(heartbeatOf('a'))
+  await temp.db.run('DELETE FROM nodes')
+  liveness.forget('a' as NodeId)
+  await comes()
+  await liveness.flush()
+  const stored = await getNode(temp.db, 'a' as NodeId)
+  expect(stored).toMatchObject({ status: 'offline', last_heartbeat: null })
+  expect(events).toEqual([])
+  liveness.beat(heartbeatOf('a'))
+  await liveness.flush()
+  expect((await getNode(temp.db, 'a' as NodeId))?.status).toBe('online')
+  expect(events).toMatchObject([{ status: 'online' }])
   await liveness.close()
 })
 
