@@ -14,8 +14,11 @@ export interface Watching {
 }
 
 export function createWatching(base: Base, functions: FunctionLookup): Watching {
-  const { db, log, events, audit, sealing, webhookDriver } = base
-  const stream = new EventStream({ db, log, events, resolve: functions.resolve })
+  const { db, log, events, auth, audit, sealing, webhookDriver } = base
+  const stream = new EventStream({
+    ...{ db, log, events, resolve: functions.resolve },
+    keyHolds: auth.keyHolds,
+  })
   const webhooks = createWebhooks({ db, functions, audit: audit.record, sealing })
   return {
     endpoints: [...eventEndpoints(stream), ...webhookEndpoints(webhooks)],

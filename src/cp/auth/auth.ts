@@ -6,8 +6,8 @@ import type { Caller } from '../context.ts'
 import type { Database } from '../db/database.ts'
 import type { Endpoint } from '../endpoint.ts'
 import { createApiKeys } from './api-keys.ts'
-import type { Authenticate } from './authenticate.ts'
-import { createAuthenticate } from './authenticate.ts'
+import type { Authenticate, KeyHolds } from './authenticate.ts'
+import { createAuthenticate, createKeyHolds } from './authenticate.ts'
 import { authorize } from './authorize.ts'
 import type { JoinTokens } from './join-tokens.ts'
 import { createJoinTokens } from './join-tokens.ts'
@@ -28,6 +28,7 @@ export interface AuthOptions {
 export interface Auth extends JoinTokens {
   readonly endpoints: readonly Endpoint[]
   readonly authenticate: Authenticate
+  readonly keyHolds: KeyHolds
   readonly authorize: typeof authorize
   readonly signing: Signing
   /** See owner-key.ts; called once at start. */
@@ -53,6 +54,7 @@ export async function createAuth({ db, data_dir, audit }: AuthOptions): Promise<
   return {
     endpoints: apiKeyEndpoints(keys),
     authenticate,
+    keyHolds: createKeyHolds(db),
     authorize,
     signing,
     ensureOwnerKey: () => ensureOwnerKey(data_dir, keys, authenticateOrNull),

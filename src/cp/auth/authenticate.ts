@@ -17,6 +17,19 @@ const bearerCharsMax = 4096
  */
 export type Authenticate = (bearer: string | null) => Promise<Caller>
 
+/** Whether the key of a caller that goes on reading still holds; whoever is no user has no key that does. */
+export type KeyHolds = (caller: Caller) => Promise<boolean>
+
+export function createKeyHolds(sql: Sql): KeyHolds {
+  return async (caller) => {
+    if (caller.kind !== 'user') return false
+    const row = await sql.get('SELECT 1 FROM api_keys WHERE id = ? AND revoked_at IS NULL', [
+      caller.key_id,
+    ])
+    return row !== null
+  }
+}
+
 /**
  * Rows are read for every request, so a revocation holds at once; only the slow comparison is remembered. An id that
  * is not stored never reaches argon2.

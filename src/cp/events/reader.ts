@@ -17,6 +17,10 @@ export interface ReaderDeps {
   readonly filter: EventFilter
   /** The number after which to begin; null: after the newest. */
   readonly after: number | null
+  /** Milliseconds without an event after which the client is told that the connection lives. */
+  readonly keep_alive_ms: number
+  /** Asked before each piece: a key may be revoked while it is read by. */
+  readonly mayRead: () => Promise<boolean>
   readonly ended: () => void
 }
 
@@ -105,19 +109,27 @@ export class EventReader {
   }
 
   async #next(): Promise<string | null> {
+    const silentUntilMs = performance.now() + this.#deps.keep_alive_ms
     while (!this.#closed) {
       this.#changed = false
-      const { db, filter } = this.#deps
+      const { db, filter, mayRead } = this.#deps
       const { rows, seq } = await eventsAfter(db, this.#seq, filter, rowsPerPieceMax)
+      // The looks of every second come by here, so the stream of a revoked key ends soon although nothing happens.
+      if (!(await mayRead())) {
+        this.close()
+        return null
+      }
       this.#seq = seq
       if (rows.length > 0) return rows.map(eventText).join('')
-      if (!(await this.#waited())) return `: nothing new\nid: ${this.#seq}\n\n`
+      if (!(await this.#waited(silentUntilMs))) return `: nothing new\nid: ${this.#seq}\n\n`
     }
     return null
   }
 
-  /** False when nothing has come for so long that the client must be told that the connection lives. */
-  async #waited(): Promise<boolean> {
+  /** False when it is time to tell the client that the connection lives: waking up for nothing does not put that off. */
+  async #waited(untilMs: number): Promise<boolean> {
+    const waitMs = untilMs - performance.now()
+    if (waitMs <= 0) return false
     if (this.#changed) return true
     return new Promise((resolve) => {
       const settle = (came: boolean) => {
@@ -126,7 +138,7 @@ export class EventReader {
         this.#wake = null
         resolve(came)
       }
-      this.#keepAliveTimer = setTimeout(() => settle(false), LIMITS.eventKeepAliveMs)
+      this.#keepAliveTimer = setTimeout(() => settle(false), waitMs)
       this.#wake = () => settle(true)
     })
   }

@@ -16,7 +16,8 @@ export function eventEndpoints(stream: EventStream): Endpoint[] {
       query: eventQuerySchema,
       status: 200,
       stream: 'text/event-stream',
-      handle: ({ query, header }) => stream.read(query, header('last-event-id')),
+      handle: ({ query, header, context }) =>
+        stream.read(context.caller, query, header('last-event-id')),
     }),
   ]
 }

@@ -4,6 +4,7 @@ import { EdgefnError } from '../../errors.ts'
 import type { EventQuery } from '../../protocol/events.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { Log } from '../../telemetry/log.ts'
+import type { Caller } from '../context.ts'
 import type { Database, Sql } from '../db/database.ts'
 import type { EventLog } from './event-log.ts'
 import { EventReader } from './reader.ts'
@@ -17,6 +18,8 @@ export interface EventStreamDeps {
   readonly events: EventLog
   /** By id or name. Throws `function_not_found`. */
   readonly resolve: (sql: Sql, idOrName: string) => Promise<{ readonly id: string }>
+  /** Whether the caller's key has not been revoked, here or by another control plane. */
+  readonly keyHolds: (caller: Caller) => Promise<boolean>
 }
 
 export class EventStream {
@@ -45,8 +48,12 @@ export class EventStream {
    * A stream of the events that the query asks for, after `lastEventId` or the query's `after`; without either from now on.
    * Throws `invalid_field` for an id that is none, `function_not_found`, and `overloaded` when too many read already.
    */
-  async read(query: EventQuery, lastEventId: string | null): Promise<ReadableStream<Uint8Array>> {
-    const { db, resolve } = this.#deps
+  async read(
+    caller: Caller,
+    query: EventQuery,
+    lastEventId: string | null,
+  ): Promise<ReadableStream<Uint8Array>> {
+    const { db, resolve, keyHolds } = this.#deps
     const after = lastEventId === null ? (query.after ?? null) : seqOf(lastEventId)
     const wanted = query.function === undefined ? null : await resolve(db, query.function)
     if (this.#closed) throw new EdgefnError('shutting_down', 'The control plane is closing.')
@@ -65,6 +72,8 @@ export class EventStream {
         function_id: wanted?.id ?? null,
         deployment_id: query.deployment ?? null,
       },
+      keep_alive_ms: LIMITS.eventKeepAliveMs,
+      mayRead: () => keyHolds(caller),
       ended: () => this.#left(reader),
     })
     this.#readers.add(reader)

@@ -98,6 +98,15 @@ describe('who is let in', () => {
   })
 })
 
+test('the session of a watcher ends soon after its key is revoked', async () => {
+  const made = await cp.must<{ id: string; key: string }>('POST', '/api-keys', {
+    ...{ name: 'watcher', role: 'viewer' },
+  })
+  await using watcher = await asWatcher(url, made.key, { clientId: 'watch:revoked' })
+  await cp.must('DELETE', `/api-keys/${made.id}`)
+  await eventually(() => watcher.closed(), 'the end of the connection')
+})
+
 describe('who may say what', () => {
   const allowed = ['acks', 'heartbeat', 'results', 'logs', 'status'] as const
   test.each([...allowed])('a node may publish to its own %s', async (channel) => {

@@ -101,6 +101,8 @@ test('a reader that comes too late is told which are gone, and goes on with the 
       log: silent,
       after,
       filter: everything,
+      keep_alive_ms: LIMITS.eventKeepAliveMs,
+      mayRead: () => Promise.resolve(true),
       ended: () => undefined,
     })
     const source = reader.body.getReader()
@@ -116,4 +118,21 @@ test('a reader that comes too late is told which are gone, and goes on with the 
   )
   // Whoever has 2 has missed nothing.
   expect(await textOf(2, 2)).toMatch(/^retry: \d+\nid: 2\n\nid: 3\nevent: node\n/)
+})
+
+test('a reader that is woken for nothing again and again is still told that the connection lives', async () => {
+  await using temp = await tempDatabase()
+  const reader = new EventReader({
+    ...{ db: temp.db, log: silent, after: null, filter: everything, keep_alive_ms: 200 },
+    mayRead: () => Promise.resolve(true),
+    ended: () => undefined,
+  })
+  // As the stream does for what other control planes write.
+  const looks = setInterval(() => reader.changed(), 20)
+  const source = reader.body.getReader()
+  const next = async () => new TextDecoder().decode((await source.read()).value)
+  expect(await next()).toContain('retry:')
+  expect(await next()).toContain(': nothing new')
+  clearInterval(looks)
+  reader.close()
 })

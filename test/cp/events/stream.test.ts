@@ -91,6 +91,22 @@ test('an id that was never given is answered with a gap, then with what follows'
   expect((gap.data as { next: number }).next).toBeLessThanOrEqual(Number(next.id))
 })
 
+test('the stream of a key ends when the key is revoked, and what happens then is not sent', async () => {
+  const made = await cp.must<{ id: string; key: string }>('POST', '/api-keys', {
+    ...{ name: 'reader', role: 'viewer' },
+  })
+  await using idle = await readEvents(streamUrl(), made.key)
+  await using client = await readEvents(streamUrl(completed), made.key)
+  const id = await deployed('hello')
+  expect(await client.next()).toMatchObject({ data: { deployment_id: id } })
+  await using other = await read(completed)
+  await cp.must('DELETE', `/api-keys/${made.id}`)
+  const unseen = await deployed('hello')
+  expect(await other.next()).toMatchObject({ data: { deployment_id: unseen } })
+  expect(client.next()).rejects.toThrow('has ended')
+  await idle.ended()
+})
+
 test('what cannot be read is refused by name', async () => {
   const refused = async (query: string, headers: Record<string, string> = {}) => {
     const response = await fetch(streamUrl(query), {
