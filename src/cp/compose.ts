@@ -182,10 +182,11 @@ function createSyncOf(
 }
 
 function createNodesOf(base: Base, hooks: Hooks) {
-  const { db, auth, audit, outbox, liveness, config, addresses } = base
+  const { db, auth, audit, outbox, events, liveness, config, addresses } = base
   return createNodes({
     db,
     audit: audit.record,
+    recordEvent: events.record,
     liveness,
     heartbeat_ms: config.heartbeat_ms,
     signingKey: auth.signing.publicKey,

@@ -136,7 +136,8 @@ export const eventSchema = z.discriminatedUnion('type', [
     type: z.literal('node'),
     node_id: nodeIdSchema,
     pop_id: popIdSchema,
-    status: nodeStatusSchema,
+    /** `removed`: there is no node of the id any more. */
+    status: z.enum([...nodeStatusSchema.options, 'removed']),
     at: timestampSchema,
   }),
 ])

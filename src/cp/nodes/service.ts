@@ -13,6 +13,7 @@ import type { Heartbeat, HeartbeatAnswer, MqttPlace, Notice } from '../../protoc
 import type { RecordAudit } from '../audit/audit.ts'
 import type { RequestContext } from '../context.ts'
 import type { Database, Sql, Transaction } from '../db/database.ts'
+import type { RecordEvent } from '../events.ts'
 import type { Liveness } from './liveness.ts'
 import { lastCommandSchema, type NodeQuery, type NodeRow, type ShownNodeRow } from './schema.ts'
 import { functionsOnNode } from './functions-on-node.ts'
@@ -30,6 +31,7 @@ import {
 export interface NodeDeps {
   readonly db: Database
   readonly audit: RecordAudit
+  readonly recordEvent: RecordEvent
   readonly liveness: Liveness
   readonly heartbeat_ms: number
   /** The control plane's public key, base64url. */
@@ -198,10 +200,15 @@ async function leave(
     before: node,
     after: null,
   })
+  const tell = await deps.recordEvent(tx, {
+    ...{ type: 'node', node_id: nodeId, pop_id: node.pop_id, status: 'removed' },
+    at: new Date().toISOString(),
+  })
   const afterCommit = await deps.nodeLeaving(tx, nodeId, () => deleteNode(tx, nodeId))
   return () => {
     deps.liveness.forget(nodeId)
     deps.forget(nodeId)
+    tell()
     afterCommit()
   }
 }

@@ -61,6 +61,15 @@ test('changes of nodes are events too', async () => {
   expect(await nodes.next()).toMatchObject({ event: 'node', data: { status: 'degraded' } })
 })
 
+test('that a node is removed is told of last', async () => {
+  const { node_id } = await cp.addNode('osaka', 'osaka-1')
+  await using nodes = await read('?type=node')
+  await cp.must('DELETE', `/nodes/${node_id}`)
+  expect(await nodes.next()).toMatchObject({
+    data: { type: 'node', node_id, pop_id: 'osaka', status: 'removed' },
+  })
+})
+
 test('a reader that comes again misses nothing, also when the control plane was restarted', async () => {
   const before = await read(completed)
   const ids = [await deployed('hello')]
