@@ -18,6 +18,15 @@ export const EVENT_FILTERS: readonly string[] = eventSchema.options.flatMap((opt
   return [type, ...changes.options.map((change) => `${type}.${change}`)]
 })
 
+const TYPES_OF_FUNCTIONS: readonly string[] = eventSchema.options
+  .filter((option) => 'function_id' in option.shape)
+  .map((option) => option.shape.type.value)
+
+/** Whether events that a filter names are of functions; those of nodes never are. */
+export function isOfFunctions(filter: string): boolean {
+  return TYPES_OF_FUNCTIONS.includes(filter.split('.', 1)[0] ?? '')
+}
+
 /** `rollout`, `rollout.gate_failed`. */
 export const eventFilterSchema = z
   .string()

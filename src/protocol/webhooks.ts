@@ -3,7 +3,7 @@
 import { z } from 'zod'
 
 import { pageQuerySchema } from './api.ts'
-import { eventFilterSchema } from './events.ts'
+import { eventFilterSchema, isOfFunctions } from './events.ts'
 import { functionIdSchema, functionNameSchema, timestampSchema, uuidSchema } from './ids.ts'
 import { LIMITS } from './limits.ts'
 import { eventSchema } from './messages.ts'
@@ -21,20 +21,26 @@ const webhookUrlSchema = z
   }, 'must have no user name, password or fragment')
 
 /** `POST /webhooks`. */
-export const webhookCreationSchema = z.strictObject({
-  url: webhookUrlSchema,
-  /** Types (`rollout`) and kinds (`rollout.gate_failed`) of events; none: all. */
-  events: z.array(eventFilterSchema).max(LIMITS.eventFiltersMax).default([]),
-  /** Only events of this function, by id or name. */
-  function: z.string().min(1).max(63).nullable().default(null),
-  /** What deliveries are signed with; without it one is made. */
-  secret: z
-    .string()
-    .min(LIMITS.webhookSecretCharsMin)
-    .max(LIMITS.webhookSecretCharsMax)
-    .regex(/^[\x21-\x7e]+$/, 'must be of printable ASCII without spaces')
-    .optional(),
-})
+export const webhookCreationSchema = z
+  .strictObject({
+    url: webhookUrlSchema,
+    /** Types (`rollout`) and kinds (`rollout.gate_failed`) of events; none: all. */
+    events: z.array(eventFilterSchema).max(LIMITS.eventFiltersMax).default([]),
+    /** Only events of this function, by id or name. */
+    function: z.string().min(1).max(63).nullable().default(null),
+    /** What deliveries are signed with; without it one is made. */
+    secret: z
+      .string()
+      .min(LIMITS.webhookSecretCharsMin)
+      .max(LIMITS.webhookSecretCharsMax)
+      .regex(/^[\x21-\x7e]+$/, 'must be of printable ASCII without spaces')
+      .optional(),
+  })
+  .refine((body) => body.function === null || body.events.every(isOfFunctions), {
+    path: ['events'],
+    message:
+      'must not name events of nodes or of the audit log when function is given: no such event is of a function',
+  })
 export type WebhookCreation = z.output<typeof webhookCreationSchema>
 
 export const webhookViewSchema = z.strictObject({
@@ -43,6 +49,8 @@ export const webhookViewSchema = z.strictObject({
   events: z.array(z.string()),
   function_id: functionIdSchema.nullable(),
   function_name: functionNameSchema.nullable(),
+  /** The function is deleted: no event will come. Another one that is called the same is another function. */
+  function_deleted: z.boolean(),
   /** Deliveries that wait, and those that were given up and are still remembered. */
   pending: z.int(),
   failed: z.int(),

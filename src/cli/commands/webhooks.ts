@@ -54,7 +54,7 @@ export const webhooksCreate = command({
       id: created.id,
       url: created.url,
       events: eventsText(created),
-      function: created.function_name ?? 'all',
+      function: functionText(created),
       secret: created.secret,
     })
     if (values.output === 'table') terminal.err('The secret is not shown again.\n')
@@ -73,7 +73,7 @@ export const webhooksList = command({
       ID: (item) => item.id,
       URL: (item) => item.url,
       EVENTS: eventsText,
-      FUNCTION: (item) => item.function_name ?? 'all',
+      FUNCTION: functionText,
       WAITING: (item) => String(item.pending),
       FAILED: (item) => String(item.failed),
       CREATED: (item) => timeText(item.created_at),
@@ -126,4 +126,9 @@ export const webhooksDeliveries = command({
 
 function eventsText({ events }: WebhookView): string {
   return events.join(',') || 'all'
+}
+
+function functionText({ function_name, function_deleted }: WebhookView): string {
+  if (function_name === null) return 'all'
+  return function_deleted ? `${function_name} (deleted)` : function_name
 }

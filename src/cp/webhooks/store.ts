@@ -17,6 +17,7 @@ export interface WebhookRow {
 }
 
 const VIEW = `SELECT webhooks.id, url, events, webhooks.function_id, functions.name AS function_name,
+    functions.deleted_at IS NOT NULL AS function_deleted,
     (SELECT count(*) FROM webhook_deliveries WHERE webhook_id = webhooks.id AND state = 'pending') AS pending,
     (SELECT count(*) FROM webhook_deliveries WHERE webhook_id = webhooks.id AND state = 'failed') AS failed,
     created_by, webhooks.created_at
@@ -66,7 +67,11 @@ export async function deleteWebhook(tx: Transaction, id: string): Promise<void> 
 }
 
 function viewOf(row: Row): WebhookView {
-  return { ...row, events: JSON.parse(String(row['events'])) } as unknown as WebhookView
+  return {
+    ...row,
+    events: JSON.parse(String(row['events'])),
+    function_deleted: row['function_deleted'] === 1,
+  } as unknown as WebhookView
 }
 
 /** Newest first, before the id `before`. */

@@ -138,7 +138,31 @@ test('a webhook goes with what waits for it, and what is no webhook is refused b
   expect(await refused({ url: to.url, events: ['weather'] })).toContain('400 Field events.0')
   expect(await refused({ url: to.url, secret: 'short' })).toContain('400 Field secret')
   expect(await refused({ url: to.url, function: 'nobody' })).toContain('404')
+  for (const event of ['node', 'node.offline', 'audit']) {
+    const events = ['deployment', event]
+    expect(await refused({ url: to.url, events, function: 'other' })).toContain(
+      '400 Field events of the body must not name events of nodes',
+    )
+  }
   expect(to.received).toEqual([])
+})
+
+test('a webhook of a deleted function has its last events sent, and is shown as that of a deleted one', async () => {
+  await using to = receiver()
+  await cp.addFunction('book')
+  const made = await hook(to, { function: 'book', events: ['deployment'] })
+  expect(made.function_deleted).toBe(false)
+  const { id } = await cp.deploy('book')
+  await cp.must('DELETE', '/functions/book')
+  await eventually(() => to.received.some((item) => item.kind === 'deployment.superseded'))
+  await cp.addFunction('book')
+  expect((await cp.deploy('book')).id).not.toBe(id)
+  const { items } = await cp.must<{ items: WebhookView[] }>('GET', '/webhooks')
+  expect(items.find((item) => item.id === made.id)).toMatchObject({
+    function_name: 'book',
+    function_deleted: true,
+  })
+  expect(new Set(to.received.map((item) => item.event['deployment_id']))).toEqual(new Set([id]))
 })
 
 test('what was not delivered when the control plane ended is delivered by the next one', async () => {
