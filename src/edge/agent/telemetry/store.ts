@@ -3,42 +3,15 @@
  * statistics is in batches, so that an agent that was killed leaves nothing uncounted and nothing counted twice.
  */
 
-import { Database } from 'bun:sqlite'
-import { renameSync, rmSync } from 'node:fs'
+import type { Database } from 'bun:sqlite'
 
-import { errorMessage } from '../../../errors.ts'
 import { LIMITS } from '../../../protocol/limits.ts'
 import type { TelemetryBatch, TelemetryAck } from '../../../protocol/telemetry.ts'
 import type { Log } from '../../../telemetry/log.ts'
+import { machineClock } from '../supervise/proc.ts'
+import { ageOf, type Age, type Moment } from './age.ts'
 import { callCountsSchema, type CallCounts } from './counts.ts'
-
-const SCHEMA = `
-  CREATE TABLE IF NOT EXISTS batches (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    boot_id TEXT NOT NULL,
-    seq INTEGER NOT NULL,
-    -- Unix milliseconds, and monotonic ones of the process that made it.
-    ended_at INTEGER NOT NULL,
-    monotonic_ms REAL NOT NULL,
-    -- Batches whose dropping it tells of.
-    dropped INTEGER NOT NULL,
-    payload TEXT NOT NULL
-  ) STRICT;
-  CREATE TABLE IF NOT EXISTS dropped (id INTEGER PRIMARY KEY CHECK (id = 1), batches INTEGER NOT NULL) STRICT;
-  -- Statistics of agents, by the stamp in the names of their files.
-  CREATE TABLE IF NOT EXISTS statistics (
-    stamp TEXT PRIMARY KEY,
-    layout TEXT NOT NULL,
-    collected_at INTEGER NOT NULL
-  ) STRICT, WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS counted (
-    stamp TEXT NOT NULL,
-    slot INTEGER NOT NULL,
-    function_id TEXT NOT NULL,
-    version INTEGER NOT NULL,
-    counts TEXT NOT NULL,
-    PRIMARY KEY (stamp, slot)
-  ) STRICT, WITHOUT ROWID;`
+import { openAnyhow } from './store-file.ts'
 
 /** Bytes kept in memory when there is no place on the disk. */
 const memoryBytesMax = 8 * 2 ** 20
@@ -81,12 +54,14 @@ interface BatchRow {
   readonly monotonic_ms: number
   readonly dropped: number
   readonly payload: string
+  readonly machine_boot: string | null
 }
 
 export interface TelemetryStoreOptions {
   readonly path: string
   readonly log: Log
   readonly bytes_max?: number
+  readonly now?: () => Moment
 }
 
 export class TelemetryStore {
@@ -95,6 +70,7 @@ export class TelemetryStore {
   readonly #database: Database
   readonly #bytesMax: number
   readonly #log: Log
+  readonly #now: () => Moment
   #dropFails = false
   #batches: number
   #bytes: number
@@ -105,6 +81,7 @@ export class TelemetryStore {
     const { database, inMemory } = openAnyhow(options.path, options.log)
     this.#database = database
     this.#log = options.log
+    this.#now = options.now ?? (() => ({ ...machineClock(), wall_ms: Date.now() }))
     const bytesMax = options.bytes_max ?? LIMITS.telemetryStoredBytesMax
     this.#bytesMax = inMemory ? Math.min(bytesMax, memoryBytesMax) : bytesMax
     const row = database
@@ -182,6 +159,7 @@ export class TelemetryStore {
 
   /** The oldest batches, as many as fit an upload and at most `batchesMax`; null when there are none. */
   next(batchesMax: number = LIMITS.telemetryUploadBatchesMax): NextUpload | null {
+    const now = this.#now()
     const rows: BatchRow[] = []
     let bytes = 0
     for (const row of this.#oldest()) {
@@ -193,7 +171,7 @@ export class TelemetryStore {
     const last = rows.at(-1)
     if (last === undefined) return null
     return {
-      batches: rows.map((row) => `{"age_ms":${this.#ageMs(row)},"batch":${row.payload}}`),
+      batches: rows.map((row) => `{"age_ms":${ageOfRow(row, now).ms},"batch":${row.payload}}`),
       last: { boot_id: last.boot_id, seq: last.seq },
       last_id: last.id,
     }
@@ -213,13 +191,6 @@ export class TelemetryStore {
     this.#database.close()
   }
 
-  /** By the monotonic clock where it is that of this process, because the other one may be set. */
-  #ageMs({ boot_id, ended_at, monotonic_ms }: BatchRow): number {
-    const own = boot_id === this.boot_id
-    const age = own ? performance.now() - monotonic_ms : Date.now() - ended_at
-    return Math.max(0, Math.round(age))
-  }
-
   #oldest(): IterableIterator<BatchRow> {
     return this.#database.query<BatchRow, []>('SELECT * FROM batches ORDER BY id').iterate()
   }
@@ -236,10 +207,13 @@ export class TelemetryStore {
   }
 
   #dropOverLimits(): void {
+    const now = this.#now()
     let lastId: number | null = null
     let bytes = this.#bytes
     for (const row of this.#oldest()) {
-      if (bytes <= this.#bytesMax && this.#ageMs(row) <= LIMITS.telemetryStoredMsMax) break
+      const { ms, certain } = ageOfRow(row, now)
+      // By a clock that may have been set nothing is too old: the limit of bytes holds anyway.
+      if (bytes <= this.#bytesMax && !(certain && ms > LIMITS.telemetryStoredMsMax)) break
       bytes -= row.payload.length
       lastId = row.id
     }
@@ -271,18 +245,20 @@ export class TelemetryStore {
 
   #insert(batch: TelemetryBatch): void {
     const payload = JSON.stringify(batch)
+    const { boot, uptime_ms } = this.#now()
     this.#database
       .query(
-        `INSERT INTO batches (boot_id, seq, ended_at, monotonic_ms, dropped, payload)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)`,
+        `INSERT INTO batches (boot_id, seq, ended_at, monotonic_ms, dropped, payload, machine_boot)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)`,
       )
       .run(
         batch.boot_id,
         batch.seq,
         Date.parse(batch.to),
-        performance.now(),
+        uptime_ms,
         batch.dropped_batches,
         payload,
+        boot,
       )
     this.#batches += 1
     this.#bytes += payload.length
@@ -324,60 +300,6 @@ export class TelemetryStore {
   }
 }
 
-function openAnyhow(path: string, log: Log): { database: Database; inMemory: boolean } {
-  try {
-    return { database: openFile(path), inMemory: false }
-  } catch (thrown) {
-    const code = codeOf(thrown)
-    log.failure('The stored telemetry cannot be opened.', thrown, { context: { path } })
-    if (code === 'SQLITE_CORRUPT' || code === 'SQLITE_NOTADB') return openBeside(path, log)
-    return { database: open(':memory:'), inMemory: true }
-  }
-}
-
-/** Begins a new file and keeps the damaged one for whoever wants to look. */
-function openBeside(path: string, log: Log): { database: Database; inMemory: boolean } {
-  try {
-    renameSync(path, `${path}.damaged`)
-    for (const suffix of ['-wal', '-shm']) rmSync(`${path}${suffix}`, { force: true })
-    return { database: open(path), inMemory: false }
-  } catch (thrown) {
-    log.warn('Telemetry is kept in memory only.', { error_message: errorMessage(thrown) })
-    return { database: open(':memory:'), inMemory: true }
-  }
-}
-
-function openFile(path: string): Database {
-  try {
-    return open(path)
-  } catch (thrown) {
-    if (codeOf(thrown) !== 'SQLITE_IOERR_SHMSIZE') throw thrown
-    // On a full disk: the index of a shared WAL is a file, that of an exclusive one is in memory.
-    return open(path, 'exclusive')
-  }
-}
-
-function codeOf(thrown: unknown): unknown {
-  return (thrown as { code?: unknown }).code
-}
-
-function open(path: string, locking: 'shared' | 'exclusive' = 'shared'): Database {
-  const database = new Database(path, { create: true, strict: true })
-  try {
-    database.run('PRAGMA busy_timeout = 5000')
-    if (locking === 'exclusive') database.run('PRAGMA locking_mode = EXCLUSIVE')
-    database.run('PRAGMA journal_mode = WAL')
-    database.run('PRAGMA synchronous = FULL')
-    database.run(SCHEMA)
-    const check = database.query<{ quick_check: string }, []>('PRAGMA quick_check(1)').get()
-    if (check?.quick_check !== 'ok') throw new DamagedTelemetry(String(check?.quick_check))
-    return database
-  } catch (thrown) {
-    database.close()
-    throw thrown
-  }
-}
-
-class DamagedTelemetry extends Error {
-  readonly code = 'SQLITE_CORRUPT'
+function ageOfRow({ machine_boot, monotonic_ms, ended_at }: BatchRow, now: Moment): Age {
+  return ageOf({ boot: machine_boot, uptime_ms: monotonic_ms, wall_ms: ended_at }, now)
 }
