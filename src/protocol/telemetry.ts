@@ -177,6 +177,8 @@ export type NodeMetrics = z.infer<typeof nodeMetricsSchema>
 export const metricsQuerySchema = z.strictObject({
   from: timestampSchema.optional(),
   to: timestampSchema.optional(),
+  /** Seconds before `to`, in place of `from`: whoever asks need not have the right time. */
+  since: z.coerce.number().int().min(1).max(LIMITS.telemetryHourSecondsMax).optional(),
   step: z.coerce.number().int().min(1).max(LIMITS.telemetryHourSecondsMax).optional(),
 })
 export type MetricsQuery = z.infer<typeof metricsQuerySchema>

@@ -22,11 +22,18 @@ export interface Range {
 
 /**
  * The whole steps that touch from..to. What is no longer kept as finely as asked for is answered in the step that is kept. Throws
- * `invalid_field` when `from` is not before `to`, or the steps are too many.
+ * `invalid_field` when `from` is not before `to` or comes with `since`, or the steps are too many.
  */
-export function rangeOf({ from, to, step }: MetricsQuery, nowMs: number): Range {
+export function rangeOf(
+  { from, to, since: sinceSeconds, step }: MetricsQuery,
+  nowMs: number,
+): Range {
+  if (from !== undefined && sinceSeconds !== undefined) {
+    throw refused('since', 'since and from exclude each other.')
+  }
   const until = to === undefined ? nowMs : Date.parse(to)
-  const since = from === undefined ? until - spanSecondsDefault * 1000 : Date.parse(from)
+  const since =
+    from === undefined ? until - (sinceSeconds ?? spanSecondsDefault) * 1000 : Date.parse(from)
   if (since >= until) throw refused('from', 'from must be before to.')
   const wanted = step ?? Math.ceil((until - since) / 1000 / pointsDefault)
   const kept = keptStep(since, wanted, nowMs)

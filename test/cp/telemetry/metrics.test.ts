@@ -56,6 +56,10 @@ test('a range is whole steps of rows that are still kept, and has a limit', () =
     step_seconds: 7,
     kept: 0,
   })
+  expect(rangeOf({ since: 60 }, now)).toEqual(rangeOf({ from: at(now - 60_000) }, now))
+  const to = at(now - 600_000)
+  expect(rangeOf({ to, since: 60 }, now)).toEqual(rangeOf({ to, from: at(now - 660_000) }, now))
+  expect(() => rangeOf({ from: at(now - 60_000), since: 60 }, now)).toThrow('exclude each other')
   const week = { from: at(now - 7 * 86_400_000), step: 60 }
   expect(rangeOf(week, now)).toMatchObject({ step_seconds: 3600, kept: 3600 })
   expect(() => rangeOf({ from: at(now), to: at(now) }, now)).toThrow('before')
