@@ -297,6 +297,8 @@ export const LIMITS = {
   commandLogLevelSecondsMax: 7 * 24 * 3600,
   /** Limits of latency histograms (`LATENCY_BUCKETS`); what is slower is counted beside them. */
   latencyBuckets: 16,
+  /** Milliseconds that a node can say a sync took. */
+  syncMsMax: 30 * 86_400_000,
   /**
    * Telemetry (docs/TELEMETRY.md). How often a node makes a batch; versions in one, of 300 to 800 bytes each; batches and bytes of
    * one upload, below a packet's limit.

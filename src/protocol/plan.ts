@@ -10,6 +10,7 @@ import {
   routeIdSchema,
   versionSchema,
 } from './ids.ts'
+import { LIMITS } from './limits.ts'
 import { manifestSchema, routeSchema } from './manifest.ts'
 import { planSchemaSchema, schemaResultSchema } from './schemas.ts'
 
@@ -59,6 +60,6 @@ export const syncAckSchema = z.strictObject({
   skipped: z.array(z.string().min(1).max(100)).max(100).optional(),
   /** What became of schemas; absent from nodes that know none. */
   schemas: z.array(schemaResultSchema).max(20_000).optional(),
-  duration_ms: z.number().min(0),
+  duration_ms: z.number().min(0).max(LIMITS.syncMsMax),
 })
 export type SyncAck = z.infer<typeof syncAckSchema>

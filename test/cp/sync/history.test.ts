@@ -68,6 +68,7 @@ describe('an acknowledgement', () => {
       [{ revision: 99 }, 409, '99'],
       [{ more: 1 }, 400, 'more'],
       [{ duration_ms: -1 }, 400, 'duration_ms'],
+      [{ duration_ms: 1e300 }, 400, 'duration_ms'],
       [{ results: [{ function_id: 'x' }] }, 400, 'results'],
     ]
     for (const [fields, status, named] of refused) {

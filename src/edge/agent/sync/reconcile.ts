@@ -146,7 +146,7 @@ export function mergeAck(earlier: SyncAck | null, later: SyncAck): SyncAck {
     results: [...results.values()],
     ...(skipped.length === 0 ? {} : { skipped: skipped.slice(0, skippedMax) }),
     ...mergedSchemas(earlier, later),
-    duration_ms: earlier.duration_ms + later.duration_ms,
+    duration_ms: Math.min(LIMITS.syncMsMax, earlier.duration_ms + later.duration_ms),
   }
 }
 

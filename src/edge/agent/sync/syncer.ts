@@ -334,7 +334,7 @@ export class Syncer {
     const base_revision = plan.full ? 0 : plan.base_revision
     const skipped = kinds.length === 0 ? {} : { skipped: kinds }
     const schemas = told.length === 0 ? {} : { schemas: told }
-    const duration_ms = Math.round(durationMs)
+    const duration_ms = Math.min(LIMITS.syncMsMax, Math.round(durationMs))
     const ack = { base_revision, revision, results, ...skipped, ...schemas, duration_ms }
     return { ...state, unacknowledged: mergeAck(state.unacknowledged, ack) }
   }
