@@ -8,13 +8,16 @@ import { routeHostSchema } from '../protocol/manifest.ts'
 import { LOG_LEVELS } from '../telemetry/log.ts'
 import { artifacts } from './artifacts.ts'
 import { awsKeys, FILE_OPTION } from './load.ts'
-import type { ArtifactsConfig, CpConfig } from './modes.ts'
+import type { Address, ArtifactsConfig, CpConfig } from './modes.ts'
 import { brokerUrl, MQTT_ACCOUNT_OPTIONS, mqttAccount } from './mqtt-options.ts'
 import { defaulted, optional, type Options, type Values } from './option.ts'
 import { address, addressOrOff, choice, duration, onOff, path, text, url } from './values.ts'
 
 /** Where `edgefn cp` keeps its data unless told otherwise, and where commands on the same machine look for its key. */
 export const CP_DATA_DIR = 'edgefn-data/cp'
+
+/** Where the own broker listens unless told otherwise, or told to use another one. */
+const MQTT_LISTEN_DEFAULT = '127.0.0.1:1883'
 
 export const CP_OPTIONS = {
   'data-dir': defaulted(path, CP_DATA_DIR, {
@@ -23,9 +26,9 @@ export const CP_OPTIONS = {
   }),
   listen: defaulted(address, '127.0.0.1:8080', { placeholder: 'ADDR', help: 'the API' }),
   mqtt: defaulted(onOff, 'on', { placeholder: 'on|off', help: 'off: no MQTT, nodes poll' }),
-  'mqtt-listen': defaulted(addressOrOff, '127.0.0.1:1883', {
+  'mqtt-listen': optional((text) => addressOrOff(text) ?? 'off', {
     placeholder: 'ADDR',
-    help: 'the MQTT broker; off: none',
+    help: `the MQTT broker; off: none; default: ${MQTT_LISTEN_DEFAULT}`,
   }),
   'mqtt-url': optional(brokerUrl, {
     placeholder: 'URL',
@@ -101,6 +104,7 @@ function brokerConfig(
 ): Pick<CpConfig, 'mqtt_listen' | 'mqtt_external'> {
   const account = mqttAccount(values)
   const url = values['mqtt-url']
+  const listen = values['mqtt-listen']
   if (url === null) {
     const given = Object.values(account).some((value) => value !== null)
     if (given) {
@@ -108,12 +112,21 @@ function brokerConfig(
         'mqtt-username, mqtt-password and the mqtt files belong to mqtt-url, which is not given.'
       throw new EdgefnError('invalid_config', message)
     }
-    return { mqtt_listen: values.mqtt ? values['mqtt-listen'] : null, mqtt_external: null }
+    return { mqtt_listen: values.mqtt ? ownBroker(listen) : null, mqtt_external: null }
+  }
+  if (listen !== null && listen !== 'off') {
+    const message =
+      'mqtt-listen cannot be given with mqtt-url: beside that broker no own one is opened.'
+    throw new EdgefnError('invalid_config', message)
   }
   if (!values.mqtt) {
     throw new EdgefnError('invalid_config', 'mqtt-url cannot be given with mqtt off.')
   }
   return { mqtt_listen: null, mqtt_external: { url, account } }
+}
+
+function ownBroker(listen: Address | 'off' | null): Address | null {
+  return listen === 'off' ? null : (listen ?? address(MQTT_LISTEN_DEFAULT))
 }
 
 function artifactsConfig(values: Values<typeof CP_OPTIONS>): ArtifactsConfig {

@@ -165,6 +165,13 @@ describe('MQTT', () => {
       ],
       'mqtt off',
     ],
+    [
+      [
+        ['mqtt-url', 'mqtt://broker'],
+        ['mqtt-listen', '127.0.0.1:1883'],
+      ],
+      'mqtt-listen cannot be given with mqtt-url',
+    ],
     [[['mqtt-password', 'x']], 'belong to mqtt-url'],
     [
       [

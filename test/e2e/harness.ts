@@ -78,12 +78,13 @@ export class ControlPlane {
     const port = await freePort()
     const mqtt = await freePort()
     const dataDir = join(world.dir, `cp-${port}`)
+    const broker = flags.includes('--mqtt-listen') || flags.includes('--mqtt-url')
     const all = [
       '--data-dir',
       dataDir,
       '--listen',
       `127.0.0.1:${port}`,
-      ...(flags.includes('--mqtt-listen') ? [] : ['--mqtt-listen', `127.0.0.1:${mqtt}`]),
+      ...(broker ? [] : ['--mqtt-listen', `127.0.0.1:${mqtt}`]),
       ...flags,
     ]
     const plane = new ControlPlane(dataDir, `http://127.0.0.1:${port}`, all, env)
