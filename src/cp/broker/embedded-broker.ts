@@ -331,7 +331,7 @@ function listen(server: Server, address: Address): Promise<void> {
     reject(
       new EdgefnError(
         'invalid_config',
-        `mqtt_listen ${address.host}:${address.port} cannot be listened on: ${cause.message}.`,
+        `mqtt-listen ${address.host}:${address.port} cannot be listened on: ${cause.message}.`,
         { cause },
       ),
     ),

@@ -42,7 +42,7 @@ export function openOpsServer(deps: OpsServerDeps): OpsServer {
   } catch (thrown) {
     throw new EdgefnError(
       'invalid_config',
-      `metrics_listen ${host}:${port} cannot be used: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
+      `metrics-listen ${host}:${port} cannot be used: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
       { cause: thrown },
     )
   }

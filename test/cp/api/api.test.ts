@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { rm } from 'node:fs/promises'
 
+import { errorMessage } from '../../../src/errors.ts'
 import { errorBodySchema } from '../../../src/protocol/api.ts'
 import { LIMITS } from '../../../src/protocol/limits.ts'
 import { startControlPlane } from '../../../src/cp/main.ts'
@@ -192,22 +193,20 @@ describe('startControlPlane', () => {
     await using other = await testPlane()
     await other.plane().close()
     const taken = (name: 'listen' | 'mqtt_listen', port: number) =>
-      codeOf(
-        startControlPlane(
-          {
-            ...cp.config,
-            data_dir: other.config.data_dir,
-            database_url: other.config.database_url,
-            artifacts: other.config.artifacts,
-            [name]: { host: '127.0.0.1', port },
-          },
-          silent,
-        ),
-      )
+      startControlPlane(
+        {
+          ...cp.config,
+          data_dir: other.config.data_dir,
+          database_url: other.config.database_url,
+          artifacts: other.config.artifacts,
+          [name]: { host: '127.0.0.1', port },
+        },
+        silent,
+      ).then(() => 'started', errorMessage)
     const apiPort = Number(new URL(cp.plane().api_url).port)
-    expect(await taken('listen', apiPort)).toBe('invalid_config')
+    expect(await taken('listen', apiPort)).toStartWith(`listen 127.0.0.1:${apiPort} `)
     const mqttPort = Number(new URL(cp.plane().mqtt_url ?? '').port)
-    expect(await taken('mqtt_listen', mqttPort)).toBe('invalid_config')
+    expect(await taken('mqtt_listen', mqttPort)).toStartWith(`mqtt-listen 127.0.0.1:${mqttPort} `)
     await other.restart()
     expect((await other.call('GET', '/nodes')).status).toBe(200)
   })
