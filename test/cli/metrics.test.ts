@@ -36,3 +36,9 @@ test('how far back is asked in seconds, because the clock here may be another', 
   expect((await run('nodes', 'metrics', 'n1', '--since', '5m', '--step', '10s')).code).toBe(EXIT.ok)
   expect(asked).toEqual([{ since: '3600' }, { since: '300', step: '10' }])
 })
+
+test('a version may be written as everywhere else', async () => {
+  for (const version of ['v42', '42']) await run('metrics', 'hello', '--version', version)
+  expect(asked.map((query) => query['version'])).toEqual(['42', '42'])
+  expect((await run('metrics', 'hello', '--version', 'newest')).code).toBe(EXIT.usage)
+})

@@ -1,8 +1,8 @@
 /** `edgefn metrics` and `edgefn nodes metrics`. */
 
 import { defaulted, optional } from '../../config/option.ts'
-import { duration, integer, matching } from '../../config/values.ts'
-import { nodeIdSchema, versionMax } from '../../protocol/ids.ts'
+import { duration, matching } from '../../config/values.ts'
+import { nodeIdSchema } from '../../protocol/ids.ts'
 import {
   functionMetricsSchema,
   nodeMetricsSchema,
@@ -12,6 +12,7 @@ import {
 import { CLIENT_OPTIONS } from '../client-options.ts'
 import { command } from '../command.ts'
 import { connect } from '../connect.ts'
+import { versionNumber } from '../deploy/version-words.ts'
 import { EXIT } from '../exit.ts'
 import { bytesText, printJson, printList, timeText } from '../output.ts'
 
@@ -31,9 +32,9 @@ export const metrics = command({
   summary: 'show requests, errors and latencies of a function by version',
   args: [{ name: 'FUNCTION', help: 'name or id of a function', count: 'one' }],
   options: {
-    version: optional(integer(1, versionMax), {
-      placeholder: 'N',
-      help: 'only this version',
+    version: optional(versionNumber, {
+      placeholder: 'VERSION',
+      help: 'only this one, such as v42',
     }),
     node: optional(matching(nodeIdSchema), { placeholder: 'ID', help: 'only on this node' }),
     ...RANGE_OPTIONS,
