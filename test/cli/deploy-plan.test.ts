@@ -42,6 +42,26 @@ test('a dry run of a function that is not there says what would be created, and 
   expect((await run('functions', 'show', 'fresh')).code).toBe(EXIT.refused)
 })
 
+test('nodes that are cordoned are named, by a plan and by a deployment', async () => {
+  const order = (type: string) =>
+    cp.must('POST', '/nodes/c-2/commands', { type, params: {}, ttl_seconds: 60 })
+  for (const id of ['c-1', 'c-2']) await cp.addNode('c', id)
+  await cp.addNode('d', 'd-1')
+  await cp.addFunction('passing')
+  await order('cordon')
+  const line = 'passed by: c-2 (cordoned)'
+  const atC = ['--target', 'c']
+  expect((await run('plan', 'passing', ...atC)).out).toContain(line)
+  expect((await run('plan', 'passing', '--target', 'd')).out).not.toContain('passed by')
+  const words = ['--name', 'passing', '--timeout', '1s', ...atC]
+  expect((await run('deploy', file, ...words, '--dry-run')).out).toContain(line)
+  expect((await run('deploy', file, ...words)).err).toContain(line)
+  const again = await run('versions', 'deploy', 'passing', 'v1', '--timeout', '1s', ...atC)
+  expect(again.err).toContain(line)
+  await order('uncordon')
+  expect((await run('plan', 'passing', ...atC)).out).not.toContain('passed by')
+})
+
 test('an index is checked before anything is made, and a route of the same deployment is no change', async () => {
   await cp.addFunction('hello')
   expect((await run('routes', 'create', '/old/*', '--function', 'hello')).code).toBe(EXIT.ok)

@@ -12,6 +12,7 @@ import { deployModule, type DeployResult } from '../deploy/deploy-module.ts'
 import { findingLines } from '../deploy/finding-lines.ts'
 import { newRoutes, nodesOf, planOrNull } from '../deploy/first-plan.ts'
 import { inServiceLines, printOutcome } from '../deploy/outcome-text.ts'
+import { passedByLines } from '../deploy/passed-by.ts'
 import { ROLLOUT_OPTIONS, rolloutFieldsOf, TARGET_OPTION } from '../deploy/rollout-options.ts'
 import { VERSION_OPTIONS, versionFieldsOf } from '../deploy/version-options.ts'
 import { checkModule, readModule } from '../deploy/module-file.ts'
@@ -90,6 +91,7 @@ async function showPlan(
     )
     printPlan(terminal, planned)
   }
+  for (const line of await passedByLines(client, target)) terminal.out(`${line}\n`)
   for (const line of findingLines(compatibility)) terminal.out(`${line}\n`)
   for (const route of new_routes) terminal.out(`route ${showRoute(route)} would be created\n`)
   return EXIT.ok

@@ -13,6 +13,7 @@ import { command } from '../command.ts'
 import { connect } from '../connect.ts'
 import { DEPLOYMENT_ARGUMENT, findDeployment } from '../deploy/find-deployment.ts'
 import { printOutcome } from '../deploy/outcome-text.ts'
+import { passedByLines } from '../deploy/passed-by.ts'
 import { ROLLOUT_OPTIONS, rolloutFieldsOf, TARGET_OPTION } from '../deploy/rollout-options.ts'
 import { phaseText, printPlan, printStatus } from '../deploy/rollout-text.ts'
 import { versionNumber, wantedVersions } from '../deploy/version-words.ts'
@@ -132,13 +133,18 @@ export const plan = command({
   examples: ['edgefn plan hello v42 --strategy canary --steps 1,50%'],
   async run({ values, args: [name = '', ...words], terminal }) {
     const path = `/functions/${encodeURIComponent(name)}/plan`
-    const planned = await connect(values).post(path, deploymentPlanViewSchema, {
+    const client = connect(values)
+    const planned = await client.post(path, deploymentPlanViewSchema, {
       ...(words.length === 0 ? {} : wantedVersions(words)),
       ...rolloutFieldsOf(values),
       target: values.target,
     })
-    if (values.output === 'json') printJson(terminal, planned)
-    else printPlan(terminal, planned)
+    if (values.output === 'json') {
+      printJson(terminal, planned)
+      return EXIT.ok
+    }
+    printPlan(terminal, planned)
+    for (const line of await passedByLines(client, values.target)) terminal.out(`${line}\n`)
     return EXIT.ok
   },
 })

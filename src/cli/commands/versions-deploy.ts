@@ -7,6 +7,7 @@ import { CLIENT_OPTIONS } from '../client-options.ts'
 import { command } from '../command.ts'
 import { connect } from '../connect.ts'
 import { inServiceLines, printOutcome } from '../deploy/outcome-text.ts'
+import { passedByLines } from '../deploy/passed-by.ts'
 import { ROLLOUT_OPTIONS, rolloutFieldsOf, TARGET_OPTION } from '../deploy/rollout-options.ts'
 import { splitText, stickyText, wantedVersions } from '../deploy/version-words.ts'
 import { isDeployedEverywhere, waitForNodes } from '../deploy/wait.ts'
@@ -48,6 +49,7 @@ export const versionsDeploy = command({
     const client = connect(values)
     const progress = createProgress(terminal)
     const path = `/functions/${encodeURIComponent(name)}/deploy`
+    const passedBy = await passedByLines(client, values.target)
     const begun = await client.post(path, deploymentViewSchema, {
       ...wanted,
       ...(values.sticky === null ? {} : { sticky: values.sticky }),
@@ -55,6 +57,7 @@ export const versionsDeploy = command({
       ...rolloutFieldsOf(values),
       message: values.message ?? '',
     })
+    for (const line of passedBy) progress.line(line)
     const deployment = await waitForNodes(client, begun, values.timeout, progress)
     const deployed = isDeployedEverywhere(deployment)
     if (values.output === 'json') printJson(terminal, { deployed, deployment })

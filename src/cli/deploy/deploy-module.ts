@@ -11,6 +11,7 @@ import type { ApiClient } from '../api-client.ts'
 import type { Progress } from '../progress.ts'
 import type { RouteText } from '../route-text.ts'
 import { planOrNull } from './first-plan.ts'
+import { passedByLines } from './passed-by.ts'
 import { ensureRoutes } from './routes.ts'
 import { uploadModule, type VersionFields } from './upload-module.ts'
 import { callableUrls, type CallableUrl } from './urls.ts'
@@ -52,6 +53,7 @@ export async function deployModule(
   const ensured = () => ensureRoutes(client, id, request.routes, request.methods, progress)
   // A route changes the index, and an index read after it would hide a change of somebody else's: the check comes first.
   const before = isChecked ? null : await ensured()
+  const passedBy = await passedByLines(client, target)
   const begun = await client.post(`/functions/${id}/deploy`, deploymentViewSchema, {
     version: version.version,
     target,
@@ -60,6 +62,7 @@ export async function deployModule(
   })
   const routes = before ?? (await ensured())
   progress.line(`deploying to ${begun.targets.length} node${begun.targets.length === 1 ? '' : 's'}`)
+  for (const line of passedBy) progress.line(line)
   const deployment = await waitForNodes(client, begun, request.timeout_ms, progress)
   const urls = await callableUrls(client, deployment, routes)
   return { deployed: isDeployedEverywhere(deployment), version, deployment, routes, urls }

@@ -12,6 +12,7 @@ export const nodeQuery = pageQuerySchema.extend({
   cursor: nodeIdSchema.optional(),
   pop: popIdSchema.optional(),
   status: nodeStatusSchema.optional(),
+  cordoned: z.enum(['true', 'false']).optional(),
 })
 export type NodeQuery = z.infer<typeof nodeQuery>
 

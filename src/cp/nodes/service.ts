@@ -150,6 +150,7 @@ export function createNodes(deps: NodeDeps): NodeService {
       const rows = await listNodes(deps.db, {
         pop_id: query.pop ?? null,
         status: query.status ?? null,
+        cordoned: query.cordoned === undefined ? null : Number(query.cordoned === 'true'),
         after: query.cursor ?? null,
         rows_max: query.limit + 1,
       })

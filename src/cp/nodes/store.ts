@@ -32,19 +32,22 @@ export async function listNodes(
   filter: {
     readonly pop_id: PopId | null
     readonly status: NodeStatus | null
+    /** 0 or 1. */
+    readonly cordoned: number | null
     readonly after: string | null
     readonly rows_max: number
   },
 ): Promise<ShownNodeRow[]> {
   const where: string[] = ['true']
   const parameters: SqlValue[] = []
-  const add = (condition: string, value: string | null) => {
+  const add = (condition: string, value: string | number | null) => {
     if (value === null) return
     where.push(condition)
     parameters.push(value)
   }
   add('pop_id = ?', filter.pop_id)
   add('status = ?', filter.status)
+  add('cordoned = ?', filter.cordoned)
   add('id > ?', filter.after)
   const rows = await sql.all(
     `SELECT ${COLUMNS}, ${LAST_COMMAND} FROM nodes WHERE ${where.join(' AND ')} ORDER BY id LIMIT ?`,
