@@ -12,7 +12,7 @@ import type { Log } from '../../../telemetry/log.ts'
 import { STATS_LAYOUT, StatsFile, Tally } from '../../stats.ts'
 import { versionTotals } from '../statistics.ts'
 import { countsOf, newsOf } from './counts.ts'
-import type { Statistics, TelemetryStore } from './store.ts'
+import type { Statistics, StoredStatistics, TelemetryStore } from './store.ts'
 
 export interface LeftoversDeps {
   readonly store: TelemetryStore
@@ -23,7 +23,7 @@ export interface LeftoversDeps {
 
 export class Leftovers {
   readonly #deps: LeftoversDeps
-  #statistics: readonly Statistics[]
+  #statistics: readonly StoredStatistics[]
   #failed = false
   /** What was read already, by stamp. */
   readonly #news = new Map<string, readonly CallDeltas[]>()
@@ -54,12 +54,12 @@ export class Leftovers {
    */
   collect(): void {
     const { store, log } = this.#deps
-    const failed: Statistics[] = []
+    const failed: StoredStatistics[] = []
     for (const statistics of this.#statistics) {
       const { stamp } = statistics
       try {
         const news = this.#news.get(stamp) ?? this.#read(statistics)
-        store.finish(batchesOf(news, statistics), stamp)
+        store.finish(batchesOf(news, Math.min(batchDurationMsMax, store.ageMs(statistics))), stamp)
         this.#deleteFiles(stamp)
       } catch (thrown) {
         failed.push(statistics)
@@ -98,11 +98,9 @@ export class Leftovers {
 }
 
 /** They are a boot of their own: the numbers of the agent that counted are in no store any more. */
-function batchesOf(news: readonly CallDeltas[], { collected_at }: Statistics): TelemetryBatch[] {
+function batchesOf(news: readonly CallDeltas[], duration_ms: number): TelemetryBatch[] {
   const boot_id = crypto.randomUUID()
   const now = Date.now()
-  // By a clock that may have been set in between, as one is that begins in 1970: what it says must not make the batch invalid.
-  const duration_ms = Math.min(batchDurationMsMax, Math.max(0, now - collected_at))
   const batches: TelemetryBatch[] = []
   for (let at = 0; at < news.length; at += LIMITS.telemetryBatchFunctionsMax) {
     batches.push({

@@ -25,7 +25,10 @@ const SCHEMA = `
   CREATE TABLE IF NOT EXISTS statistics (
     stamp TEXT PRIMARY KEY,
     layout TEXT NOT NULL,
-    collected_at INTEGER NOT NULL
+    -- Unix milliseconds, the boot of the machine, and milliseconds since then.
+    collected_at INTEGER NOT NULL,
+    machine_boot TEXT,
+    uptime_ms REAL
   ) STRICT, WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS counted (
     stamp TEXT NOT NULL,
@@ -35,6 +38,12 @@ const SCHEMA = `
     counts TEXT NOT NULL,
     PRIMARY KEY (stamp, slot)
   ) STRICT, WITHOUT ROWID;`
+
+const LATER_COLUMNS = [
+  ['batches', 'machine_boot', 'TEXT'],
+  ['statistics', 'machine_boot', 'TEXT'],
+  ['statistics', 'uptime_ms', 'REAL'],
+] as const
 
 /** A damaged file is put aside, and without a place on the disk the tables are in memory. */
 export function openAnyhow(path: string, log: Log): { database: Database; inMemory: boolean } {
@@ -82,7 +91,7 @@ function open(path: string, locking: 'shared' | 'exclusive' = 'shared'): Databas
     database.run('PRAGMA journal_mode = WAL')
     database.run('PRAGMA synchronous = FULL')
     database.run(SCHEMA)
-    addMachineBoot(database)
+    addColumns(database)
     const check = database.query<{ quick_check: string }, []>('PRAGMA quick_check(1)').get()
     if (check?.quick_check !== 'ok') throw new DamagedTelemetry(String(check?.quick_check))
     return database
@@ -92,13 +101,19 @@ function open(path: string, locking: 'shared' | 'exclusive' = 'shared'): Databas
   }
 }
 
-/** A file that an agent made before boots of the machine were noted. */
-function addMachineBoot(database: Database): void {
-  const columns = database
-    .query<[string], []>("SELECT name FROM pragma_table_info('batches')")
+/** For a file that an agent made before boots of the machine were noted. */
+function addColumns(database: Database): void {
+  const known = database
+    .query<[string], []>(
+      `SELECT 'batches.' || name FROM pragma_table_info('batches')
+       UNION ALL SELECT 'statistics.' || name FROM pragma_table_info('statistics')`,
+    )
     .values()
-  if (columns.some(([name]) => name === 'machine_boot')) return
-  database.run('ALTER TABLE batches ADD COLUMN machine_boot TEXT')
+  const columns = new Set(known.map(([name]) => name))
+  for (const [table, name, type] of LATER_COLUMNS) {
+    if (columns.has(`${table}.${name}`)) continue
+    database.run(`ALTER TABLE ${table} ADD COLUMN ${name} ${type}`)
+  }
 }
 
 class DamagedTelemetry extends Error {

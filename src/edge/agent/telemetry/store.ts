@@ -32,6 +32,12 @@ export interface Statistics {
   readonly collected_at: number
 }
 
+export interface StoredStatistics extends Statistics {
+  /** When that was by the machine's clock; null where an agent stored it that did not say. */
+  readonly machine_boot: string | null
+  readonly uptime_ms: number | null
+}
+
 /** Batches on their way, oldest first: their JSON as an upload has them, and which they are. */
 export interface NextUpload {
   readonly batches: readonly string[]
@@ -131,10 +137,16 @@ export class TelemetryStore {
   }
 
   /** Statistics that are not to the end in batches. */
-  statistics(): Statistics[] {
+  statistics(): StoredStatistics[] {
     return this.#database
-      .query<Statistics, []>('SELECT stamp, layout, collected_at FROM statistics ORDER BY stamp')
+      .query<StoredStatistics, []>('SELECT * FROM statistics ORDER BY stamp')
       .all()
+  }
+
+  /** Milliseconds since statistics were last in batches to where their counters stood. */
+  ageMs({ machine_boot, uptime_ms, collected_at }: StoredStatistics): number {
+    const stored = { boot: machine_boot, uptime_ms: uptime_ms ?? 0, wall_ms: collected_at }
+    return ageOf(stored, this.#now()).ms
   }
 
   counted(stamp: string): CountedSlot[] {
@@ -265,9 +277,13 @@ export class TelemetryStore {
   }
 
   #putStatistics({ stamp, layout, collected_at }: Statistics): void {
+    const { boot, uptime_ms } = this.#now()
     this.#database
-      .query('INSERT OR REPLACE INTO statistics (stamp, layout, collected_at) VALUES (?1, ?2, ?3)')
-      .run(stamp, layout, collected_at)
+      .query(
+        `INSERT OR REPLACE INTO statistics (stamp, layout, collected_at, machine_boot, uptime_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5)`,
+      )
+      .run(stamp, layout, collected_at, boot, uptime_ms)
   }
 
   #putCounted(stamp: string, counted: readonly CountedSlot[]): void {

@@ -79,7 +79,9 @@ test('batches go when they are too old by the clock since boot, and never by the
 test('batches of a file from before boots were noted are sent too', () => {
   openStore().put([batchOf(1)], statistics, [])
   const beside = new Database(join(dir, 'telemetry.db'))
-  beside.run('ALTER TABLE batches DROP COLUMN machine_boot')
+  for (const column of ['batches DROP machine_boot', 'statistics DROP machine_boot']) {
+    beside.run(`ALTER TABLE ${column}`)
+  }
   beside.close()
   const store = openStore()
   store.put([batchOf(2)], statistics, [])

@@ -245,6 +245,16 @@ describe('an agent that was killed', () => {
     expect(requestsIn(killed.store)).toBe(2)
   })
 
+  test('and a clock that was set forward since leave what is as old as it is', () => {
+    const killed = new Agent('a')
+    const counted = [{ ...arm(1), slot: killed.serve(1), counts: NO_COUNTS }]
+    killed.call(killed.serve(1), 2)
+    const collected_at = Date.now() - 10 * 86_400_000
+    killed.store.note({ stamp: 'a', layout: STATS_LAYOUT, collected_at }, counted)
+    leftoversOf(new Agent('b')).collect()
+    expect(stored(killed.store).map(({ duration_ms }) => duration_ms < 60_000)).toEqual([true])
+  })
+
   test('or ended in order, which leaves nothing to be found', () => {
     const agent = new Agent('a')
     agent.call(agent.serve(1), 2)
