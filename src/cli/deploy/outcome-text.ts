@@ -67,7 +67,9 @@ function howItStands(deployment: DeploymentView): string {
         ? 'superseded'
         : `superseded by deployment ${rollout.superseded_by}`
     case 'completed':
-      return 'completed, but not on every node'
+      return deployment.targets.some(({ state }) => state === 'deployed')
+        ? 'completed, but not on every node'
+        : 'completed, but no node has acknowledged it'
     case 'pending':
     case 'in_progress':
       return `not done in the time of --timeout, ${at}; it goes on without being watched`
@@ -104,8 +106,21 @@ function nodeLines({ targets, rollout }: DeploymentView): string[] {
   return more > 0 ? [...lines, `    and ${more} more`] : lines
 }
 
-function nextLines({ id, function_name: name, rollout }: DeploymentView): string[] {
+/** Stopped, and some nodes were left with what it gave them. */
+function isLeftHalfway({ status, rollout, targets }: DeploymentView): boolean {
+  return (
+    status === 'failed' &&
+    rollout.evidence !== null &&
+    targets.some(({ state }) => state === 'deployed')
+  )
+}
+
+function nextLines(deployment: DeploymentView): string[] {
+  const { id, function_name: name, rollout } = deployment
   const status = `next: edgefn deployment status ${name}   (deployment ${id})`
+  if (isLeftHalfway(deployment)) {
+    return [status, `      edgefn rollback ${name}   give all nodes the version before`]
+  }
   if (rollout.phase !== 'paused') return [status]
   return [
     status,

@@ -119,7 +119,9 @@ test('P27: a roll-back is a deployment of the version before, or of one that is 
   expect(await s.assigned(id)).toEqual(['a v1', 'b v1'])
   await s.sync(nodes)
   expect((await s.show(rolled.id)).status).toBe('completed')
-  expect((await back()).version).toBe(2)
+  // Again: before v1 there was nothing, and v2 is what was gone back from.
+  expect(await codeOf(back())).toBe('conflict')
+  expect((await back({ to: 2 })).version).toBe(2)
   expect((await back({ to: 4, target: 'pop-a' })).version).toBe(4)
   expect(await s.assigned(id)).toEqual(['a v4', 'b v2'])
   expect(await codeOf(back({ to: 9 }))).toBe('version_not_found')
@@ -127,6 +129,53 @@ test('P27: a roll-back is a deployment of the version before, or of one that is 
     (item) => `${item.rollout.kind} v${item.version}`,
   )
   expect(kinds.slice(0, 4)).toEqual(['rollback v4', 'rollback v2', 'rollback v1', 'deploy v3'])
+})
+
+test('a roll-back that is repeated goes on backwards, past what it was rolled back from', async () => {
+  await using s = await stage()
+  const nodes = await served(s, 'ab')
+  const back = async (fields: Record<string, unknown> = {}) => {
+    const { version } = await s.deployments.rollback(developer, 'f', rollbackSchema.parse(fields))
+    await s.sync(nodes)
+    return version
+  }
+  for (const version of [2, 3, 4]) {
+    await s.deploy({ version })
+    await s.sync(nodes)
+  }
+  expect(await back()).toBe(3)
+  expect(await back()).toBe(2)
+  await s.deploy({ version: 5 })
+  await s.sync(nodes)
+  expect(await back()).toBe(2)
+  expect(await back()).toBe(1)
+  expect(await codeOf(back())).toBe('conflict')
+  expect(await back({ to: 4 })).toBe(4)
+  expect(await back()).toBe(3)
+})
+
+test('a rollout that was stopped halfway is the present deployment: a roll-back goes to what was before it', async () => {
+  await using s = await stage()
+  const nodes = await served(s, 'ab')
+  const id = await functionId(s)
+  const back = () => s.deployments.rollback(developer, 'f', rollbackSchema.parse({}))
+  const stopped = { ...rolling, on_failure: 'stop', rolling: { batch: 1 } }
+  const stopHalfway = async (version: number) => {
+    const begun = await s.deploy({ ...stopped, version })
+    await s.sync([nodes[0]!])
+    await s.pass(1)
+    await s.sync([nodes[1]!], 'failed')
+    await s.pass(1)
+    expect((await s.show(begun.id)).status).toBe('failed')
+  }
+  await stopHalfway(2)
+  expect((await back()).version).toBe(1)
+  expect(await s.assigned(id)).toEqual(['a v1', 'b v1'])
+  await s.sync(nodes)
+  await s.deploy({ version: 3 })
+  await s.sync(nodes)
+  await stopHalfway(4)
+  expect((await back()).version).toBe(3)
 })
 
 test('a deployment planned on what has changed since is refused', async () => {
