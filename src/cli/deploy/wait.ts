@@ -84,9 +84,14 @@ function reportChanges(
   }
 }
 
-/** Whether every node serves the version. */
+/** Whether every node serves the version; of one with steps, whether it is completed and some node does, or did until a newer one. */
 export function isDeployedEverywhere(deployment: DeploymentView): boolean {
-  if (hasSteps(deployment)) return deployment.status === 'completed'
+  if (hasSteps(deployment)) {
+    const isReached = deployment.targets.some(
+      ({ state }) => state === 'deployed' || state === 'superseded',
+    )
+    return deployment.status === 'completed' && isReached
+  }
   return deployment.targets.every((target) => target.state === 'deployed')
 }
 

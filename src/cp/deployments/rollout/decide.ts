@@ -58,6 +58,7 @@ export type Decision =
  * 4. After the window (and the pause between steps) the next step begins. With fewer requests than `min_samples` the step waits
  *    for them until its time-out, and is paused then; so does one that asks for requests while no node that has the version is
  *    online: what came before says nothing of nodes that have gone since.
+ *    The last step waits in the same way while no node at all has the version: nothing would be in service.
  * `samples` are those since the window began, of nodes that have the version.
  */
 export function decide(
@@ -105,10 +106,12 @@ function inWindow(
   const leftMs = gates.window_seconds * 1000 + (isLast ? 0 : state.pause_ms) - windowMs
   if (leftMs > 0) return { do: 'wait', ms: leftMs }
   const isSeen = gates.min_samples === 0 || begun.some(isServing)
-  if (verdict.passed && isSeen) return next(state)
+  const isServed = !isLast || begun.some((target) => target.state === 'deployed')
+  if (verdict.passed && isSeen && isServed) return next(state)
   const timeMs = state.step_timeout_ms - state.step_ms
   if (timeMs > 0) return { do: 'wait', ms: timeMs }
-  const evidence = verdict.passed ? unseen(state.step, gates, samples) : verdict.evidence
+  if (!verdict.passed) return { do: 'pause', evidence: verdict.evidence }
+  const evidence = isSeen ? unserved(state, begun) : unseen(state.step, gates, samples)
   return { do: 'pause', evidence }
 }
 
@@ -145,6 +148,13 @@ function unanswered(
   const seconds = Math.round(state.step_timeout_ms / 1000)
   const reason = `${nodesText(silent.length)} did not acknowledge within ${seconds} s though online, ${failed.length} failed; ${state.max_failed} may.`
   return nodeEvidence('acknowledged', state, [...silent, ...failed], reason)
+}
+
+/** The rollout is at its end, and no node has the version. */
+function unserved(state: RolloutState, begun: readonly RolloutTarget[]): Evidence {
+  const failed = begun.filter((target) => target.state === 'failed')
+  const reason = `No node has the version: ${failed.length} failed, and no other has acknowledged.`
+  return { ...nodeEvidence('acknowledged', state, failed, reason), measured: 0, threshold: null }
 }
 
 function nodesText(count: number): string {

@@ -61,6 +61,7 @@ const samples: fc.Arbitrary<VersionSample[]> = fc.array(
   { maxLength: 4 },
 )
 
+const open = { error_rate_max: null, p95_ms_max: null, min_samples: 0, window_seconds: 0 }
 const goesOn = (decision: Decision) => decision.do === 'begin_step' || decision.do === 'complete'
 const stepOf = (state: RolloutState) => {
   const step = state.steps[state.step - 1]
@@ -164,7 +165,23 @@ describe('a rollout', () => {
         expect(goesOn(decision)).toBe(false)
       if (decision.do !== 'pause') return
       expect(state.step_ms).toBeGreaterThanOrEqual(state.step_timeout_ms)
-      expect(decision.evidence).toMatchObject({ gate: 'min_samples', step: state.step })
+      const isServed =
+        state.step < state.steps.length || nodes.some((node) => node.state === 'deployed')
+      const { gate, step } = decision.evidence
+      expect(step).toBe(state.step)
+      if (isServed) expect(gate).toBe('min_samples')
+      else expect(['min_samples', 'acknowledged']).toContain(gate)
+    })
+  })
+
+  test('is not complete by itself while no node has the version', () => {
+    always((state, nodes, of) => {
+      if (state.promoted) return
+      const without = nodes.filter((node) => node.state !== 'deployed' || node.step > state.step)
+      // Nothing else keeps it: the window is over, no request is asked for.
+      const steps = state.steps.map((step) => ({ ...step, gates: open }))
+      const atEnd = { ...state, steps, window_ms: 1e9, max_failed: null }
+      expect(decide(atEnd, without, of).do).not.toBe('complete')
     })
   })
 

@@ -184,6 +184,24 @@ describe('nodes that do not answer', () => {
     )
   })
 
+  test('do not make a rollout complete that no node has: it waits for one, and is paused at last', async () => {
+    await using s = await stage()
+    const { nodes } = await served(s, 2)
+    for (const node of nodes) await s.setStatus(node, 'offline')
+    const begun = await s.deploy({ ...rolling, step_timeout_seconds: 5 })
+    await s.pass(4)
+    expect((await s.show(begun.id)).rollout.phase).toBe('running')
+    await s.pass(2)
+    expect((await s.show(begun.id)).rollout).toMatchObject({
+      ...{ phase: 'paused', pause_reason: 'not_enough_samples' },
+      evidence: { gate: 'acknowledged', measured: 0, nodes: [] },
+    })
+    await s.deployments.order(developer, begun.id, 'resume', '')
+    await s.sync(nodes.slice(0, 1))
+    await s.pass(1)
+    expect((await s.show(begun.id)).status).toBe('completed')
+  })
+
   test('count as failed when they are online and the time of the step is over', async () => {
     await using s = await stage()
     const { id, nodes } = await served(s, 3)
