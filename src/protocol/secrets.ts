@@ -48,7 +48,8 @@ export const secretPutSchema = z.strictObject({
     .string()
     .min(1)
     .max(LIMITS.variableValueCharsMax)
-    .regex(/^[^\0]*$/, 'must have no zero bytes'),
+    .regex(/^[^\0]*$/, 'must have no zero bytes')
+    .refine((value) => value.isWellFormed(), 'must be text that UTF-8 can hold'),
 })
 export type SecretPut = z.infer<typeof secretPutSchema>
 

@@ -32,7 +32,7 @@ export const secretPut = command({
     if (process.stdin.isTTY === true) {
       terminal.err('The value, then Ctrl-D at the beginning of a line:\n')
     }
-    const value = valueOf(await Bun.stdin.text())
+    const value = secretValue(await Bun.stdin.bytes())
     const secret = await connect(values).post('/secrets', secretViewSchema, {
       name,
       value,
@@ -44,12 +44,24 @@ export const secretPut = command({
   },
 })
 
-/** Throws `invalid_config`, without showing what was read. */
-function valueOf(input: string): string {
-  const value = input.replace(/\r?\n$/, '')
+/** What was read, to the letter but for a line end at its end. Throws `invalid_config`, without showing it. */
+export function secretValue(input: Uint8Array): string {
+  const value = utf8(input).replace(/\r?\n$/, '')
   if (value.length >= 1 && value.length <= LIMITS.variableValueCharsMax) return value
   const limits = `1 to ${LIMITS.variableValueCharsMax} characters`
   throw new EdgefnError('invalid_config', `stdin: must have ${limits}, has ${value.length}.`)
+}
+
+/** A byte that is no text must not be replaced by another character, nor a mark at the beginning be dropped. */
+function utf8(input: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(input)
+  } catch {
+    throw new EdgefnError(
+      'invalid_config',
+      'stdin: must be UTF-8 text; put bytes in as base64, say.',
+    )
+  }
 }
 
 export const secretList = command({
