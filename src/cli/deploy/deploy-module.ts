@@ -10,7 +10,7 @@ import type { Method } from '../../protocol/manifest.ts'
 import type { ApiClient } from '../api-client.ts'
 import type { Progress } from '../progress.ts'
 import type { RouteText } from '../route-text.ts'
-import { planOrNull } from './first-plan.ts'
+import { newRoutes, planOrNull } from './first-plan.ts'
 import { passedByLines } from './passed-by.ts'
 import { ensureRoutes } from './routes.ts'
 import { uploadModule, type VersionFields } from './upload-module.ts'
@@ -48,6 +48,7 @@ export async function deployModule(
   const isChecked = rollout['check_index'] !== undefined
   // Refused here, it leaves nothing behind.
   if (isChecked) await planOrNull(client, name, { target, ...rollout })
+  await newRoutes(client, name, request.routes, request.methods)
   const version = await uploadModule(client, request, progress)
   const id = version.function_id
   const ensured = () => ensureRoutes(client, id, request.routes, request.methods, progress)

@@ -1,5 +1,7 @@
 /** What a deployment would do that the control plane has no plan of yet, and what it would do beside the plan. */
 
+import { z } from 'zod'
+
 import { EdgefnError } from '../../errors.ts'
 import { nodeViewSchema, routeViewSchema, type NodeView } from '../../protocol/api.ts'
 import type { Method } from '../../protocol/manifest.ts'
@@ -37,7 +39,7 @@ export async function nodesOf(client: ApiClient, target: string): Promise<NodeVi
   throw new EdgefnError('no_edge_nodes', 'No edge nodes available in target POP')
 }
 
-/** Those of the routes that the function `name` does not have. */
+/** Those of the routes that the function `name` does not have. Throws as creating them would, and creates none. */
 export async function newRoutes(
   client: ApiClient,
   name: string,
@@ -47,5 +49,11 @@ export async function newRoutes(
   if (wanted.length === 0) return []
   const routes = await client.list('/routes', routeViewSchema)
   const own = routes.filter((route) => route.function_name === name)
-  return wanted.filter((route) => !own.some((present) => isSameRoute(present, route, methods)))
+  const missing = wanted.filter(
+    (route) => !own.some((present) => isSameRoute(present, route, methods)),
+  )
+  for (const route of missing) {
+    await client.post('/routes/check', z.undefined(), { ...route, methods, function: name })
+  }
+  return missing
 }

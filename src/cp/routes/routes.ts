@@ -25,6 +25,19 @@ export function routeEndpoints(routes: RouteService): Endpoint[] {
       handle: ({ body, context }) => routes.create(context, body),
     }),
     endpoint({
+      method: 'POST',
+      path: '/routes/check',
+      tag: 'routes',
+      summary: 'Say whether a route would be created, and create none',
+      access: 'developer',
+      body: routeCreationSchema,
+      status: 204,
+      handle: async ({ body }) => {
+        await routes.check(body)
+        return undefined
+      },
+    }),
+    endpoint({
       method: 'GET',
       path: '/routes',
       tag: 'routes',

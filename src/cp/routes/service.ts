@@ -40,6 +40,8 @@ export interface RouteDeps {
 export interface RouteService {
   /** Throws `function_not_found`, `invalid_field` for the path, `conflict` naming the route that is in the way. */
   create(context: RequestContext, body: RouteCreation): Promise<RouteView>
+  /** Throws what `create` throws and changes nothing. A function that is not there is taken for one that is yet to be made. */
+  check(body: RouteCreation): Promise<void>
   list(query: RouteQuery): Promise<{ items: RouteView[]; next_cursor: string | null }>
   /** Throws `route_not_found`. */
   get(id: RouteId): Promise<RouteDetail>
@@ -57,6 +59,8 @@ export interface RouteService {
 export function createRoutes(deps: RouteDeps): RouteService {
   return {
     create: (context, body) => deps.db.write((tx) => createRoute(deps, tx, context, body)),
+
+    check: (body) => checkRoute(deps, body),
 
     list: async (query) => {
       const wanted =
@@ -106,13 +110,40 @@ async function createRoute(
   context: RequestContext,
   body: RouteCreation,
 ): Promise<RouteView> {
+  await refuseUnfit(deps, tx, body)
+  const target = await deps.functions.resolve(tx, body.function)
+  const row = newRow(body, target, await deps.nextRevision(tx))
+  await refuseConflict(tx, row)
+  await putRoute(tx, row)
+  await record(deps, tx, context, 'create', null, row)
+  await notify(deps, tx, row.revision, [row])
+  return toView(tx, row)
+}
+
+async function checkRoute(deps: RouteDeps, body: RouteCreation): Promise<void> {
+  await refuseUnfit(deps, deps.db, body)
+  const target = await deps.functions.resolve(deps.db, body.function).catch((error: unknown) => {
+    if (!(error instanceof EdgefnError) || error.code !== 'function_not_found') throw error
+    return { id: Bun.randomUUIDv7() as FunctionId, name: body.function }
+  })
+  await refuseConflict(deps.db, newRow(body, target, 0))
+}
+
+/** What a route may not be, whatever others there are. */
+async function refuseUnfit(deps: RouteDeps, sql: Sql, body: RouteCreation): Promise<void> {
   checkPath(body.path, body.path_type, deps.validatePattern)
-  if ((await countRoutes(tx)) >= LIMITS.routesMax) {
+  if ((await countRoutes(sql)) >= LIMITS.routesMax) {
     throw new EdgefnError('conflict', `There are ${LIMITS.routesMax} routes, which is the most.`)
   }
-  const target = await deps.functions.resolve(tx, body.function)
+}
+
+function newRow(
+  body: RouteCreation,
+  target: { readonly id: FunctionId; readonly name: string },
+  revision: number,
+): StoredRouteRow {
   const now = new Date().toISOString()
-  const row: StoredRouteRow = {
+  return {
     id: Bun.randomUUIDv7() as RouteId,
     host: body.host,
     path: body.path,
@@ -122,15 +153,10 @@ async function createRoute(
     function_name: target.name,
     pop_selector: body.pop_selector,
     priority: body.priority,
-    revision: await deps.nextRevision(tx),
+    revision,
     created_at: now,
     updated_at: now,
   }
-  await refuseConflict(tx, row)
-  await putRoute(tx, row)
-  await record(deps, tx, context, 'create', null, row)
-  await notify(deps, tx, row.revision, [row])
-  return toView(tx, row)
 }
 
 async function updateRoute(
@@ -192,9 +218,9 @@ function methodsJson(methods: readonly Method[]): string {
  * Two functions for the very same requests on one node would be a matter of chance, and the same route twice would stay when
  * one of them is deleted: refused, naming the other route.
  */
-async function refuseConflict(tx: Transaction, row: StoredRouteRow): Promise<void> {
+async function refuseConflict(sql: Sql, row: StoredRouteRow): Promise<void> {
   const methods = JSON.parse(row.methods) as Method[]
-  for (const other of await sameSpot(tx, row)) {
+  for (const other of await sameSpot(sql, row)) {
     if (!overlapsPops(row.pop_selector, other.pop_selector)) continue
     if (other.function_id === row.function_id) {
       const isTwin = other.methods === row.methods && other.pop_selector === row.pop_selector

@@ -15,6 +15,7 @@ const NO_MUTATIONS: Readonly<Record<string, string>> = {
   'post /nodes/{id}/telemetry': 'figures',
   'post /nodes/{id}/previews': 'a question, whose token was recorded when it was made',
   'post /functions/{id}/plan': 'a question',
+  'post /routes/check': 'a question',
 }
 
 /** Calls with a request id of its own. */
@@ -215,6 +216,7 @@ test('what is on that list writes nothing', async () => {
   const path = `/nodes/${node.node_id}`
   await cp.must('POST', `${path}/heartbeat`, heartbeatOf(node.node_id), node.token)
   await cp.must('POST', '/functions/one/plan', {})
+  await cp.must('POST', '/routes/check', { path: '/free', function: 'one' })
   const plan = await cp.must<Parameters<typeof ackOf>[0]>(
     'GET',
     `${path}/sync`,
