@@ -81,6 +81,32 @@ test('an index is checked before anything is made, and a route of the same deplo
   expect((await run('routes', 'list')).out).toContain('/new/*')
 })
 
+test('a route that would be refused is refused by the dry run, and before anything is made', async () => {
+  for (const [route, reason] of [
+    ['/old/*', 'to function hello already'],
+    ['/../x/*', 'must be written as "/x"'],
+  ] as const) {
+    for (const flags of [['--dry-run'], [], ['--check-index', '0']]) {
+      const words = ['deploy', file, '--name', 'late', '--target', 'a', '--route', route]
+      const { code, out, err } = await run(...words, ...flags)
+      expect(code).toBe(EXIT.refused)
+      expect(err).toContain(reason)
+      expect(out).not.toContain('would be created')
+    }
+  }
+  expect((await run('functions', 'show', 'late')).code).toBe(EXIT.refused)
+})
+
+test('a name that is given twice is refused', async () => {
+  const words = ['deploy', file, '--name', 'twice', '--dry-run', '--target', 'a']
+  const env = await run(...words, '--env', 'B=x', '--env', 'B=y')
+  expect(env.code).toBe(EXIT.usage)
+  expect(env.err).toContain('--env: B is given twice.')
+  const secret = await run(...words, '--secret', 'B=ONE', '--secret', 'B=TWO')
+  expect(secret.code).toBe(EXIT.usage)
+  expect(secret.err).toContain('--secret: B is given twice.')
+})
+
 test('a dry run says why the version would be refused, and what would be warned of', async () => {
   await cp.addFunction('strict', { memory_pages: 20, env: { TONE: 'dry' } })
   const words = ['deploy', file, '--name', 'strict', '--dry-run', '--target', 'a']

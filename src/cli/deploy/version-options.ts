@@ -9,6 +9,7 @@ import {
   type Values,
 } from '../../config/option.ts'
 import { choice, integer, matching, text } from '../../config/values.ts'
+import { EdgefnError } from '../../errors.ts'
 import { httpAllowPatternSchema } from '../../protocol/http-allow-schema.ts'
 import { functionNameSchema } from '../../protocol/ids.ts'
 import { LIMITS } from '../../protocol/limits.ts'
@@ -81,6 +82,20 @@ export const VERSION_OPTIONS = {
   force: toggle('take the version although it is not compatible with the one before'),
 } as const
 
+/** Throws `invalid_config` for a name that is given twice: which of the two is meant cannot be known. */
+function eachOnce(
+  option: 'env' | 'secret',
+  pairs: readonly (readonly [string, string])[],
+): Record<string, string> {
+  const seen = new Set<string>()
+  for (const [name] of pairs) {
+    if (seen.has(name))
+      throw new EdgefnError('invalid_config', `--${option}: ${name} is given twice.`)
+    seen.add(name)
+  }
+  return Object.fromEntries(pairs)
+}
+
 /** The fields of the version that the flags and the file ask for. */
 export function versionFieldsOf(
   file: string,
@@ -94,8 +109,8 @@ export function versionFieldsOf(
     memory_pages: values['memory-pages'],
     max_execution_ms: values['max-execution-ms'],
     quotas: quotasOf(values),
-    env: Object.fromEntries(values.env),
-    secrets: Object.fromEntries(values.secret),
+    env: eachOnce('env', values.env),
+    secrets: eachOnce('secret', values.secret),
     http_allow: values['allow-http'],
     isolation: values.isolation,
     message: values.message ?? '',
