@@ -65,13 +65,15 @@ export async function planDeployment(
   const ready = await readyVersion(functions, sql, found.id, body, split)
   const nodes = await allNodes(sql)
   const selector = body.target === 'all' ? null : body.target
-  const selected = nodes.filter((node) => !node.cordoned && selectsPop(selector, node.pop_id))
+  const ofTarget = nodes.filter((node) => selectsPop(selector, node.pop_id))
+  const selected = ofTarget.filter((node) => !node.cordoned)
   if (selected.length === 0) {
     throw new EdgefnError('no_edge_nodes', 'No edge nodes available in target POP', {
       details: { target: body.target },
     })
   }
   const settings = rolloutSettings(body, selected.length)
+  checkOrder(body.strategy, settings.pop_order, ofTarget)
   const supersedes = await activeRollout(sql, found.id)
   const now = await assignedNow(sql, found.id)
   const before = new Map(now)
@@ -143,11 +145,24 @@ async function checkIndex(sql: Sql, wanted: number | undefined, index: number): 
   )
 }
 
+/** A name that is misspelt would leave the POP its turn by id. Cordoned nodes are there too: they may be back before their turn. */
+function checkOrder(
+  strategy: DeploymentCreation['strategy'],
+  popOrder: readonly string[],
+  nodes: readonly NodeRow[],
+): void {
+  for (const [index, pops] of popOrder.entries()) {
+    if (nodes.some((node) => selectsPop(pops, node.pop_id))) continue
+    const problem = `selects no node of the target: ${JSON.stringify(pops)}`
+    throw contradiction(`${strategy}.pop_order.${index}`, problem)
+  }
+}
+
 /** Null when one version is to have all of the traffic. Throws `invalid_field` for fields that contradict each other. */
 function splitOf({ version, versions, sticky }: DeploymentCreation): SplitView | null {
   if (versions === undefined) {
     if (sticky === undefined) return null
-    throw contradiction('sticky', 'must not be given without versions')
+    throw contradiction('sticky', 'must not be given without a split: versions with their weights')
   }
   if (version !== undefined) throw contradiction('version', 'must not be given beside versions')
   const ascending = [...versions].sort((a, b) => a.version - b.version)

@@ -191,6 +191,24 @@ test('a deployment planned on what has changed since is refused', async () => {
   await s.deploy({ ...rolling, version: 3, check_index: done.revision })
 })
 
+test('a POP that has no node of the target is refused in the order, by its place', async () => {
+  await using s = await stage()
+  await served(s, 'abc')
+  await s.db.run(`UPDATE nodes SET cordoned = 1 WHERE id = 'b'`)
+  const planned = (target: string, pop_order: string[]) =>
+    s.deployments.plan(
+      'f',
+      deploymentCreationSchema.parse({ ...rolling, target, rolling: { batch: 1, pop_order } }),
+    )
+  const order = (await planned('all', ['pop-c', 'pop-b', '*'])).nodes.map((node) => node.node_id)
+  expect(order).toEqual(['c', 'a'] as NodeId[])
+  for (const target of ['all', 'pop-a']) {
+    const refused = planned(target, ['pop-a', target === 'all' ? 'tokio' : 'pop-c'])
+    expect(await codeOf(refused)).toBe('invalid_field')
+    await expect(refused).rejects.toThrow('rolling.pop_order.1 selects no node of the target')
+  }
+})
+
 test('setting the clock neither ends a window early nor lets it count what came before', async () => {
   await using s = await stage()
   const nodes = await served(s, 'ab')
@@ -216,7 +234,7 @@ const bodies = fc.record({
     {},
     { max_failed: 1 },
     rolling,
-    { strategy: 'rolling', rolling: { batch: '50%', pop_order: ['pop-c'] } },
+    { strategy: 'rolling', rolling: { batch: '50%', pop_order: ['pop-c,pop-a'] } },
     { strategy: 'canary', gates: { min_samples: 0, window_seconds: 3 } },
   ),
 })
