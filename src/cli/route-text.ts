@@ -36,7 +36,7 @@ export function regexRouteText(value: string): RouteText {
 /** The text form of a route, for people. */
 export function showRoute(route: RouteText): string {
   const host = route.host === '*' ? '' : route.host
-  if (route.path_type === 'regex') return `${host} ~ ${route.path}`
+  if (route.path_type === 'regex') return `${host} ~ ${route.path}`.trimStart()
   if (route.path_type === 'exact') return host + route.path
   return `${host}${route.path === '/' ? '' : route.path}/*`
 }

@@ -44,26 +44,25 @@ export const targetStateSchema = z.enum([
 ])
 export type TargetState = z.infer<typeof targetStateSchema>
 
-export const targetSelectorSchema = z.union([z.literal('all'), popSelectorSchema])
+export const targetSelectorSchema = z.union([z.literal('all'), popSelectorSchema], {
+  error:
+    'must be "all", or POP ids in one string, separated by commas; * matches any characters, a leading ! excludes',
+})
 
-const percentSchema = z
-  .string()
-  .regex(
-    /^(?:100|\d{1,2}(?:\.\d{1,2})?)%$/,
-    'must be a number of nodes, or a percentage like "10%"',
-  )
+const shareProblem = `must be a whole number of nodes, ${LIMITS.rolloutNodesMax} at most, or a percentage like "10%"`
+const percentSchema = z.string().regex(/^(?:100|\d{1,2}(?:\.\d{1,2})?)%$/, shareProblem)
 
 /** A number of nodes, or a part of them: `3`, `"10%"`. A part is rounded up. */
 export const nodeShareSchema = z
-  .union([z.int().min(1).max(LIMITS.rolloutNodesMax), percentSchema])
+  .union([z.int().min(1).max(LIMITS.rolloutNodesMax), percentSchema], { error: shareProblem })
   .refine((share) => typeof share === 'number' || Number.parseFloat(share) > 0, 'must be above 0%')
 export type NodeShare = z.infer<typeof nodeShareSchema>
 
 /** How many nodes may fail: `0`, `3`, `"10%"`. A part is rounded down. */
-export const failedShareSchema = z.union([
-  z.int().min(0).max(LIMITS.rolloutNodesMax),
-  percentSchema,
-])
+export const failedShareSchema = z.union(
+  [z.int().min(0).max(LIMITS.rolloutNodesMax), percentSchema],
+  { error: shareProblem },
+)
 export type FailedShare = z.infer<typeof failedShareSchema>
 
 const errorRateMaxSchema = z.number().min(0).max(1)

@@ -20,11 +20,14 @@ const cookieNameSchema = z
  * What makes a user, who gets the same version each time: the client's address, or the value of a header field or cookie. A
  * request that lacks the field or the cookie is told apart by its client's address.
  */
-export const stickySchema = z.union([
-  z.literal('client'),
-  z.strictObject({ header: headerNameSchema }),
-  z.strictObject({ cookie: cookieNameSchema }),
-])
+export const stickySchema = z.union(
+  [
+    z.literal('client'),
+    z.strictObject({ header: headerNameSchema }),
+    z.strictObject({ cookie: cookieNameSchema }),
+  ],
+  { error: 'must be "client", {"header": NAME} or {"cookie": NAME}' },
+)
 export type Sticky = z.infer<typeof stickySchema>
 
 /** Percent of the users. */

@@ -73,7 +73,9 @@ test('an index is checked before anything is made, and a route of the same deplo
   expect(new_routes.map((route) => route.path)).toEqual(['/new'])
   const late = await run(...words, '--check-index', `${index - 1}`)
   expect(late.code).toBe(EXIT.refused)
-  expect((await run('versions', 'show', 'hello', 'v2')).code).toBe(EXIT.refused)
+  const absent = await run('versions', 'show', 'hello', 'v2')
+  expect(absent.code).toBe(EXIT.refused)
+  expect(absent.err).toContain('Function hello has no version 2.')
   expect((await run('routes', 'list')).out).not.toContain('/new/*')
   // Nobody plays the nodes: accepted, and waited for in vain.
   const taken = await run(...words, '--check-index', `${index}`, '--timeout', '1s')

@@ -33,6 +33,8 @@ test.each(refused)('%s is refused', (text, reason) => {
 test('a regular expression begins at the first slash', () => {
   const route = regexRouteText('a.example.com/v[0-9]+/.*')
   expect(route).toEqual({ host: 'a.example.com', path: '/v[0-9]+/.*', path_type: 'regex' })
+  expect(showRoute(route)).toBe('a.example.com ~ /v[0-9]+/.*')
+  expect(showRoute(regexRouteText('/v[0-9]+'))).toBe('~ /v[0-9]+')
 })
 
 test('what is shown reads back as the same route', () => {

@@ -10,8 +10,9 @@ import { readBody, readJsonBody } from '../../src/http/body.ts'
 import { errorAnswer, errorResponse } from '../../src/http/error-response.ts'
 import { requestIdOf } from '../../src/http/request-id.ts'
 import { validate } from '../../src/http/validate.ts'
-import { errorBodySchema } from '../../src/protocol/api.ts'
+import { deploymentCreationSchema, errorBodySchema } from '../../src/protocol/api.ts'
 import { functionRegistrationSchema } from '../../src/protocol/registration.ts'
+import { secretPutSchema } from '../../src/protocol/secrets.ts'
 
 function thrownBy(work: () => unknown): EdgefnError {
   try {
@@ -150,6 +151,24 @@ test.each([
 ])('the message names the field: %p', (body, field, message) => {
   const error = thrownBy(() => validate(functionRegistrationSchema, body, 'body'))
   expect([error.message, error.details?.['field']]).toEqual([message, field])
+})
+
+test.each([
+  [{ strategy: 'canary', canary: { steps: [{ nodes: 1.5 }] } }, 'canary.steps.0.nodes', '"10%"'],
+  [{ max_failed: [] }, 'max_failed', 'a whole number of nodes'],
+  [{ target: ['tokyo', '!tokyo'] }, 'target', 'POP ids in one string'],
+  [{ target: 'Tokyo!' }, 'target', 'POP ids'],
+  [{ sticky: { path: 'a' } }, 'sticky', '{"header": NAME}'],
+])('of a field that takes several kinds it says which: %p', (body, field, message) => {
+  const error = thrownBy(() => validate(deploymentCreationSchema, body, 'body'))
+  expect(error.message).toStartWith(`Field ${field} of the body must be`)
+  expect(error.message).toContain(message)
+})
+
+test('half a surrogate pair is no value of a secret: it could not be given back', () => {
+  const put = (value: string) => validate(secretPutSchema, { name: 'KEY', value }, 'body')
+  expect(put('\u{1f600}').value).toBe('\u{1f600}')
+  expect(thrownBy(() => put('a\ud800b')).message).toContain('must be text that UTF-8 can hold')
 })
 
 test('all wrong fields are listed, up to a bound', () => {

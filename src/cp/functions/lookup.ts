@@ -37,7 +37,8 @@ export async function requireVersion(
 ): Promise<StoredVersion> {
   const stored = await findVersion(sql, functionId, version)
   if (stored !== null) return stored
-  throw new EdgefnError('version_not_found', `Function ${functionId} has no version ${version}.`)
+  const name = (await findFunction(sql, functionId))?.name ?? functionId
+  throw new EdgefnError('version_not_found', `Function ${name} has no version ${version}.`)
 }
 
 /** The version as the API shows it. */
@@ -51,7 +52,10 @@ async function newestReady(sql: Sql, functionId: FunctionId): Promise<StoredVers
   if (found?.latest_version != null) return requireVersion(sql, functionId, found.latest_version)
   const [waiting] = await listVersions(sql, functionId, { cursor: undefined, rows: 1 })
   if (waiting !== undefined) throw moduleMissing(waiting)
-  throw new EdgefnError('version_not_found', `Function ${functionId} has no version.`)
+  throw new EdgefnError(
+    'version_not_found',
+    `Function ${found?.name ?? functionId} has no version.`,
+  )
 }
 
 function readyVersion(stored: StoredVersion, location: Location): ReadyVersion {
