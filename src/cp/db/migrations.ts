@@ -26,6 +26,7 @@ import largeTables from '../../../migrations/cp/0030_large_tables.sql' with { ty
 import syncSchemas from '../../../migrations/cp/0031_sync_schemas.sql' with { type: 'text' }
 import auditAcceptance from '../../../migrations/cp/0032_audit_acceptance.sql' with { type: 'text' }
 import orderOfRows from '../../../migrations/cp/0033_order_of_rows.sql' with { type: 'text' }
+import outcomeTimes from '../../../migrations/cp/0034_outcome_times.sql' with { type: 'text' }
 
 export interface Migration {
   /** Greater than those before. */
@@ -61,4 +62,5 @@ export const MIGRATIONS: readonly Migration[] = [
   { id: 31, name: 'sync_schemas', sql: syncSchemas },
   { id: 32, name: 'audit_acceptance', sql: auditAcceptance },
   { id: 33, name: 'order_of_rows', sql: orderOfRows },
+  { id: 34, name: 'outcome_times', sql: outcomeTimes },
 ]

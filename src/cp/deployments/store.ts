@@ -80,7 +80,7 @@ export async function targetsOf(sql: Sql, ids: readonly DeploymentId[]): Promise
   const rows = await sql.all(
     `SELECT rt.deployment_id, rt.node_id, n.pop_id, coalesce(rt.outcome, t.state, 'waiting') AS state, rt.step,
        rt.previous_version, rt.previous_split, rt.previous_deployment_id, t.error_code, t.error_message,
-       coalesce(t.updated_at, d.created_at) AS updated_at
+       coalesce(rt.outcome_at, t.updated_at, d.created_at) AS updated_at
      FROM rollout_targets rt JOIN nodes n ON n.id = rt.node_id JOIN deployments d ON d.id = rt.deployment_id
      LEFT JOIN deployment_targets t ON t.deployment_id = rt.deployment_id AND t.node_id = rt.node_id
      WHERE rt.deployment_id IN (SELECT value FROM json_each(?)) ORDER BY n.pop_id, rt.node_id`,

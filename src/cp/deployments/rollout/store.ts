@@ -177,7 +177,8 @@ export async function insertRolloutTargets(
   await tx.run(
     `INSERT INTO rollout_targets (deployment_id, node_id, step, previous_version, previous_split, previous_deployment_id)
      SELECT ?, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?) WHERE true
-     ON CONFLICT DO UPDATE SET step = excluded.step, outcome = NULL WHERE outcome = 'skipped'`,
+     ON CONFLICT DO UPDATE SET step = excluded.step, outcome = NULL, outcome_at = NULL
+       WHERE outcome = 'skipped'`,
     [id, JSON.stringify(rows)],
   )
 }
@@ -185,9 +186,9 @@ export async function insertRolloutTargets(
 /** Nodes whose turn it is; those that have been cordoned since keep what they have, and are passed by. */
 export async function takeTurn(tx: Transaction, id: DeploymentId, step: number): Promise<NodeId[]> {
   await tx.run(
-    `UPDATE rollout_targets SET outcome = 'skipped' WHERE deployment_id = ? AND step = ?
+    `UPDATE rollout_targets SET outcome = 'skipped', outcome_at = ? WHERE deployment_id = ? AND step = ?
        AND node_id IN (SELECT id FROM nodes WHERE cordoned = 1)`,
-    [id, step],
+    [new Date().toISOString(), id, step],
   )
   const rows = await tx.all(
     `SELECT node_id FROM rollout_targets
@@ -249,7 +250,11 @@ export async function setOutcomes(
   await tx.run(
     `UPDATE rollout_targets SET outcome = CASE WHEN EXISTS (SELECT 1 FROM deployment_targets t
        WHERE t.deployment_id = rollout_targets.deployment_id AND t.node_id = rollout_targets.node_id)
-     THEN ? ELSE ? END WHERE deployment_id = ?`,
+     THEN ? ELSE ? END, outcome_at = NULL WHERE deployment_id = ?`,
     [begun, rest, id],
+  )
+  await tx.run(
+    'UPDATE rollout_targets SET outcome_at = ? WHERE deployment_id = ? AND outcome IS NOT NULL',
+    [new Date().toISOString(), id],
   )
 }

@@ -161,6 +161,24 @@ describe('a canary', () => {
   })
 })
 
+test('the time of a target that was given back or left out is that of the end, not of what it answered before', async () => {
+  await using s = await stage()
+  const { nodes } = await served(s, 2)
+  const begun = await s.deploy({ version: 2, strategy: 'rolling' })
+  await s.sync(nodes)
+  const long = '2026-01-01T00:00:00.000Z'
+  await s.db.run('UPDATE deployments SET created_at = ?', [long])
+  await s.db.run('UPDATE deployment_targets SET updated_at = ?', [long])
+  const times = async () => (await s.show(begun.id)).targets.map((target) => target.updated_at)
+  expect(await times()).toEqual([long, long])
+  await s.deployments.order(developer, begun.id, 'abort', '')
+  const { targets, updated_at } = await s.show(begun.id)
+  expect(targets.map((target) => target.state)).toEqual(['rolled_back', 'skipped'])
+  for (const time of await times()) {
+    expect(Date.parse(updated_at) - Date.parse(time)).toBeLessThan(10_000)
+  }
+})
+
 describe('nodes that do not answer', () => {
   const rolling = { version: 2, strategy: 'rolling', rolling: { batch: 2 } }
 
