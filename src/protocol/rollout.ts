@@ -236,6 +236,8 @@ export const planNodeViewSchema = z.strictObject({
   step: z.int().nullable(),
   /** What the node is to serve now. */
   from: previousSchema,
+  /** Whether the node has said that it serves `from`; until then it may serve what it had before. True where that is nothing. */
+  acknowledged: z.boolean(),
   /** What a roll-back of this deployment gives the node. */
   back_to: previousSchema,
   to: z.strictObject({ version: versionSchema, split: splitViewSchema.nullable() }).nullable(),

@@ -81,6 +81,7 @@ test('an index is checked before anything is made, and a route of the same deplo
   const taken = await run(...words, '--check-index', `${index}`, '--timeout', '1s')
   expect(taken.code).toBe(EXIT.notDeployed)
   expect((await run('routes', 'list')).out).toContain('/new/*')
+  expect((await run('plan', 'hello', 'v1')).out).toMatch(/a-1 .* v2 \(not acknowledged\) +v1/)
 })
 
 test('a route that would be refused is refused by the dry run, and before anything is made', async () => {

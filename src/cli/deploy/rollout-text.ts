@@ -116,10 +116,16 @@ export function printPlan(terminal: Terminal, plan: DeploymentPlanView): void {
     POP: (item) => item.pop_id,
     STEP: (item) => String(item.step ?? '-'),
     ONLINE: (item) => (item.online ? 'yes' : 'no'),
-    NOW: (item) => (item.from === null ? '-' : splitText(item.from)),
+    NOW: nowText,
     THEN: thenText,
     ROUTES: (item) => item.routes.map((id) => routes.get(id) ?? id).join(' ') || '-',
   })
+}
+
+/** A node that is behind may serve what it had before, which nobody knows. */
+function nowText({ from, acknowledged }: PlanNodeView): string {
+  if (from === null) return '-'
+  return acknowledged ? splitText(from) : `${splitText(from)} (not acknowledged)`
 }
 
 function thenText({ from, to }: PlanNodeView): string {

@@ -24,6 +24,7 @@ export interface PlannedNode {
   /** Null: not of the target, but given back what it ran before the rollout that is superseded. */
   readonly step: number | null
   readonly from: Previous
+  readonly acknowledged: boolean
   readonly back_to: Previous
 }
 
@@ -76,7 +77,7 @@ export async function planDeployment(
   checkOrder(body.strategy, settings.pop_order, ofTarget)
   const supersedes = await activeRollout(sql, found.id)
   const now = await assignedNow(sql, found.id)
-  const before = new Map(now)
+  const before = new Map([...now].map(([nodeId, { previous }]) => [nodeId, previous]))
   if (supersedes !== null) {
     for (const { node_id, previous } of await changedNodes(sql, supersedes.deployment_id)) {
       before.set(node_id, previous)
@@ -87,12 +88,14 @@ export async function planDeployment(
     pop_id: node.pop_id,
     online: node.online,
     step,
-    from: now.get(node.id) ?? null,
+    from: now.get(node.id)?.previous ?? null,
+    acknowledged: now.get(node.id)?.acknowledged ?? true,
     back_to: before.get(node.id) ?? null,
   })
   const taken = new Set(selected.map((node) => node.id))
   const givenBack = nodes.filter(
-    ({ id }) => !taken.has(id) && before.get(id)?.deployment_id !== now.get(id)?.deployment_id,
+    ({ id }) =>
+      !taken.has(id) && before.get(id)?.deployment_id !== now.get(id)?.previous?.deployment_id,
   )
   return {
     function_id: found.id,
@@ -197,19 +200,28 @@ async function allNodes(sql: Sql): Promise<NodeRow[]> {
   }))
 }
 
-async function assignedNow(sql: Sql, functionId: FunctionId): Promise<Map<NodeId, Previous>> {
+interface AssignedNow {
+  readonly previous: Previous
+  readonly acknowledged: boolean
+}
+
+async function assignedNow(sql: Sql, functionId: FunctionId): Promise<Map<NodeId, AssignedNow>> {
   const rows = await sql.all(
-    `SELECT node_id, version, split, deployment_id FROM assignments
-     WHERE function_id = ? AND removed = 0`,
+    `SELECT a.node_id, a.version, a.split, a.deployment_id, t.state FROM assignments a
+     LEFT JOIN deployment_targets t ON t.deployment_id = a.deployment_id AND t.node_id = a.node_id
+     WHERE a.function_id = ? AND a.removed = 0`,
     [functionId],
   )
   return new Map(
     rows.map((row) => [
       row['node_id'] as NodeId,
       {
-        version: Number(row['version']),
-        split: readSplit(row['split']),
-        deployment_id: row['deployment_id'] as DeploymentId,
+        previous: {
+          version: Number(row['version']),
+          split: readSplit(row['split']),
+          deployment_id: row['deployment_id'] as DeploymentId,
+        },
+        acknowledged: row['state'] === 'deployed',
       },
     ]),
   )

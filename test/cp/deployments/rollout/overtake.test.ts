@@ -191,6 +191,20 @@ test('a deployment planned on what has changed since is refused', async () => {
   await s.deploy({ ...rolling, version: 3, check_index: done.revision })
 })
 
+test('a plan says which nodes have not acknowledged what they are to serve now', async () => {
+  await using s = await stage()
+  const nodes = await served(s, 'abc')
+  await s.addNode('d', 'pop-d')
+  await s.deploy({ version: 2 })
+  await s.sync(nodes.slice(0, 1))
+  await s.sync(nodes.slice(1, 2), 'failed')
+  const plan = await s.deployments.plan('f', deploymentCreationSchema.parse({ version: 3 }))
+  const said = plan.nodes.map(
+    (node) => `${node.node_id} ${node.from?.version} ${node.acknowledged}`,
+  )
+  expect(said).toEqual(['a 2 true', 'b 2 false', 'c 2 false', 'd 2 false'])
+})
+
 test('a POP that has no node of the target is refused in the order, by its place', async () => {
   await using s = await stage()
   await served(s, 'abc')
