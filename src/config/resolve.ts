@@ -63,10 +63,15 @@ function readGiven(name: string, option: Option<unknown>, { texts, origin }: Giv
     return option.read(texts)
   } catch (error) {
     const refused = error instanceof ItemError ? [error.item] : texts
-    const quoted = refused.map((text) => JSON.stringify(text)).join(' ')
+    const quoted = refused.map((text) => JSON.stringify(withoutAccount(text))).join(' ')
     const got = option.secret ? '' : `, got ${quoted}`
     throw new EdgefnError('invalid_config', `${origin}: ${errorMessage(error)}${got}.`)
   }
+}
+
+/** What is refused is shown, and a URL may have a password in it where none belongs. */
+function withoutAccount(text: string): string {
+  return text.replace(/:\/\/[^/?#]*@/g, '://***@')
 }
 
 /** Names of options and the commands that have them, over all commands. */

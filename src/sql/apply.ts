@@ -5,7 +5,7 @@ import { SQLITE, SqliteError } from '../../ffi/sqlite.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import type { SchemaBody } from '../protocol/schemas.ts'
 import type { SqlAnswer } from './job.ts'
-import { SCHEMAS_TABLE } from './rules.ts'
+import { SCHEMAS_TABLE, schemaMayNot } from './rules.ts'
 
 export interface ApplyClock {
   /** RFC 3339. */
@@ -18,6 +18,8 @@ export interface ApplyClock {
 
 const encoder = new TextEncoder()
 const messageCharsMax = 2000
+const newline = 10
+const blanks: ReadonlySet<number> = new Set([9, 10, 12, 13, 32])
 
 /**
  * Tells of each schema what became of it, until one fails: what that one did is undone, and those after it wait. A number that
@@ -42,11 +44,12 @@ function applyOne(
   clock: ApplyClock,
 ): SqlAnswer['error'] {
   clock.begin()
+  const place: Place = { line: null }
   try {
     connection.run('BEGIN IMMEDIATE')
     const known = appliedAs(connection, schema.number)
     if (known === null) {
-      runAll(connection, schema.sql)
+      runAll(connection, schema.sql, place)
       connection.run(`INSERT INTO ${SCHEMAS_TABLE} VALUES (?1, ?2, ?3)`, [
         ...[schema.number, schema.sha256, clock.now()],
       ])
@@ -60,7 +63,7 @@ function applyOne(
   } catch (thrown) {
     // Some errors have rolled back already.
     if (connection.inTransaction) connection.run('ROLLBACK')
-    return errorOf(thrown, clock)
+    return errorOf(thrown, clock, place)
   }
 }
 
@@ -74,9 +77,16 @@ function appliedAs(connection: SqliteConnection, number: number): string | null 
   return row === undefined ? null : String(row[0])
 }
 
-function runAll(connection: SqliteConnection, sql: string): void {
+/** Which statement of a schema runs. */
+interface Place {
+  /** On which line it begins, counted from 1; null before and after all of them. */
+  line: number | null
+}
+
+function runAll(connection: SqliteConnection, sql: string, place: Place): void {
   const text = encoder.encode(sql)
   for (let at = 0; at < text.length;) {
+    place.line = lineOf(text, at)
     const { statement, next } = connection.prepare(text, at)
     at = next
     if (statement === null) continue
@@ -88,14 +98,29 @@ function runAll(connection: SqliteConnection, sql: string): void {
       statement.finalize()
     }
   }
+  place.line = null
+}
+
+/** The line of the first byte at `at` or behind it that is no blank. */
+function lineOf(text: Uint8Array, at: number): number {
+  let begins = at
+  while (blanks.has(text[begins] ?? 0)) begins += 1
+  let line = 1
+  for (let index = 0; index < begins; index += 1) if (text[index] === newline) line += 1
+  return line
 }
 
 class Conflict extends Error {}
 
-function errorOf(thrown: unknown, clock: ApplyClock): NonNullable<SqlAnswer['error']> {
+function errorOf(
+  thrown: unknown,
+  clock: ApplyClock,
+  { line }: Place,
+): NonNullable<SqlAnswer['error']> {
   if (thrown instanceof Conflict) return { code: 'conflict', message: thrown.message }
   if (!(thrown instanceof SqliteError)) throw thrown
-  const message = thrown.message.slice(0, messageCharsMax)
+  const where = line === null ? '' : `line ${line}: `
+  const message = `${where}${thrown.message}`.slice(0, messageCharsMax)
   switch (thrown.primary) {
     case SQLITE.INTERRUPT:
       return {
@@ -111,6 +136,8 @@ function errorOf(thrown: unknown, clock: ApplyClock): NonNullable<SqlAnswer['err
         code: 'full',
         message: `The database would be over ${LIMITS.sqlDatabaseBytesMax} bytes, or the disk is full.`,
       }
+    case SQLITE.AUTH:
+      return { code: 'sql_error', message: `${message}; ${schemaMayNot}` }
     default:
       return { code: 'sql_error', message }
   }

@@ -69,6 +69,9 @@ export function guestMay({ action, first, second }: Intent): boolean {
   return action === ACTIONS.PRAGMA && PRAGMAS.has(first().toLowerCase()) && second() === ''
 }
 
+/** In words, for who wrote a schema that does; SQLite says no more than that it is not authorized. */
+export const schemaMayNot = `a schema may not begin or end transactions, attach databases, set pragmas, make temporary tables or touch ${SCHEMAS_TABLE}`
+
 /** Schemas may besides make, change and drop what belongs to the function; transactions are not theirs to begin and end. */
 export function schemaMay(intent: Intent): boolean {
   const { action, first, second } = intent

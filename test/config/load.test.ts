@@ -242,6 +242,11 @@ describe('refusals say what is wrong and where it came from', () => {
     expect(() => load(EDGE_OPTIONS, flags)).toThrow(/^--token: must not be empty\.$/)
   })
 
+  test('nor the account of a URL that may have none', () => {
+    const flags = { 'mqtt-url': 'mqtts://me:secret@broker:1883/x' }
+    expect(() => load(CP_OPTIONS, flags)).toThrow(/got "mqtts:\/\/\*\*\*@broker:1883\/x"\.$/)
+  })
+
   test('and pass over what a container runtime derives from a service name', () => {
     const env = {
       EDGEFN_CP_SERVICE_HOST: '10.0.0.1',

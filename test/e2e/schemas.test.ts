@@ -196,6 +196,21 @@ test('a node that was away, or whose agent is killed amidst a long schema, has i
   expect(await rowsOf(b, '/long', 'SELECT * FROM t')).toEqual([[0]])
 }, 120_000)
 
+test('schemas that are made at the same moment are all made, each with a number of its own', async () => {
+  await plane.run('deploy', guest, '--name', 'many', '--route', '/many')
+  const files = Array.from({ length: 8 }, (_, index) => {
+    const file = join(world.dir, `many-${index}.sql`)
+    writeFileSync(file, `CREATE TABLE t${index} (x)`)
+    return file
+  })
+  const made = await Promise.all(
+    files.map((file) => plane.run('schemas', 'create', 'many', file, '--output', 'json')),
+  )
+  const numbers = made.map((text) => (JSON.parse(text) as SchemaSummary).number)
+  expect(numbers.toSorted((one, other) => one - other)).toEqual([1, 2, 3, 4, 5, 6, 7, 8])
+  await plane.run('functions', 'delete', 'many')
+}, 120_000)
+
 test('a query that never ends is stopped by its deadline, and the neighbour notices nothing', async () => {
   const workers = a.workers()
   const endless =

@@ -64,7 +64,7 @@ test('one that fails leaves nothing, and those after it are not tried', async ()
   ])
   expect(answers).toEqual([
     { number: 1, error: null },
-    { number: 2, error: { code: 'sql_error', message: 'no such table: v' } },
+    { number: 2, error: { code: 'sql_error', message: 'line 1: no such table: v' } },
   ])
   expect(rows("SELECT name FROM sqlite_schema WHERE type = 'table'")).toEqual([
     ['edgefn_schemas'],
@@ -105,6 +105,13 @@ test.each([
   const [, answer] = await apply([body(1, 'CREATE TABLE t (x)'), body(2, sql)])
   expect(answer?.error?.code).toBe('sql_error')
   expect(answer?.error?.message).toMatch(/not authorized|prohibited|within a transaction/)
+})
+
+test('what is refused is said with the line of its statement, and what a schema may not do', async () => {
+  const [refused] = await apply([body(1, 'CREATE TABLE t (x);\n\n-- The end.\nCOMMIT;\nSELECT 1')])
+  expect(refused?.error?.message).toMatch(/^line 3: not authorized; a schema may not begin or end/)
+  const [wrong] = await apply([body(1, 'CREATE TABLE t (x);\n\n  CREATE TABLE t (x)')])
+  expect(wrong?.error?.message).toBe('line 3: table t already exists')
 })
 
 test('full-text search, indexes, views, triggers and changes of tables are allowed', async () => {

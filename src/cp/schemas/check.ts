@@ -12,14 +12,8 @@ import { runSqlProcess, SqlProcessFailed } from '../../sql/sql-process.ts'
  */
 export type CheckSchemas = (schemas: readonly SchemaBody[]) => Promise<void>
 
-/** One at a time: a trial may take a whole processor. */
 export function createCheck(command: SqlCommand): CheckSchemas {
-  let last: Promise<unknown> = Promise.resolve()
-  return (schemas) => {
-    const next = last.then(() => check(command, schemas))
-    last = next.catch(() => undefined)
-    return next
-  }
+  return (schemas) => check(command, schemas)
 }
 
 async function check(command: SqlCommand, schemas: readonly SchemaBody[]): Promise<void> {

@@ -43,18 +43,13 @@ export interface SchemaService {
 }
 
 export function createSchemas(deps: SchemaDeps): SchemaService {
+  // One at a time: a trial may take a whole processor, and it is of the schema together with all that are there before it.
+  let last: Promise<unknown> = Promise.resolve()
   return {
-    create: async (context, body) => {
-      for (let tries = 1; tries <= triesMax; tries += 1) {
-        const owner = await deps.functions.resolve(deps.db, body.function)
-        const before = await bodiesOf(deps.db, owner.id)
-        const schema = nextOf(before, body.sql)
-        refuseTooMuch([...before, schema])
-        await deps.check([...before, schema])
-        const made = await deps.db.write((tx) => insert(deps, tx, context, body, owner, schema))
-        if (made !== null) return made
-      }
-      throw new EdgefnError('conflict', 'Others make schemas of this function; try again.')
+    create: (context, body) => {
+      const made = last.then(() => createSchema(deps, context, body))
+      last = made.catch(() => undefined)
+      return made
     },
 
     list: async (query) => {
@@ -79,6 +74,24 @@ export function createSchemas(deps: SchemaDeps): SchemaService {
       return { ...row, nodes: nodes.filter(({ pop_id }) => selectsPop(row.pop_selector, pop_id)) }
     },
   }
+}
+
+async function createSchema(
+  deps: SchemaDeps,
+  context: RequestContext,
+  body: SchemaCreation,
+): Promise<SchemaSummary> {
+  for (let tries = 1; tries <= triesMax; tries += 1) {
+    const owner = await deps.functions.resolve(deps.db, body.function)
+    const before = await bodiesOf(deps.db, owner.id)
+    const schema = nextOf(before, body.sql)
+    refuseTooMuch([...before, schema])
+    await deps.check([...before, schema])
+    const made = await deps.db.write((tx) => insert(deps, tx, context, body, owner, schema))
+    if (made !== null) return made
+  }
+  // Through another control plane on this database.
+  throw new EdgefnError('conflict', 'Others make schemas of this function; try again.')
 }
 
 function nextOf(before: readonly SchemaBody[], sql: string): SchemaBody {
