@@ -128,7 +128,7 @@ test('one that fails on the rows of a node is rolled back there and reported; it
   const { nodes } = await plane.api<SchemaView>('GET', `/schemas/${failing.id}`)
   expect(nodes.find(({ node_id }) => node_id === 'a')).toMatchObject({
     error_code: 'sql_error',
-    error_message: 'UNIQUE constraint failed: entries.text',
+    error_message: 'line 1: UNIQUE constraint failed: entries.text',
   })
   expect(
     await rowsOf(a, '/book', "SELECT count(*) FROM sqlite_schema WHERE name = 'more'"),
