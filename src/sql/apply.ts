@@ -17,9 +17,10 @@ export interface ApplyClock {
 }
 
 const encoder = new TextEncoder()
+const decoder = new TextDecoder()
 const messageCharsMax = 2000
-const newline = 10
-const blanks: ReadonlySet<number> = new Set([9, 10, 12, 13, 32])
+/** Blanks and comments, which may stand before a statement and belong to none. */
+const beforeStatement = /^(?:[\t\n\f\r ]+|--[^\n]*|\/\*[^]*?\*\/)*/
 
 /**
  * Tells of each schema what became of it, until one fails: what that one did is undone, and those after it wait. A number that
@@ -44,7 +45,7 @@ function applyOne(
   clock: ApplyClock,
 ): SqlAnswer['error'] {
   clock.begin()
-  const place: Place = { line: null }
+  const place: Place = { at: null }
   try {
     connection.run('BEGIN IMMEDIATE')
     const known = appliedAs(connection, schema.number)
@@ -63,7 +64,7 @@ function applyOne(
   } catch (thrown) {
     // Some errors have rolled back already.
     if (connection.inTransaction) connection.run('ROLLBACK')
-    return errorOf(thrown, clock, place)
+    return errorOf(thrown, clock, place.at === null ? null : lineOf(schema.sql, place.at))
   }
 }
 
@@ -79,14 +80,14 @@ function appliedAs(connection: SqliteConnection, number: number): string | null 
 
 /** Which statement of a schema runs. */
 interface Place {
-  /** On which line it begins, counted from 1; null before and after all of them. */
-  line: number | null
+  /** Byte behind the one before it; null before and after all of them. Counting lines is left to when one fails. */
+  at: number | null
 }
 
 function runAll(connection: SqliteConnection, sql: string, place: Place): void {
   const text = encoder.encode(sql)
   for (let at = 0; at < text.length;) {
-    place.line = lineOf(text, at)
+    place.at = at
     const { statement, next } = connection.prepare(text, at)
     at = next
     if (statement === null) continue
@@ -98,16 +99,15 @@ function runAll(connection: SqliteConnection, sql: string, place: Place): void {
       statement.finalize()
     }
   }
-  place.line = null
+  place.at = null
 }
 
-/** The line of the first byte at `at` or behind it that is no blank. */
-function lineOf(text: Uint8Array, at: number): number {
-  let begins = at
-  while (blanks.has(text[begins] ?? 0)) begins += 1
-  let line = 1
-  for (let index = 0; index < begins; index += 1) if (text[index] === newline) line += 1
-  return line
+/** The line, counted from 1, of the statement behind byte `at` and the blanks and comments there. */
+function lineOf(sql: string, at: number): number {
+  const text = encoder.encode(sql)
+  const before = decoder.decode(text.subarray(0, at))
+  const passed = beforeStatement.exec(decoder.decode(text.subarray(at)))?.[0] ?? ''
+  return `${before}${passed}`.split('\n').length
 }
 
 class Conflict extends Error {}
@@ -115,7 +115,7 @@ class Conflict extends Error {}
 function errorOf(
   thrown: unknown,
   clock: ApplyClock,
-  { line }: Place,
+  line: number | null,
 ): NonNullable<SqlAnswer['error']> {
   if (thrown instanceof Conflict) return { code: 'conflict', message: thrown.message }
   if (!(thrown instanceof SqliteError)) throw thrown

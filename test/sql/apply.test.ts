@@ -109,8 +109,9 @@ test.each([
 
 test('what is refused is said with the line of its statement, and what a schema may not do', async () => {
   const [refused] = await apply([body(1, 'CREATE TABLE t (x);\n\n-- The end.\nCOMMIT;\nSELECT 1')])
-  expect(refused?.error?.message).toMatch(/^line 3: not authorized; a schema may not begin or end/)
-  const [wrong] = await apply([body(1, 'CREATE TABLE t (x);\n\n  CREATE TABLE t (x)')])
+  expect(refused?.error?.message).toMatch(/^line 4: not authorized; a schema may not begin or end/)
+  const again = 'CREATE TABLE t (x); -- What „t“ is for.\n/* Once\nmore: */ CREATE TABLE t (x)'
+  const [wrong] = await apply([body(1, again)])
   expect(wrong?.error?.message).toBe('line 3: table t already exists')
 })
 
