@@ -69,9 +69,12 @@ function readGiven(name: string, option: Option<unknown>, { texts, origin }: Giv
   }
 }
 
-/** What is refused is shown, and a URL may have a password in it where none belongs. */
+/**
+ * What is refused is shown, and a URL may have a password in it where none belongs: up to the last `@`, as it may have any character,
+ * also those that make it no URL.
+ */
 function withoutAccount(text: string): string {
-  return text.replace(/:\/\/[^/?#]*@/g, '://***@')
+  return text.replace(/^([a-z][a-z\d+.-]*:\/\/|(?=.*:.*@)).*@/is, '$1***@')
 }
 
 /** Names of options and the commands that have them, over all commands. */

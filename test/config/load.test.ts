@@ -247,6 +247,14 @@ describe('refusals say what is wrong and where it came from', () => {
     expect(() => load(CP_OPTIONS, flags)).toThrow(/got "mqtts:\/\/\*\*\*@broker:1883\/x"\.$/)
   })
 
+  test.each([
+    ['mqtt://cp:S3/c?r#et@broker:1883', 'mqtt://***@broker:1883'],
+    ['mqtt://cp:S3@cret@broker', 'mqtt://***@broker'],
+    ['cp:S3cret@broker:1883', '***@broker:1883'],
+  ])('also where its password is what makes %s no URL', (given, shown) => {
+    expect(() => load(CP_OPTIONS, { 'mqtt-url': given })).toThrow(`got "${shown}".`)
+  })
+
   test('and pass over what a container runtime derives from a service name', () => {
     const env = {
       EDGEFN_CP_SERVICE_HOST: '10.0.0.1',
