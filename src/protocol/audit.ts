@@ -7,7 +7,8 @@ import { nodeIdSchema, textSchema, timestampSchema } from './ids.ts'
 
 /** A row of `GET /audit-log`, as it is in the table, which somebody may have edited by hand. */
 export const auditRowSchema = z.strictObject({
-  seq: z.int(),
+  /** One written by hand may be beyond what is exact. */
+  seq: z.number(),
   id: z.string(),
   actor: z.string(),
   resource_type: z.string(),

@@ -211,6 +211,25 @@ test('a row that was slipped in before the first is found', async () => {
   expect(await store.verify(temp.db)).toMatchObject({ intact: false, problem })
 })
 
+test('a row with a number beyond what is exact is found and shown', async () => {
+  await using temp = await tempDatabase()
+  await append(temp.db, 3)
+  const columns =
+    'actor, resource_type, resource_id, operation, request_id, created_at, previous_hash, hash'
+  await edit(
+    temp.db,
+    `INSERT INTO audit_log (seq, id, ${columns}) SELECT 9223372036854775806, 'zz', ${columns} FROM audit_log WHERE seq = 2`,
+  )
+  expect((await store.verify(temp.db)).problem?.seq).toBe(4)
+  const { items } = await store.list(temp.db, auditQuerySchema.parse({}))
+  expect(items.map((item) => auditRowSchema.safeParse(item).success)).toEqual([
+    true,
+    true,
+    true,
+    true,
+  ])
+})
+
 test('a trigger that was disarmed, dropped or added is named', async () => {
   await using temp = await tempDatabase()
   expect(await store.triggersChanged(temp.db)).toEqual([])
