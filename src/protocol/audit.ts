@@ -3,7 +3,7 @@
 import { z } from 'zod'
 
 import { auditHeadSchema } from './audit-chain.ts'
-import { nodeIdSchema, textSchema, timestampSchema } from './ids.ts'
+import { textSchema } from './ids.ts'
 
 /** A row of `GET /audit-log`, as it is in the table, which somebody may have edited by hand. */
 export const auditRowSchema = z.strictObject({
@@ -23,12 +23,14 @@ export const auditRowSchema = z.strictObject({
 })
 export type AuditRow = z.infer<typeof auditRowSchema>
 
-/** What a node has seen of the log, and whether the log still has it. */
-export const seenHeadSchema = auditHeadSchema.extend({
-  node_id: nodeIdSchema,
+/** What a node has seen of the log, and whether the log still has it; what is stored of that may have been edited by hand too. */
+export const seenHeadSchema = z.strictObject({
+  seq: z.number(),
+  hash: z.string(),
+  node_id: z.string(),
   /** `missing`: the log ends before; `differs`: it has another row there; `accepted`: somebody knows. */
   state: z.enum(['matches', 'missing', 'differs', 'accepted']),
-  reported_at: timestampSchema,
+  reported_at: z.string(),
 })
 export type SeenHead = z.infer<typeof seenHeadSchema>
 

@@ -1,9 +1,9 @@
 /**
- * Text of the log without trust in it. Whoever edits the table by hand may leave bytes that are no UTF-8, and the driver ends the process
- * when it is to hand over such a text. So the log is read in hexadecimal.
+ * Text of the log, and of what nodes have seen of it, without trust in it. Whoever edits the tables by hand may leave bytes that are no
+ * UTF-8, and the driver ends the process when it is to hand over such a text. So they are read in hexadecimal.
  */
 
-import type { SqlValue } from '../db/database.ts'
+import type { Row, SqlValue } from '../db/database.ts'
 
 /** SQL for the bytes of an expression in hexadecimal; NULL stays NULL. */
 export function hexOf(expression: string): string {
@@ -25,4 +25,18 @@ export function exactTextOf(hex: SqlValue | undefined): string | null {
   } catch {
     return null
   }
+}
+
+/** SQL for columns, in hexadecimal but for `seq`, which is a number in all of these tables; `textRow` reads what comes of it. */
+export function hexColumns(columns: readonly string[]): string {
+  return columns
+    .map((column) => (column === 'seq' ? column : `${hexOf(column)} AS ${column}`))
+    .join(', ')
+}
+
+export function textRow(row: Row): Row {
+  const columns = Object.entries(row)
+  return Object.fromEntries(
+    columns.map(([column, value]) => [column, column === 'seq' ? value : textOf(value)]),
+  )
 }

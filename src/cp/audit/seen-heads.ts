@@ -8,6 +8,7 @@ import type { AuditHead } from '../../protocol/audit-chain.ts'
 import type { NodeId } from '../../protocol/ids.ts'
 import type { Log } from '../../telemetry/log.ts'
 import type { Database, Transaction } from '../db/database.ts'
+import { hexColumns, textRow } from './hex-text.ts'
 
 /** Milliseconds between transactions, each of all heads that changed meanwhile; what a crash forgets. */
 const flushMs = 30_000
@@ -66,8 +67,9 @@ export class SeenHeads {
 
   /** Of each node what it told this process, else what is stored. */
   async all(): Promise<Map<NodeId, ToldHead>> {
-    const rows = await this.#deps.db.all('SELECT node_id, seq, hash, at FROM audit_heads')
-    const stored = rows.map((row): [NodeId, ToldHead] => {
+    const columns = hexColumns(['node_id', 'seq', 'hash', 'at'])
+    const rows = await this.#deps.db.all(`SELECT ${columns} FROM audit_heads`)
+    const stored = rows.map(textRow).map((row): [NodeId, ToldHead] => {
       const head = { seq: Number(row['seq']), hash: String(row['hash']) }
       return [row['node_id'] as NodeId, { head, at: String(row['at']), stored: true }]
     })

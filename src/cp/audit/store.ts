@@ -13,7 +13,7 @@ import type { Row, Sql, SqlValue } from '../db/database.ts'
 import { MIGRATIONS } from '../db/migrations.ts'
 import type { RecordAudit } from './audit.ts'
 import type { AuditRow } from '../../protocol/audit.ts'
-import { exactTextOf, hexOf, textOf } from './hex-text.ts'
+import { exactTextOf, hexColumns, hexOf, textOf, textRow } from './hex-text.ts'
 import type { AuditQuery } from './schema.ts'
 
 /** Rows that a verification holds at a time. */
@@ -25,9 +25,7 @@ const CHAIN = `SELECT hex(json_group_array(json_object(${[...HASHED_COLUMNS, 'ha
   .join(', ')}))) AS chain
   FROM (SELECT * FROM audit_log WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?)`
 
-const COLUMNS = [...HASHED_COLUMNS, 'hash']
-  .map((column) => (column === 'seq' ? column : `${hexOf(column)} AS ${column}`))
-  .join(', ')
+const COLUMNS = hexColumns([...HASHED_COLUMNS, 'hash'])
 
 /** What refuses changes of the log, and rows out of order, as migration 1 makes them: names and statements. */
 const TRIGGERS = new Map(
@@ -187,12 +185,7 @@ function toJson(value: unknown): string | null {
 
 /** The cast is the border: the columns are those of the schema, the two values are JSON that `record` wrote. */
 function fromRow(row: Row): AuditRow {
-  const texts = Object.fromEntries(
-    Object.entries(row).map(([column, value]) => [
-      column,
-      column === 'seq' ? value : textOf(value),
-    ]),
-  )
+  const texts = textRow(row)
   const parse = (text: SqlValue | undefined) => (typeof text === 'string' ? jsonOrText(text) : null)
   return {
     ...texts,

@@ -8,12 +8,12 @@ import type { SeenHead } from '../../protocol/audit.ts'
 import type { NodeId } from '../../protocol/ids.ts'
 import type { Log } from '../../telemetry/log.ts'
 import type { RequestContext } from '../context.ts'
-import type { Database, Row, Sql, Transaction } from '../db/database.ts'
+import type { Database, Row, Sql, SqlValue, Transaction } from '../db/database.ts'
 import type { RecordEvent } from '../events.ts'
 import type { Sealing } from '../sealing.ts'
 import { isAccepted, proveAcceptance } from './acceptance.ts'
 import type { RecordAudit } from './audit.ts'
-import { hexOf, textOf } from './hex-text.ts'
+import { hexColumns, hexOf, textOf, textRow } from './hex-text.ts'
 import { SeenHeads, type ToldHead } from './seen-heads.ts'
 import type { AuditStore } from './store.ts'
 
@@ -125,7 +125,7 @@ export class AuditWitness {
       const state = compareHash(head, found.get(head.seq) ?? null)
       seen.set(keyOf(node_id, head), { node_id, ...head, state, reported_at: at })
     }
-    for (const row of await db.all('SELECT * FROM audit_mismatches ORDER BY detected_at')) {
+    for (const row of await mismatches(db, 'ORDER BY detected_at')) {
       const { node_id, seq, hash } = row as unknown as SeenHead
       const state = (await isAccepted(sealing, row))
         ? 'accepted'
@@ -155,7 +155,7 @@ export class AuditWitness {
       // Of nodes that have not spoken since the log became another one, and perhaps never will.
       await recordStored(tx, told, at)
       const open: SeenKey[] = []
-      for (const row of await tx.all('SELECT * FROM audit_mismatches ORDER BY node_id')) {
+      for (const row of await mismatches(tx, 'ORDER BY node_id')) {
         if (await isAccepted(sealing, row)) continue
         const { node_id, seq, hash } = row as unknown as SeenKey
         open.push({ node_id, seq, hash })
@@ -243,12 +243,26 @@ export class AuditWitness {
     return row !== null && isAccepted(this.#deps.sealing, row)
   }
 
-  #recorded(nodeId: NodeId, head: AuditHead): Promise<Row | null> {
-    return this.#deps.db.get(
-      'SELECT * FROM audit_mismatches WHERE node_id = ? AND seq = ? AND hash = ?',
-      [nodeId, head.seq, head.hash],
-    )
+  async #recorded(nodeId: NodeId, { seq, hash }: AuditHead): Promise<Row | null> {
+    const where = 'WHERE node_id = ? AND seq = ? AND hash = ?'
+    return (await mismatches(this.#deps.db, where, [nodeId, seq, hash]))[0] ?? null
   }
+}
+
+const MISMATCH_COLUMNS = hexColumns([
+  ...['node_id', 'seq', 'hash', 'found_hash', 'detected_at', 'accepted_at', 'accepted_proof'],
+])
+
+async function mismatches(
+  sql: Sql,
+  which: string,
+  parameters: readonly SqlValue[] = [],
+): Promise<Row[]> {
+  const rows = await sql.all(
+    `SELECT ${MISMATCH_COLUMNS} FROM audit_mismatches ${which}`,
+    parameters,
+  )
+  return rows.map(textRow)
 }
 
 /** Records stored heads that the log does not have; those that were told are recorded as they come. */

@@ -121,6 +121,29 @@ test('a log that the database no longer protects is not intact', async () => {
   })
 })
 
+test('what is stored of nodes may be edited as well: no byte there ends the process, or keeps the log from being judged', async () => {
+  await using cp = await testPlane()
+  await cp.addFunction('one')
+  const beside = await openDatabase({
+    ...{ url: cp.config.database_url, auth_token: null, migrations: MIGRATIONS },
+  })
+  await beside.run(
+    "INSERT INTO audit_heads (node_id, seq, hash, at) VALUES (CAST(x'ff' AS TEXT), -3, CAST(x'fe' AS TEXT), 'then')",
+  )
+  await beside.run(
+    "INSERT INTO audit_mismatches (node_id, seq, hash, found_hash, detected_at) VALUES ('n', 7, CAST(x'fd' AS TEXT), 'x', CAST(x'fc' AS TEXT))",
+  )
+  await beside.close()
+  expect(await verdictOf(cp)).toMatchObject({
+    ...{ intact: false, problem: null, mismatches: 2 },
+    heads: expect.arrayContaining([
+      expect.objectContaining({ node_id: '\ufffd', seq: -3, hash: '\ufffd', state: 'missing' }),
+      expect.objectContaining({ node_id: 'n', seq: 7, hash: '\ufffd', state: 'differs' }),
+    ]),
+  })
+  await cp.must('POST', '/audit-log/mismatches/accept', { reason: 'a drill' })
+})
+
 test('a mismatch that somebody accepted in the database, and no control plane did, stands', async () => {
   await using cp = await testPlane()
   const node = await cp.addNode('tokyo-1')
