@@ -157,7 +157,12 @@ const FUNCTION_SUMS: readonly (readonly [StatCell, string, MetricJson['type'], s
   ['cold_starts', 'edgefn_cold_starts_total', 'counter', 'Instances made while a request waited.'],
   ['in_flight', 'edgefn_in_flight', 'gauge', 'Calls running now.'],
   ['instances', 'edgefn_pool_instances', 'gauge', 'Instances alive in the pools.'],
-  ['instance_bytes', 'edgefn_pool_memory_bytes', 'gauge', 'Linear memory of those instances.'],
+  [
+    'instance_bytes',
+    'edgefn_pool_memory_bytes',
+    'gauge',
+    'Linear memory of those instances, touched or not; --pool-memory counts what was touched when it is short.',
+  ],
   ['log_messages', 'edgefn_log_messages_total', 'counter', 'Log messages of the function.'],
   [
     'log_messages_dropped',

@@ -27,6 +27,12 @@ const fetchFailureMsKept = 1_000
 /** How long running requests may take when the worker is told to stop; shorter than the agent waits before it kills. */
 const drainMsMax = 9_000
 /**
+ * How long connections are ended with their next answers before the listener closes, at most, and how long none must have come for
+ * that to be over: a request on a connection that is closed unannounced is lost.
+ */
+const partMsMax = 1_000
+const partQuietMs = 100
+/**
  * How long a worker that has a table serves without its agent. A new agent ends it by SIGTERM once its own workers serve; if none comes
  * (the service was stopped for good), nobody would ever update, count or stop this process.
  */
@@ -147,8 +153,8 @@ export class WorkerService {
   }
 
   /**
-   * Stops accepting, lets running requests end within `drainMsMax`, closes. A second call changes nothing. `exitCode` is
-   * not 0 when the worker ends because something in it broke.
+   * Ends connections with their answers, stops accepting, lets running requests end, all within `drainMsMax`, and closes. A second call
+   * changes nothing. `exitCode` is not 0 when the worker ends because something in it broke, which does not wait for connections.
    */
   async drain(reason: string, exitCode = 0): Promise<void> {
     if (this.#draining) return
@@ -158,7 +164,8 @@ export class WorkerService {
     log.info('Worker drains', { context: { reason, running: server?.running() ?? 0 } })
     // Who waits for a table waits in vain now.
     this.#firstTable.reject(notAssigned())
-    const closed = Promise.resolve(server?.drain()).then(() => invoker.close())
+    const parted = exitCode === 0 ? this.#part() : Promise.resolve()
+    const closed = parted.then(() => server?.drain()).then(() => invoker.close())
     const late = await Promise.race([
       closed.then(() => false),
       Bun.sleep(drainMsMax).then(() => true),
@@ -169,6 +176,15 @@ export class WorkerService {
     }
     this.#callLog.close()
     this.#ended.resolve(exitCode)
+  }
+
+  async #part(): Promise<void> {
+    this.#gate.part()
+    const until = performance.now() + partMsMax
+    for (let seen = -1; this.#gate.parted !== seen && performance.now() < until;) {
+      seen = this.#gate.parted
+      await Bun.sleep(partQuietMs)
+    }
   }
 
   #take(message: ToWorker): void {

@@ -14,6 +14,7 @@ export class Gate {
   readonly #stats: Pick<StatsFile, 'addWorker'>
   #drained = false
   #parting = false
+  #parted = 0
 
   constructor(stats: Pick<StatsFile, 'addWorker'>) {
     this.#stats = stats
@@ -28,12 +29,18 @@ export class Gate {
     this.#parting = true
   }
 
+  /** How many requests have come since. */
+  get parted(): number {
+    return this.#parted
+  }
+
   /** `handle` behind this gate. */
   guard(handle: Handler): Handler {
     return (request, connection) => {
       if (this.#drained) return this.#refuse(request)
       const response = handle(request, connection)
       if (!this.#parting) return response
+      this.#parted += 1
       return response instanceof Promise ? response.then(closing) : closing(response)
     }
   }

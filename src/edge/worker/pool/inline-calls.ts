@@ -71,7 +71,8 @@ export class InlineCalls {
     const kept = pool.idleOn(inline.index)
     if (kept === null) return this.#attemptCold(fn, pool, request, nowMs)
     const report = inline.call(fn, kept.id, request, form)
-    if (report?.alive === true && report.bytes === kept.bytes) {
+    const isSame = report?.memory_at === kept.memoryAt && report.bytes === kept.bytes
+    if (report?.alive === true && isSame) {
       if (nowMs - kept.usedMs > touchMs) {
         pool.touch(kept, nowMs)
         this.#held.usedCode(pool, inline.index, report.code_bytes)

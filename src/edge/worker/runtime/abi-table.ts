@@ -17,7 +17,7 @@ export interface KeptInstance {
   readonly memoryBytes: number
   /** Does what a first request would otherwise have to; after a warm-up. Throws EdgefnError. */
   warm(invocation: Invocation): void
-  /** Runs one request. Throws EdgefnError. */
+  /** Runs one request. Throws EdgefnError, or WornInstance when a new instance is to have it. */
   handle(invocation: Invocation, request: GuestRequest): GuestResponse
   /** Forgets what is known of its memory since `warm`, to which the instance has been set back. */
   rewind(): void

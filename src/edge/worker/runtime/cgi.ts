@@ -139,7 +139,10 @@ export function responseOf(
   const redirects = fields.some(([name]) => name === 'location')
   const status = givenStatus ?? (redirects ? 302 : 200)
   const named = namedByConnection(fields)
-  const headers = fields.filter(([name]) => !HOST_ONLY.has(name) && !named.has(name))
+  const headers = fields.filter(
+    ([name, value]) =>
+      !HOST_ONLY.has(name) && !named.has(name) && (name !== 'content-type' || value !== ''),
+  )
   if (body.length > 0 && !hasContentType(headers)) {
     headers.push(['content-type', detectContentType(body)])
   }

@@ -9,7 +9,7 @@ import { codeKey } from '../call.ts'
 import { assembleResponse, LastHead, parseCgiResponse } from './cgi.ts'
 import type { KeptInstance } from './abi-table.ts'
 import type { Engine } from './engine.ts'
-import { memoryLimit } from './guest-call.ts'
+import { memoryLimit, WornInstance } from './guest-call.ts'
 import { initialise, REACTOR_INITIALISERS } from './initialise.ts'
 import type { Guest, Invocation } from './invocation.ts'
 
@@ -35,6 +35,8 @@ export class EdgefnInstance implements KeptInstance {
   #request: Buffer = { at: 0, capacity: 0 }
   #response: Buffer = { at: 0, capacity: 0 }
   #warmRequest: Buffer = { at: 0, capacity: 0 }
+  /** Whether it has been given a request. */
+  #served = false
 
   private constructor(engine: Engine, guest: Guest, entry: FunctionHandle, alloc: FunctionHandle) {
     this.#engine = engine
@@ -81,7 +83,7 @@ export class EdgefnInstance implements KeptInstance {
   #allocateBuffers(invocation: Invocation, requestBytes: number): void {
     const pages = invocation.context.fn.memory_pages
     if (this.#request.capacity < requestBytes) {
-      this.#request = this.#allocate(invocation, requestCapacity(requestBytes))
+      this.#request = this.#enlarge(invocation, requestCapacity(requestBytes))
     }
     if (this.#response.capacity === 0) {
       const capacity = Math.min(responseBytesMax, (pages * PAGE_BYTES) / 8)
@@ -89,7 +91,18 @@ export class EdgefnInstance implements KeptInstance {
     }
   }
 
-  /** Runs one request. Throws EdgefnError: the guest's fault, the time limit, a malformed response. */
+  /** Throws WornInstance where what went before may be why there is no memory. */
+  #enlarge(invocation: Invocation, capacity: number): Buffer {
+    try {
+      return this.#allocate(invocation, capacity)
+    } catch (thrown) {
+      const lacksMemory = thrown instanceof EdgefnError && thrown.code === 'memory_limit'
+      if (!lacksMemory || !this.#served || invocation.context.end !== null) throw thrown
+      throw new WornInstance('The instance has no memory left for the request.', { cause: thrown })
+    }
+  }
+
+  /** Runs one request. Throws EdgefnError: the guest's fault, the time limit, a malformed response; or WornInstance. */
   handle(invocation: Invocation, request: GuestRequest): GuestResponse {
     const { scratch, values } = this.#engine
     const { method, target, header_lines, body } = request
@@ -97,6 +110,7 @@ export class EdgefnInstance implements KeptInstance {
     const textBytes = scratch.encode(method + target + header_lines)
     const headerBytes = textBytes - method.length - target.length
     this.#allocateBuffers(invocation, textBytes + body.length)
+    this.#served = true
     const { memory } = this.#engine.host
     memory.attach(this.guest.memory)
     const { at } = this.#request

@@ -16,6 +16,14 @@ export class GuestExit extends Error {
   }
 }
 
+/**
+ * An instance that has served requests has no room for the next one: the buffers that it was asked for before are its own to free, and
+ * many never do. Nothing of the request has been seen; a new instance may have room.
+ */
+export class WornInstance extends Error {
+  override readonly name = 'WornInstance'
+}
+
 /** A guest that ended itself where it should have answered. */
 export function exitError(exit: GuestExit): EdgefnError {
   return new EdgefnError('function_error', exit.message.replace('guest', 'function'), {

@@ -8,6 +8,7 @@ import type { GuestRequest, GuestResponse } from '../call.ts'
 import type { KeptAbi, KeptInstance } from './abi-table.ts'
 import type { CleanInstance } from './clean-instances.ts'
 import type { Invocation } from './invocation.ts'
+import { WornInstance } from './guest-call.ts'
 import { WARM_UP } from './warm-up.ts'
 
 interface Held {
@@ -50,7 +51,7 @@ export class KeptInstances {
     request: GuestRequest,
   ): GuestResponse {
     const held = this.#obtain(abi, invocation, fn, id)
-    if (fn.isolation === 'instance') return held.instance.handle(invocation, request)
+    if (fn.isolation === 'instance') return this.#handle(held, abi, invocation, fn, id, request)
     // Also of one that fails nothing may be left.
     held.spent = true
     const response = held.instance.handle(invocation, request)
@@ -59,6 +60,25 @@ export class KeptInstances {
       held.spent = false
     }
     return response
+  }
+
+  /** Has a new instance take the place of one that is worn. */
+  #handle(
+    { instance }: Held,
+    abi: KeptAbi,
+    invocation: Invocation,
+    fn: WorkerFunction,
+    id: number,
+    request: GuestRequest,
+  ): GuestResponse {
+    try {
+      return instance.handle(invocation, request)
+    } catch (thrown) {
+      if (!(thrown instanceof WornInstance)) throw thrown
+      this.#held.delete(id)
+      invocation.discard(instance.guest.instance)
+      return this.#obtain(abi, invocation, fn, id).instance.handle(invocation, request)
+    }
   }
 
   delete(id: number): void {

@@ -2,6 +2,7 @@
 
 import { afterEach, expect, test } from 'bun:test'
 import { mkdtempSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -198,6 +199,48 @@ test('a message that is none is dropped and the worker serves on', async () => {
   await serving(worker)
   expect((await fetch(worker.url)).status).toBe(200)
 })
+
+/** Asks on one connection until that is closed; says how often it was answered, and whether the last one was announced as such. */
+async function askUntilClosed(port: number): Promise<{ answers: number; announced: boolean }> {
+  const socket = connect(port, '127.0.0.1')
+  const { promise, resolve } = Promise.withResolvers<void>()
+  let [answers, announced, received] = [0, false, '']
+  const ask = () => socket.write('GET / HTTP/1.1\r\nhost: h\r\n\r\n')
+  socket.on('connect', ask)
+  socket.on('error', () => resolve())
+  socket.on('close', () => resolve())
+  socket.on('data', (data) => {
+    received += data.toString('latin1')
+    const length = /content-length: (\d+)/i.exec(received)?.[1]
+    const head = received.indexOf('\r\n\r\n')
+    if (head < 0 || received.length < head + 4 + Number(length)) return
+    answers += 1
+    announced = /connection: close/i.test(received)
+    received = ''
+    if (announced) socket.end()
+    else ask()
+  })
+  await promise
+  return { answers, announced }
+}
+
+test.each(['drain', 'SIGTERM'] as const)(
+  'told to end (%s), no request is lost on a connection that is kept',
+  async (how) => {
+    const worker = await startWorker()
+    await serving(worker)
+    const clients = Array.from({ length: 8 }, () => askUntilClosed(worker.port))
+    await until(() => worker.stats.getWorker('requests') > 100)
+    if (how === 'drain') worker.send({ type: 'drain' })
+    else worker.child.kill('SIGTERM')
+    for (const { answers, announced } of await Promise.all(clients)) {
+      expect(answers).toBeGreaterThan(0)
+      expect(announced).toBe(true)
+    }
+    expect(await worker.child.exited).toBe(0)
+  },
+  120_000,
+)
 
 test.each(['drain', 'SIGTERM'] as const)(
   '%s: running calls end, then the process does, with 0',

@@ -40,6 +40,11 @@ test('an empty header block is a 200 whose content type is detected', () => {
   })
 })
 
+test('an empty content type is none', () => {
+  expect(parse('Content-Type:\n\n{"a":1}').headers).toEqual({ 'content-type': 'application/json' })
+  expect(parse('Content-Type: \nX-A: 1\n\n').headers).toEqual({ 'x-a': '1' })
+})
+
 test('a Location without a status redirects', () => {
   expect(parse('Location: /next\n\n').status).toBe(302)
   expect(parse('Status: 301\nLocation: /next\n\n').status).toBe(301)

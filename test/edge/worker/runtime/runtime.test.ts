@@ -200,6 +200,26 @@ test('a body that does not fit the guest’s memory is a memory limit, not a cra
   expect(['memory_limit', 'function_trap']).toContain(failure(outcome))
 })
 
+test.each(['interpreted', 'O0'] as const)(
+  'a request that fits is not refused for the buffers of those before it (%s)',
+  async (level) => {
+    const fn = await runtime.compiled(await runtime.guest('sdk-c', { memory_pages: 64 }), level)
+    const large = new Uint8Array(2_500_000)
+    const alone = await runtime.invoker.invoke(fn, request('/x', { method: 'POST', body: large }))
+    expect(answer(alone).status).toBe(200)
+    for (let round = 0; round < 20; round += 1) {
+      for (const body of [large.subarray(0, 1_500_000), large]) {
+        const outcome = await runtime.invoker.invoke(fn, request('/x', { method: 'POST', body }))
+        expect([round, body.length, answer(outcome).status]).toEqual([round, body.length, 200])
+      }
+    }
+    // What never fits is still the function's own limit.
+    const body = new Uint8Array(5_000_000)
+    const outcome = await runtime.invoker.invoke(fn, request('/x', { method: 'POST', body }))
+    expect(failure(outcome)).toBe('memory_limit')
+  },
+)
+
 test('P10: the engine enforces exactly the page limit of the manifest', async () => {
   const bytes = numberGuest(
     `(block $done (result i32)

@@ -31,6 +31,7 @@ test('the variables are those that WAGI documents, for a prefix and an exact rou
     ['accept', 'text/html'],
     ['content-type', 'text/plain'],
     ['x-test-header', 'hello'],
+    ['x_test_header', 'spoof'],
     ['proxy', 'http://evil.example'],
   ]
   const target = '/environ/test%3brun?foo=bar'

@@ -83,6 +83,8 @@ function cgiVariables(context: CallContext): [string, string][] {
   for (const [name, value] of headerFields(request.header_lines)) {
     // RFC 3875 section 4.1.18. HTTP_PROXY would be taken for the proxy of the guest's own client (httpoxy).
     if (name === 'content-type' || name === 'content-length' || name === 'proxy') continue
+    // X_Forwarded_For would take the place of X-Forwarded-For, which a proxy has set.
+    if (name.includes('_')) continue
     variables.push([`HTTP_${name.toUpperCase().replaceAll('-', '_')}`, value])
   }
   return variables
