@@ -24,5 +24,7 @@ export interface Connection {
   readonly reader: Sql
   /** Begins a write transaction, one at a time. */
   begin(): Promise<OpenTransaction>
+  /** Rejects with `database_unavailable` when it cannot be read, or has not let anybody write for a while. */
+  ping(): Promise<void>
   close(): void
 }

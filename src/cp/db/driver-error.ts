@@ -46,6 +46,12 @@ export function mapDriverError(thrown: unknown): unknown {
   return isNetworkError(thrown) ? unavailable(thrown) : thrown
 }
 
+/** Whether an error from here is that another process holds a lock. */
+export function isBusy(error: unknown): boolean {
+  const cause = error instanceof EdgefnError ? error.cause : null
+  return cause instanceof SqliteError && cause.code.startsWith('SQLITE_BUSY')
+}
+
 /** SQLite's own codes may say more: `SQLITE_IOERR_WRITE`. */
 function isUnavailable(code: string): boolean {
   return UNAVAILABLE.some((known) => code === known || code.startsWith(`${known}_`))
@@ -59,5 +65,9 @@ function isNetworkError(thrown: unknown): boolean {
 }
 
 function unavailable(cause: unknown): EdgefnError {
-  return new EdgefnError('database_unavailable', 'The database cannot be used now.', { cause })
+  const isLocked = cause instanceof SqliteError && cause.code.startsWith('SQLITE_BUSY')
+  const message = isLocked
+    ? 'Another process holds the lock of the database.'
+    : 'The database cannot be used now.'
+  return new EdgefnError('database_unavailable', message, { cause })
 }

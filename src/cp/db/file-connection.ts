@@ -11,10 +11,14 @@ import Driver from 'libsql'
 import { EdgefnError } from '../../errors.ts'
 import type { Connection, OpenTransaction, Part } from './connection.ts'
 import type { Row, Sql, SqlValue } from './database.ts'
-import { mapDriverError } from './driver-error.ts'
+import { isBusy, mapDriverError } from './driver-error.ts'
 
-/** Milliseconds a statement waits for a lock that another process holds. */
+/** Milliseconds a transaction, or a statement outside of one, waits for a lock that another process holds. */
 const busyTimeoutMs = 5_000
+/** Milliseconds between two tries to begin. */
+const beginEveryMs = 10
+/** From so many milliseconds without a transaction on, the database counts as not usable: another process holds the lock and does not let go. */
+const heldMsMax = 2_000
 /** Prepared statements that a connection keeps; statements whose text is made as they are needed are few. */
 const statementsMax = 500
 
@@ -37,9 +41,17 @@ export function openFile(url: string): Connection {
   writer.script('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON')
   const reader = new FileSql(path)
   reader.script('PRAGMA query_only = ON')
+  const lock: Lock = { heldSinceMs: null }
   return {
     reader: reader.sql,
-    begin: async () => begin(writer),
+    begin: () => begin(writer, lock),
+    async ping() {
+      await reader.sql.get('SELECT 1')
+      const heldMs = lock.heldSinceMs === null ? 0 : performance.now() - lock.heldSinceMs
+      if (heldMs < heldMsMax) return
+      const message = `Another process has held the lock of the database for ${Math.round(heldMs / 1000)} s.`
+      throw new EdgefnError('database_unavailable', message)
+    },
     close() {
       reader.close()
       writer.close()
@@ -47,9 +59,35 @@ export function openFile(url: string): Connection {
   }
 }
 
-/** As a script: a prepared BEGIN that fails with SQLITE_BUSY stays in progress and breaks the next COMMIT (libsql-client-ts#352). */
-function begin(writer: FileSql): OpenTransaction {
-  writer.script('BEGIN IMMEDIATE')
+/** Whether another process keeps this one from writing. */
+interface Lock {
+  /** Monotonic milliseconds of the first try to begin that failed for that; null once one did not. */
+  heldSinceMs: number | null
+}
+
+/**
+ * Waits for the lock here and not in the driver, which would hold up everything that this process does. As a script: a prepared BEGIN
+ * that fails with SQLITE_BUSY stays in progress and breaks the next COMMIT (libsql-client-ts#352).
+ */
+async function begin(writer: FileSql, lock: Lock): Promise<OpenTransaction> {
+  const giveUpAt = performance.now() + busyTimeoutMs
+  for (;;) {
+    try {
+      writer.script(
+        `PRAGMA busy_timeout = 0; BEGIN IMMEDIATE; PRAGMA busy_timeout = ${busyTimeoutMs}`,
+      )
+      lock.heldSinceMs = null
+      return opened(writer)
+    } catch (thrown) {
+      if (!isBusy(thrown)) throw thrown
+      lock.heldSinceMs ??= performance.now()
+      if (performance.now() >= giveUpAt) throw thrown
+      await Bun.sleep(beginEveryMs)
+    }
+  }
+}
+
+function opened(writer: FileSql): OpenTransaction {
   let open = true
   return {
     ...writer.sql,

@@ -48,9 +48,7 @@ function createDatabase(connection: Connection, write: Writer): Database {
     get: reader.get,
     run: (sql, parameters) => write((tx) => tx.run(sql, parameters)),
     write,
-    async ping() {
-      await reader.get('SELECT 1')
-    },
+    ping: () => connection.ping(),
     close() {
       closing ??= finish()
       return closing

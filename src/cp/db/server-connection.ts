@@ -14,8 +14,12 @@ export function openServer(url: string, authToken: string | null): Connection {
     intMode: 'number',
     ...(authToken === null ? {} : { authToken }),
   })
+  const reader = sqlOver(client)
   return {
-    reader: sqlOver(client),
+    reader,
+    async ping() {
+      await reader.get('SELECT 1')
+    },
     begin: async () => {
       const transaction = await mapped(() => client.transaction('write'))
       return {

@@ -135,6 +135,29 @@ test('a transaction goes on after a violation it caught', async () => {
   ])
 })
 
+test('who waits for the lock of another process holds up nobody else, and readiness says so', async () => {
+  await using temp = await tempDatabase()
+  let longestMs = 0
+  let written: Promise<unknown>
+  {
+    await using _lock = await holdLock(join(temp.dir, 'edgefn.db'))
+    written = temp.db.write((tx) => insert(tx, 'a'))
+    const from = performance.now()
+    for (let last = from; last - from < 2_500;) {
+      expect(await temp.db.get('SELECT 1 AS one')).toEqual({ one: 1 })
+      await Bun.sleep(1)
+      longestMs = Math.max(longestMs, performance.now() - last)
+      last = performance.now()
+    }
+    expect(await codeOf(temp.db.ping())).toBe('database_unavailable')
+  }
+  await written
+  await temp.db.ping()
+  // In the driver, the wait would have been one piece.
+  expect(longestMs).toBeLessThan(2_000)
+  expect(await temp.db.all('SELECT id FROM functions')).toEqual([{ id: 'a' }])
+})
+
 test('a lock held by another process is database_unavailable, and the next transaction commits (libsql-client-ts#352)', async () => {
   await using temp = await tempDatabase()
   const path = join(temp.dir, 'edgefn.db')
