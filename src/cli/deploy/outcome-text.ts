@@ -64,7 +64,7 @@ function howItStands(deployment: DeploymentView): string {
         : `failed ${at}, ${by}; its nodes are left as they are`
     case 'superseded':
       return rollout.superseded_by === null
-        ? 'superseded'
+        ? 'superseded: another deployment came first, or the function was deleted'
         : `superseded by deployment ${rollout.superseded_by}`
     case 'completed':
       return deployment.targets.some(({ state }) => state === 'deployed')
@@ -117,7 +117,11 @@ function isLeftHalfway({ status, rollout, targets }: DeploymentView): boolean {
 
 function nextLines(deployment: DeploymentView): string[] {
   const { id, function_name: name, rollout } = deployment
-  const status = `next: edgefn deployment status ${name}   (deployment ${id})`
+  // Of a function that may be gone.
+  const isNamed = deployment.status !== 'superseded' || rollout.superseded_by !== null
+  const status = isNamed
+    ? `next: edgefn deployment status ${name}   (deployment ${id})`
+    : `next: edgefn deployment status ${id}`
   if (isLeftHalfway(deployment)) {
     return [status, `      edgefn rollback ${name}   give all nodes the version before`]
   }
