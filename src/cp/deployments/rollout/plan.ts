@@ -5,16 +5,17 @@
 
 import { EdgefnError } from '../../../errors.ts'
 import type { DeploymentCreation } from '../../../protocol/api.ts'
-import type { FunctionId, NodeId, PopId, RouteId } from '../../../protocol/ids.ts'
+import type { DeploymentId, FunctionId, NodeId, PopId, RouteId } from '../../../protocol/ids.ts'
 import type { PathType } from '../../../protocol/manifest.ts'
 import type { DeploymentPlanView, Previous } from '../../../protocol/rollout.ts'
 import { selectsPop } from '../../../protocol/selector.ts'
 import { mainVersion, type SplitView } from '../../../protocol/split.ts'
 import type { Sql } from '../../db/database.ts'
 import type { FunctionLookup, ReadyVersion } from '../../lookup.ts'
+import { readSplit } from '../../split-column.ts'
 import { rolloutSettings, type RolloutSettings } from './settings.ts'
 import { nodesBySteps } from './steps.ts'
-import { activeRollout, changedNodes, toPrevious, type RolloutRow } from './store.ts'
+import { activeRollout, changedNodes, type RolloutRow } from './store.ts'
 
 export interface PlannedNode {
   readonly node_id: NodeId
@@ -76,21 +77,26 @@ export async function planDeployment(
   checkOrder(body.strategy, settings.pop_order, ofTarget)
   const supersedes = await activeRollout(sql, found.id)
   const now = await assignedNow(sql, found.id)
-  const before = new Map([...now].map(([nodeId, { serves }]) => [nodeId, serves]))
-  const changed = supersedes === null ? [] : await changedNodes(sql, supersedes.deployment_id)
-  for (const { node_id, previous } of changed) before.set(node_id, previous)
+  const before = new Map([...now].map(([nodeId, { previous }]) => [nodeId, previous]))
+  if (supersedes !== null) {
+    for (const { node_id, previous } of await changedNodes(sql, supersedes.deployment_id)) {
+      before.set(node_id, previous)
+    }
+  }
   const planned = (node: NodeRow, step: number | null): PlannedNode => ({
     node_id: node.id,
     pop_id: node.pop_id,
     online: node.online,
     step,
-    from: now.get(node.id)?.assigned ?? null,
+    from: now.get(node.id)?.previous ?? null,
     acknowledged: now.get(node.id)?.acknowledged ?? true,
     back_to: before.get(node.id) ?? null,
   })
   const taken = new Set(selected.map((node) => node.id))
-  const given = new Set(changed.map(({ node_id }) => node_id))
-  const givenBack = nodes.filter(({ id }) => !taken.has(id) && given.has(id))
+  const givenBack = nodes.filter(
+    ({ id }) =>
+      !taken.has(id) && before.get(id)?.deployment_id !== now.get(id)?.previous?.deployment_id,
+  )
   return {
     function_id: found.id,
     function_name: found.name,
@@ -195,39 +201,30 @@ async function allNodes(sql: Sql): Promise<NodeRow[]> {
 }
 
 interface AssignedNow {
-  readonly assigned: Previous
+  readonly previous: Previous
   readonly acknowledged: boolean
-  /** The same, or where it failed on the node what that has instead: the last one before that did not fail there. */
-  readonly serves: Previous
 }
-
-/** Deployments that failed on a node one after the other, beyond which nobody looks for one that did not. */
-const failedInARowMax = 50
 
 async function assignedNow(sql: Sql, functionId: FunctionId): Promise<Map<NodeId, AssignedNow>> {
   const rows = await sql.all(
-    `WITH RECURSIVE back (node_id, previous_deployment_id, previous_version, previous_split, state, depth) AS (
-       SELECT a.node_id, a.deployment_id, a.version, a.split, t.state, 0 FROM assignments a
-       LEFT JOIN deployment_targets t ON t.deployment_id = a.deployment_id AND t.node_id = a.node_id
-       WHERE a.function_id = ? AND a.removed = 0
-       UNION ALL
-       SELECT b.node_id, rt.previous_deployment_id, rt.previous_version, rt.previous_split, t.state, b.depth + 1
-       FROM back b
-       JOIN rollout_targets rt ON rt.deployment_id = b.previous_deployment_id AND rt.node_id = b.node_id
-       LEFT JOIN deployment_targets t ON t.deployment_id = rt.previous_deployment_id AND t.node_id = b.node_id
-       WHERE b.state = 'failed' AND b.depth < ?)
-     SELECT * FROM back ORDER BY depth`,
-    [functionId, failedInARowMax],
+    `SELECT a.node_id, a.version, a.split, a.deployment_id, t.state FROM assignments a
+     LEFT JOIN deployment_targets t ON t.deployment_id = a.deployment_id AND t.node_id = a.node_id
+     WHERE a.function_id = ? AND a.removed = 0`,
+    [functionId],
   )
-  const found = new Map<NodeId, AssignedNow>()
-  for (const row of rows) {
-    const nodeId = row['node_id'] as NodeId
-    const serves = toPrevious(row)
-    const first = found.get(nodeId)
-    if (first !== undefined) found.set(nodeId, { ...first, serves })
-    else found.set(nodeId, { assigned: serves, acknowledged: row['state'] === 'deployed', serves })
-  }
-  return found
+  return new Map(
+    rows.map((row) => [
+      row['node_id'] as NodeId,
+      {
+        previous: {
+          version: Number(row['version']),
+          split: readSplit(row['split']),
+          deployment_id: row['deployment_id'] as DeploymentId,
+        },
+        acknowledged: row['state'] === 'deployed',
+      },
+    ]),
+  )
 }
 
 interface PlanRoute {

@@ -238,27 +238,6 @@ describe('nodes that do not answer', () => {
     expect((await s.show(tolerant.id)).rollout.step).toBe(2)
   })
 
-  test('a node is given back what it ran, and not what had failed on it before', async () => {
-    await using s = await stage()
-    const { id, nodes } = await served(s, 2)
-    for (const version of [2, 3]) {
-      await s.deploy({ version })
-      await s.sync(nodes, 'failed')
-    }
-    expect(await s.assigned(id)).toEqual(['a v3', 'b v3'])
-    const begun = await s.deploy({ ...canary, version: 4 })
-    await s.sync(nodes, 'failed')
-    await s.pass(1)
-    expect((await s.show(begun.id)).status).toBe('rolled_back')
-    expect(await s.assigned(id)).toEqual(['a v1', 'b v3'])
-    await s.sync(nodes)
-    const again = await s.deploy({ ...rolling, version: 4, rolling: { batch: 2 } })
-    await s.sync(nodes, 'failed')
-    await s.pass(1)
-    expect((await s.show(again.id)).status).toBe('rolled_back')
-    expect(await s.assigned(id)).toEqual(['a v1', 'b v3'])
-  })
-
   test('with on_failure stop the nodes are left as they are', async () => {
     await using s = await stage()
     const { id, nodes } = await served(s, 3)
