@@ -47,6 +47,7 @@ export function openFile(url: string): Connection {
     begin: () => begin(writer, lock),
     async ping() {
       await reader.sql.get('SELECT 1')
+      if (lock.heldSinceMs !== null) look(writer, lock)
       const heldMs = lock.heldSinceMs === null ? 0 : performance.now() - lock.heldSinceMs
       if (heldMs < heldMsMax) return
       const message = `Another process has held the lock of the database for ${Math.round(heldMs / 1000)} s.`
@@ -84,6 +85,19 @@ async function begin(writer: FileSql, lock: Lock): Promise<OpenTransaction> {
       if (performance.now() >= giveUpAt) throw thrown
       await Bun.sleep(beginEveryMs)
     }
+  }
+}
+
+/** Whoever failed to begin last may have given up since: only another try tells whether the lock is held still. */
+function look(writer: FileSql, lock: Lock): void {
+  if (writer.inTransaction) return
+  try {
+    writer.script(
+      `PRAGMA busy_timeout = 0; BEGIN IMMEDIATE; ROLLBACK; PRAGMA busy_timeout = ${busyTimeoutMs}`,
+    )
+    lock.heldSinceMs = null
+  } catch (thrown) {
+    if (!isBusy(thrown)) throw thrown
   }
 }
 

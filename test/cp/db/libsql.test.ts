@@ -158,6 +158,16 @@ test('who waits for the lock of another process holds up nobody else, and readin
   expect(await temp.db.all('SELECT id FROM functions')).toEqual([{ id: 'a' }])
 })
 
+test('readiness is back when the lock is, though nobody writes', async () => {
+  await using temp = await tempDatabase()
+  {
+    await using _lock = await holdLock(join(temp.dir, 'edgefn.db'))
+    expect(await codeOf(temp.db.write((tx) => insert(tx, 'a')))).toBe('database_unavailable')
+    expect(await codeOf(temp.db.ping())).toBe('database_unavailable')
+  }
+  await temp.db.ping()
+})
+
 test('a lock held by another process is database_unavailable, and the next transaction commits (libsql-client-ts#352)', async () => {
   await using temp = await tempDatabase()
   const path = join(temp.dir, 'edgefn.db')
