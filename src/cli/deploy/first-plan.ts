@@ -22,12 +22,14 @@ export async function planOrNull(
   name: string,
   body: Readonly<Record<string, unknown>>,
 ): Promise<DeploymentPlanView | null> {
-  try {
-    return await client.post(`/functions/${name}/plan`, deploymentPlanViewSchema, body)
-  } catch (error) {
-    if (error instanceof ControlPlaneError && NOTHING_YET.has(error.code)) return null
-    throw error
-  }
+  const plan = client.post(`/functions/${name}/plan`, deploymentPlanViewSchema, body)
+  return plan.catch((error: unknown) => nothingYet(error, null))
+}
+
+/** `none` for the error of what is yet to be made; throws all others. */
+function nothingYet<T>(error: unknown, none: T): T {
+  if (error instanceof ControlPlaneError && NOTHING_YET.has(error.code)) return none
+  throw error
 }
 
 /** Nodes that a deployment to `target` would take. Throws `no_edge_nodes` when there are none. */
@@ -47,8 +49,9 @@ export async function newRoutes(
   methods: readonly Method[],
 ): Promise<RouteText[]> {
   if (wanted.length === 0) return []
-  const routes = await client.list('/routes', routeViewSchema)
-  const own = routes.filter((route) => route.function_name === name)
+  const own = await client
+    .list('/routes', routeViewSchema, { function: name })
+    .catch((error: unknown) => nothingYet(error, []))
   const missing = wanted.filter(
     (route) => !own.some((present) => isSameRoute(present, route, methods)),
   )
